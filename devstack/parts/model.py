@@ -1,0 +1,24 @@
+"""The stand-in for the model provider. It speaks OpenAI's wire; the product reaches it as it would reach the real one."""
+
+import sys
+import urllib.request
+
+from devstack.parts.base import Part
+
+
+class Model(Part):
+    name, title, replaced_by = "openai", "model stand-in", ("OPENAI_API_KEY", "OPENAI_BASE_URL")
+
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", "gunicorn", "-k", "gevent", "--worker-connections", "10000", "--no-control-socket",
+                "--log-level", "warning", "-b", f"127.0.0.1:{self.port()}", "devstack.openai.server:create_app()"]
+
+    def ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port()}/health", timeout=2) as answer:
+                return answer.status == 200
+        except OSError:
+            return False
+
+    def env(self) -> dict[str, str]:
+        return {"OPENAI_API_KEY": "sk-demo", "OPENAI_BASE_URL": f"http://127.0.0.1:{self.port()}/v1"}

@@ -1,0 +1,93 @@
+"""Child processes that never outlive us."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+_PR_SET_PDEATHSIG = 1
+
+
+def _die_with_parent() -> None:
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class Process(subprocess.Popen):
+    """A command in a process group of its own, its output in a file."""
+
+    def __init__(self, command: list[str] | str, log: Path, **options):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self.log = log
+        with log.open("ab") as output:
+            super().__init__(
+                command, shell=isinstance(command, str), stdin=subprocess.DEVNULL, stdout=output,
+                stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=_die_with_parent, **options)
+
+    def worker_pids(self) -> list[int]:
+        """The children: gunicorn's or Dramatiq's worker processes."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return [child.pid for child in psutil.Process(self.pid).children(recursive=True)]
+        return []
+
+    def kill(self) -> None:
+        """SIGKILL to the whole group: what a power cut would do."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+    def stop(self, number: int = signal.SIGTERM, grace: float = 30) -> None:
+        """Ask for an end, and insist after `grace` seconds."""
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                self.send_signal(number)
+            try:
+                self.wait(grace)
+            except subprocess.TimeoutExpired:
+                pass
+        self.kill()
+        self.wait(10)
+
+    def tail(self, lines: int = 15) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def port_is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def answers(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
+
+
+def wait_for(ready: Callable[[], bool], process: Process | None, what: str, seconds: float = 60) -> None:
+    """Until `ready()`; SystemExit with the process's last words when it ends or takes too long."""
+    end = time.monotonic() + seconds
+    while not ready():
+        if process is not None and process.poll() is not None:
+            raise SystemExit(f"{what} ended with code {process.returncode}:\n{process.tail()}")
+        if time.monotonic() > end:
+            raise SystemExit(f"{what} was not ready within {seconds:g} s.\n{process.tail() if process else ''}")
+        time.sleep(0.03)

@@ -1,0 +1,1 @@
+"""All state: the tables, the streams in Redis, the settings, and the verbs that change them."""

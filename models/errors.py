@@ -1,0 +1,61 @@
+"""Named facts that stop a request or a job. Each carries its HTTP status and a stable code; the edge renders them."""
+
+from typing import Any
+
+
+class DomainError(Exception):
+    """Base of all errors that a caller may see. `details` is extra data for the envelope."""
+
+    status = 400
+    code = "bad_request"
+    message = "The request cannot be fulfilled."
+
+    def __init__(self, message: str | None = None, *, details: Any = None, headers: dict[str, str] | None = None):
+        super().__init__(message or self.message)
+        self.message = message or self.message
+        self.details = details
+        self.headers = dict(headers or {})
+
+
+class BadRequest(DomainError):
+    pass
+
+
+class NotAuthenticated(DomainError):
+    status, code, message = 401, "not_authenticated", "Not authenticated"
+
+    def __init__(self, message: str | None = None, **more: Any):
+        super().__init__(message, **more)
+        self.headers.setdefault("WWW-Authenticate", "Bearer")
+
+
+class Forbidden(DomainError):
+    status, code, message = 403, "forbidden", "Insufficient tenant privileges for this operation."
+
+
+class NotFound(DomainError):
+    status, code, message = 404, "not_found", "Not found."
+
+
+class Conflict(DomainError):
+    status, code, message = 409, "conflict", "The request conflicts with the present state."
+
+
+class Locked(DomainError):
+    status, code, message = 423, "account_locked", "Account is locked."
+
+
+class RateLimited(DomainError):
+    status, code, message = 429, "rate_limited", "Too many requests."
+
+    def __init__(self, message: str | None = None, *, retry_after: int = 1, **more: Any):
+        super().__init__(message, **more)
+        self.headers["Retry-After"] = str(max(1, retry_after))
+
+
+class Unavailable(DomainError):
+    status, code, message = 503, "unavailable", "A part of the service is not reachable. Retry shortly."
+
+    def __init__(self, message: str | None = None, **more: Any):
+        super().__init__(message, **more)
+        self.headers.setdefault("Retry-After", "1")

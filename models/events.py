@@ -1,0 +1,77 @@
+"""The events of a run's stream in the wire's shape, and how a run's last one is built (contract: StreamingChatEvent)."""
+
+from typing import Any
+
+FIELDS = (
+    "kind",
+    "conversation_id",
+    "agent_used",
+    "response_id",
+    "sequence_number",
+    "raw_type",
+    "run_item_name",
+    "run_item_type",
+    "tool_call_id",
+    "tool_name",
+    "agent",
+    "new_agent",
+    "text_delta",
+    "reasoning_delta",
+    "response_text",
+    "structured_output",
+    "is_terminal",
+    "event",
+    "payload",
+    "attachments",
+)
+_BLANK: dict[str, Any] = {**dict.fromkeys(FIELDS), "is_terminal": False}
+
+
+def event(kind: str, conversation_id: str, **fields: Any) -> dict[str, Any]:
+    """All fields of the schema, null where unset."""
+    return {**_BLANK, "kind": kind, "conversation_id": conversation_id, **fields}
+
+
+def succeeded(conversation_id: str, agent: str, text: str, structured: Any, **fields: Any) -> dict[str, Any]:
+    payload = {"response_text": text, "structured_output": structured, **fields.pop("payload", {})}
+    return event(
+        "run_item",
+        conversation_id,
+        is_terminal=True,
+        agent=agent,
+        agent_used=agent,
+        response_text=text,
+        structured_output=structured,
+        payload=payload,
+        **fields,
+    )
+
+
+def failed(conversation_id: str, agent: str | None, code: str, message: str) -> dict[str, Any]:
+    return event(
+        "error",
+        conversation_id,
+        is_terminal=True,
+        agent=agent,
+        agent_used=agent,
+        payload={"error": message, "code": code},
+    )
+
+
+def cancelled(conversation_id: str, agent: str | None, reason: str) -> dict[str, Any]:
+    return event(
+        "lifecycle",
+        conversation_id,
+        is_terminal=True,
+        event="cancelled",
+        agent=agent,
+        agent_used=agent,
+        payload={"reason": reason},
+    )
+
+
+def restarted(conversation_id: str, agent: str, attempt: int) -> dict[str, Any]:
+    """First event of a repeated attempt: clients drop the text they have and read on."""
+    return event(
+        "lifecycle", conversation_id, event="restarted", agent=agent, agent_used=agent, payload={"attempt": attempt}
+    )

@@ -1,0 +1,127 @@
+"""Runs: work that a client watches. A run ends once, and its terminal event is stored with it before anybody sees it."""
+
+from typing import Any
+from uuid import UUID
+
+from peewee import BigIntegerField, CharField, TextField, UUIDField, fn
+
+from models import events, jobs, progress
+from models.base import BinaryJSONField, DateTimeTZField, TenantModel, now, parse_uuid, transaction
+from models.errors import Conflict, NotFound
+from models.principal import Principal
+
+QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = "queued", "running", "succeeded", "failed", "cancelled"
+ACTIVE = (QUEUED, RUNNING)
+
+
+class RunNotFound(NotFound):
+    code, message = "run_not_found", "Run not found."
+
+
+class RunFinished(Conflict):
+    code, message = "run_finished", "The run has ended already."
+
+
+class Run(TenantModel):
+    user_id = UUIDField()
+    kind = CharField(default="chat")
+    conversation_id = UUIDField(null=True)
+    conversation_key = CharField()
+    agent = CharField()
+    state = CharField(default=QUEUED)
+    request = BinaryJSONField(default=dict)
+    idempotency_key = CharField(null=True)
+    fingerprint = CharField(null=True)
+    result = BinaryJSONField(null=True)
+    usage = BinaryJSONField(null=True)
+    terminal = BinaryJSONField(null=True)
+    terminal_sequence = BigIntegerField(null=True)
+    error_code = CharField(null=True)
+    error_message = TextField(null=True)
+    started_at = DateTimeTZField(null=True)
+    finished_at = DateTimeTZField(null=True)
+
+    class Meta:
+        table_name = "run"
+
+    @property
+    def is_finished(self) -> bool:
+        return self.state not in ACTIVE
+
+    @classmethod
+    def find(cls, principal: Principal, run_id: object) -> "Run":
+        known = parse_uuid(run_id)
+        run = known and cls.visible_to(principal).where(cls.id == known).first()
+        if not run:
+            raise RunNotFound()
+        return run
+
+    @classmethod
+    def finished_among(cls, run_ids: list[UUID]) -> list["Run"]:
+        return list(cls.select().where(cls.id.in_(run_ids) & cls.state.not_in(ACTIVE)))
+
+    def begin(self) -> None:
+        Run.update(state=RUNNING, started_at=fn.coalesce(Run.started_at, fn.now())).where(
+            (Run.id == self.id) & (Run.state.in_(ACTIVE))
+        ).execute()
+
+    def conclude(self, state: str, terminal: dict[str, Any], sequence: int, **fields: Any) -> bool:
+        """In the caller's transaction: end the run with its terminal event. False when it has ended already."""
+        terminal = {**terminal, "sequence_number": sequence}
+        changes = {"state": state, "terminal": terminal, "terminal_sequence": sequence, "finished_at": now(), **fields}
+        ended = Run.update(**changes).where((Run.id == self.id) & Run.state.in_(ACTIVE)).execute()
+        for name, value in changes.items() if ended else ():
+            setattr(self, name, value)
+        return bool(ended)
+
+    @classmethod
+    def close(cls, run_id: UUID, state: str, code: str, message: str, *, epoch: int | None = None) -> "Run | None":
+        """In the caller's transaction: end a run that brought no result. None when it is gone or ended already.
+
+        The terminal event takes the last number of the epoch: no event of the attempt can come after it.
+        """
+        run = cls.lock(run_id)
+        if run is None:
+            return None
+        if epoch is None:
+            epoch = jobs.Job.select(fn.max(jobs.Job.epoch)).where(jobs.Job.run_id == run_id).scalar() or 0
+        if state == CANCELLED:
+            terminal = events.cancelled(run.conversation_key, run.agent, message)
+        else:
+            terminal = events.failed(run.conversation_key, run.agent, code, message)
+        sequence = max(1, epoch * progress.EPOCH_SIZE)
+        return run if run.conclude(state, terminal, sequence, error_code=code, error_message=message) else None
+
+    @classmethod
+    def cancel(cls, principal: Principal, run_id: object) -> "Run":
+        """Ask for a stop. A queued run ends at once; a running one when its worker sees the request. Repeatable."""
+        run = cls.find(principal, run_id)
+        ended = None
+        with transaction():
+            job = (
+                jobs.Job.select()
+                .where((jobs.Job.run_id == run.id) & (jobs.Job.name != "run.fail"))
+                .for_update()
+                .first()
+            )
+            if job and not job.is_finished:
+                job = jobs.Job.cancel(job.id)
+            if job is None or job.state == jobs.CANCELLED:
+                ended = cls.close(run.id, CANCELLED, "cancelled", "The run was cancelled.")
+        if ended:
+            progress.end(ended)
+        run = cls.find(principal, run_id)
+        if run.state in (SUCCEEDED, FAILED):
+            raise RunFinished(details={"run_id": str(run.id), "state": run.state})
+        return run
+
+    @classmethod
+    def reopen(cls, run_id: UUID) -> None:
+        """In the caller's transaction: an operator retries the run's dead job."""
+        cls.update(
+            state=QUEUED, terminal=None, terminal_sequence=None, error_code=None, error_message=None, finished_at=None
+        ).where((cls.id == run_id) & (cls.state != SUCCEEDED)).execute()
+        progress.client().delete(progress.stream_key(run_id))
+
+
+__all__ = ["Run", "RunFinished", "RunNotFound"]

@@ -1,0 +1,1 @@
+"""All time: the cron table and the one process that reads it."""

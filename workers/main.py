@@ -1,0 +1,20 @@
+"""What `dramatiq workers.main` loads: the broker, the keeper and every actor."""
+
+from dramatiq.threading import is_gevent_active
+
+if is_gevent_active():
+    from psycogreen.gevent import patch_psycopg
+
+    patch_psycopg()
+
+from models import logs
+from models.settings import settings
+from workers import chat, housekeeping
+from workers.broker import broker
+from workers.runtime import keeper
+
+logs.configure("worker")
+settings.require_safe()
+broker.add_middleware(keeper)
+
+__all__ = ["broker", "chat", "housekeeping"]

@@ -1,0 +1,16 @@
+"""What a worker counts. With PROMETHEUS_MULTIPROC_DIR set, the edge's /metrics shows it too."""
+
+from prometheus_client import Counter, Histogram
+
+JOBS = Counter("jobs_total", "Job attempts by how they ended.", ["name", "result"])
+SECONDS = Histogram(
+    "job_duration_seconds",
+    "Time from claim to end of an attempt.",
+    ["name"],
+    buckets=(0.005, 0.025, 0.1, 0.5, 1, 2.5, 10, 30, 120, 600),
+)
+
+
+def job_done(name: str, result: str, seconds: float) -> None:
+    JOBS.labels(name, result).inc()
+    SECONDS.labels(name).observe(seconds)
