@@ -1,0 +1,1 @@
+"""All HTTP: it authenticates, validates, enqueues and relays, and does no work."""

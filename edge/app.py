@@ -1,0 +1,56 @@
+"""`create_app()`: the WSGI application."""
+
+import json
+
+import falcon
+import gevent.monkey
+
+from edge import errors
+from edge.middleware import Envelope, cors
+from edge.openapi import OpenApi, document
+from edge.routes import routes
+from models import accounts, logs
+from models.keys import keyset
+from models.settings import settings
+
+METHODS = ("get", "post", "put", "patch", "delete")
+
+
+def create_app() -> falcon.App:
+    logs.configure("edge")
+    settings.require_safe()
+    keyset()  # without a signing key there is no point in starting
+    if gevent.monkey.is_module_patched("threading"):
+        # Hashing a password takes 30 ms of CPU: in a real thread, so that no stream stutters meanwhile.
+        accounts.offload = lambda function, *args: gevent.get_hub().threadpool.apply(function, args)
+    app = falcon.App(middleware=[Envelope(), cors()])
+    app.req_options.strip_url_path_trailing_slash = True
+    app.resp_options.secure_cookies_by_default = True
+    errors.install(app)
+    table = routes()
+    for path, resource, suffix in table:
+        answer_head(resource, suffix)
+        require_guard(path, resource, suffix)
+        app.add_route(path, resource, suffix=suffix)
+    text = json.dumps(document(table), ensure_ascii=False).encode()
+    for _, resource, _ in table:
+        if isinstance(resource, OpenApi):
+            resource.text = text
+    return app
+
+
+def answer_head(resource: object, suffix: str | None) -> None:
+    """HEAD is GET without the body."""
+    end = f"_{suffix}" if suffix else ""
+    responder = getattr(resource, f"on_get{end}", None)
+    if responder is not None:
+        setattr(resource, f"on_head{end}", responder)
+
+
+def require_guard(path: str, resource: object, suffix: str | None) -> None:
+    """A responder that says nothing about who may call it is a mistake: refuse to start."""
+    end = f"_{suffix}" if suffix else ""
+    for method in METHODS:
+        responder = getattr(resource, f"on_{method}{end}", None)
+        if responder is not None and not hasattr(responder, "guard"):
+            raise RuntimeError(f"{method.upper()} {path} has neither @allow nor @public")

@@ -1,0 +1,33 @@
+"""gunicorn's settings for the edge: one gevent worker per process; a stream is a greenlet."""
+
+import os
+import resource
+
+from gevent import monkey
+
+monkey.patch_all()
+
+from psycogreen.gevent import patch_psycopg  # noqa: E402
+
+patch_psycopg()
+
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
+worker_class = "gevent"
+workers = int(os.environ.get("EDGE_WORKERS", "1"))
+worker_connections = 20_000
+backlog = 4096
+keepalive = 30
+timeout = 60
+graceful_timeout = 5  # streams are cut after this; their clients resume
+loglevel = "warning"
+control_socket_disable = True
+
+
+def child_exit(server, worker):
+    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        from prometheus_client import multiprocess
+
+        multiprocess.mark_process_dead(worker.pid)

@@ -1,0 +1,46 @@
+"""What the edge counts, and /metrics for all processes that share PROMETHEUS_MULTIPROC_DIR."""
+
+import hmac
+import os
+
+import falcon
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from models.errors import NotAuthenticated
+from models.settings import settings
+
+BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+REQUESTS = Counter("http_requests_total", "Answered requests.", ["method", "route", "status"])
+SECONDS = Histogram("http_request_duration_seconds", "Time to the first byte.", ["method", "route"], buckets=BUCKETS)
+STREAMS = Gauge("http_open_streams", "Open event streams.", multiprocess_mode="livesum")
+VERIFICATIONS = Counter("jwt_verifications_total", "Verified tokens.", ["result", "token_use"])
+SIGNINGS = Counter("jwt_signings_total", "Signed tokens.", ["result", "token_use"])
+JWKS = Counter("jwks_requests_total", "Requests for the public keys.")
+JWKS_SAME = Counter("jwks_not_modified_total", "Requests for the public keys answered with 304.")
+LIMITED = Counter("rate_limit_hits_total", "Refused calls.", ["quota", "scope"])
+
+
+def verified(result: str, use: str) -> None:
+    VERIFICATIONS.labels(result, use).inc()
+
+
+def answered(method: str, route: str, status: str, seconds: float) -> None:
+    REQUESTS.labels(method, route, status).inc()
+    SECONDS.labels(method, route).observe(seconds)
+
+
+class Metrics:
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        if settings.metrics_token:
+            given = (req.auth or "").removeprefix("Bearer ")
+            if not hmac.compare_digest(given.encode(), settings.metrics_token.get_secret_value().encode()):
+                raise NotAuthenticated()
+        registry = REGISTRY
+        if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)
+        resp.content_type = CONTENT_TYPE_LATEST
+        resp.data = generate_latest(registry)
+
+    on_get.guard = None

@@ -1,0 +1,1 @@
+"""Responders, one file per tag of the contract: parse, decide, answer."""

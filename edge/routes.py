@@ -1,0 +1,43 @@
+"""THE ROUTES: every path on one line."""
+
+from edge.metrics import Metrics
+from edge.openapi import OpenApi
+from edge.reference import Reference
+from edge.resources.agents import Agents, Tools
+from edge.resources.auth import Me, Refresh, Token
+from edge.resources.chat import Chat, ChatStream
+from edge.resources.conversations import Conversations
+from edge.resources.health import Health, Jwks, Root
+from edge.resources.runs import Runs
+
+
+def routes() -> list[tuple[str, object, str | None]]:
+    """(path, resource, responder suffix)"""
+    health, agents, conversations, runs, reference = Health(), Agents(), Conversations(), Runs(), Reference()
+    # fmt: off
+    return [
+        ("/",                                                Root(),        None),
+        ("/health",                                          health,        None),
+        ("/health/ready",                                    health,        "ready"),
+        ("/health/storage",                                  health,        "storage"),
+        ("/metrics",                                         Metrics(),     None),
+        ("/openapi.json",                                    OpenApi(),     None),
+        ("/docs",                                            reference,     None),
+        ("/docs/{name}",                                     reference,     "asset"),
+        ("/.well-known/jwks.json",                           Jwks(),        None),
+        ("/api/v1/auth/token",                               Token(),       None),
+        ("/api/v1/auth/refresh",                             Refresh(),     None),
+        ("/api/v1/auth/me",                                  Me(),          None),
+        ("/api/v1/chat",                                     Chat(),        None),
+        ("/api/v1/chat/stream",                              ChatStream(),  None),
+        ("/api/v1/agents",                                   agents,        None),
+        ("/api/v1/agents/{agent_name}/status",               agents,        "status"),
+        ("/api/v1/tools",                                    Tools(),       None),
+        ("/api/v1/conversations",                            conversations, None),
+        ("/api/v1/conversations/{conversation_id}",          conversations, "one"),
+        ("/api/v1/conversations/{conversation_id}/events",   conversations, "events"),
+        ("/api/v1/runs/{run_id}",                            runs,          None),
+        ("/api/v1/runs/{run_id}/stream",                     runs,          "stream"),
+        ("/api/v1/runs/{run_id}/cancel",                     runs,          "cancel"),
+    ]
+    # fmt: on

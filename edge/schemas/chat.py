@@ -1,0 +1,149 @@
+"""Chat: the question, the answer, and the events of a streamed one."""
+
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, field_validator
+
+from edge.schemas.common import MessageAttachment
+from workers.agents.catalog import CATALOG
+
+MESSAGE_CHARACTERS = 100_000
+CONTEXT_BYTES = 16_384
+HANDOFF_FILTERS = ("full", "fresh", "last_turn", "remove_all_tools")
+# Ranges that every provider accepts; `model` is checked against the catalogue.
+NUMBERS = {"temperature": (0, 2), "top_p": (0, 1), "max_output_tokens": (16, 1_000_000)}
+
+
+class LocationHint(BaseModel):
+    city: str | None = None
+    region: str | None = None
+    country: str | None = None
+    timezone: str | None = None
+
+    def given(self) -> dict[str, str]:
+        """Trimmed, cut to 128 characters, without blanks."""
+        parts = {name: (value or "").strip()[:128] for name, value in self.model_dump().items()}
+        return {name: value for name, value in parts.items() if value}
+
+
+class RunOptionsRequest(BaseModel):
+    max_turns: int | None = None
+    previous_response_id: str | None = None
+    handoff_input_filter: str | None = None
+    run_config: dict[str, Any] | None = None
+
+    @field_validator("max_turns")
+    @classmethod
+    def _turns(cls, value: int | None) -> int | None:
+        return _within("max_turns", value, 1, 50)
+
+    @field_validator("handoff_input_filter")
+    @classmethod
+    def _filter(cls, value: str | None) -> str | None:
+        if value is not None and value not in HANDOFF_FILTERS:
+            raise ValueError(f"must be one of {', '.join(HANDOFF_FILTERS)}")
+        return value
+
+    @field_validator("run_config")
+    @classmethod
+    def _config(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        for name, setting in (value or {}).items():
+            if name == "model":
+                if setting not in CATALOG.models():
+                    raise ValueError("model: not one that may be asked for here")
+            elif name == "model_settings":
+                _check_model_settings(setting)
+            else:
+                raise ValueError(f"{name[:64]}: unknown, or not open to clients")
+        return value
+
+
+def _check_model_settings(given: Any) -> None:
+    if not isinstance(given, dict):
+        raise ValueError("model_settings: must be an object")
+    for name, value in given.items():
+        if name not in NUMBERS:
+            raise ValueError(f"model_settings.{name[:64]}: unknown, or not open to clients")
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"model_settings.{name}: must be a number")
+        _within(f"model_settings.{name}", value, *NUMBERS[name])
+
+
+def _within(name: str, value, low, high):
+    if value is not None and not low <= value <= high:
+        raise ValueError(f"{name}: must be between {low} and {high}")
+    return value
+
+
+class AgentChatRequest(BaseModel):
+    message: str
+    conversation_id: str | None = None
+    agent_type: str | None = "triage"
+    context: dict[str, Any] | None = None
+    share_location: bool = False
+    location: LocationHint | None = None
+    run_options: RunOptionsRequest | None = None
+
+    @field_validator("message")
+    @classmethod
+    def _message(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError("must not be blank")
+        if len(value) > MESSAGE_CHARACTERS:
+            raise ValueError(f"may have {MESSAGE_CHARACTERS} characters at most")
+        return value
+
+    @field_validator("conversation_id")
+    @classmethod
+    def _conversation(cls, value: str | None) -> str | None:
+        if value is not None and not 1 <= len(value) <= 255:
+            raise ValueError("must have 1 to 255 characters")
+        return value
+
+    @field_validator("context")
+    @classmethod
+    def _context(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        if value is not None and len(json.dumps(value)) > CONTEXT_BYTES:
+            raise ValueError(f"may have {CONTEXT_BYTES} bytes of JSON at most")
+        return value
+
+    def options(self) -> dict[str, Any]:
+        """What the run keeps of the request besides its message."""
+        location = self.location.given() if self.share_location and self.location else {}
+        chosen = self.run_options.model_dump(exclude_none=True) if self.run_options else {}
+        found = {"location": location, "run_options": chosen, "context": self.context}
+        return {name: value for name, value in found.items() if value}
+
+
+class AgentChatResponse(BaseModel):
+    response: str
+    structured_output: Any | None = None
+    conversation_id: str
+    agent_used: str
+    handoff_occurred: bool = False
+    attachments: list[MessageAttachment] = Field(default_factory=list)
+    metadata: dict[str, Any] | None = None
+
+
+class StreamingChatEvent(BaseModel):
+    kind: Literal["raw_response", "run_item", "agent_update", "usage", "error", "lifecycle"]
+    conversation_id: str
+    agent_used: str | None = None
+    response_id: str | None = None
+    sequence_number: int | None = None
+    raw_type: str | None = None
+    run_item_name: str | None = None
+    run_item_type: str | None = None
+    tool_call_id: str | None = None
+    tool_name: str | None = None
+    agent: str | None = None
+    new_agent: str | None = None
+    text_delta: str | None = None
+    reasoning_delta: str | None = None
+    response_text: Any | None = None
+    structured_output: Any | None = None
+    is_terminal: bool = False
+    event: str | None = None
+    payload: dict[str, Any] | None = None
+    attachments: list[MessageAttachment] | None = None

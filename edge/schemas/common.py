@@ -1,0 +1,48 @@
+"""Shapes that several tags use."""
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+
+class ValidationError(BaseModel):
+    loc: list[str | int]
+    msg: str
+    type: str
+
+
+class HTTPValidationError(BaseModel):
+    detail: list[ValidationError] = Field(default_factory=list)
+
+
+class ErrorEnvelope(BaseModel):
+    """Every error, of every status."""
+
+    success: bool = False
+    error: str
+    message: str
+    detail: Any
+    details: Any | None = None
+    correlation_id: str
+
+
+class SuccessResponse(BaseModel):
+    success: bool = True
+    message: str
+    data: Any | None = None
+
+
+class HealthResponse(BaseModel):
+    status: str
+    timestamp: str
+    version: str
+    uptime: float | None = None
+
+
+class MessageAttachment(BaseModel):
+    object_id: str
+    filename: str
+    mime_type: str | None = None
+    size_bytes: int | None = None
+    url: str | None = None
+    tool_call_id: str | None = None

@@ -1,0 +1,71 @@
+"""Conversations, their messages and events."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from edge.schemas.common import MessageAttachment
+
+Role = Literal["user", "assistant", "system"]
+
+
+class ConversationQuery(BaseModel):
+    limit: int = Field(50, ge=1, le=100)
+    cursor: str | None = None
+    agent: str | None = None
+
+
+class EventsQuery(BaseModel):
+    workflow_run_id: str | None = None
+
+
+class ConversationSummary(BaseModel):
+    conversation_id: str
+    message_count: int
+    last_message: str
+    created_at: str
+    updated_at: str
+
+
+class ConversationListResponse(BaseModel):
+    items: list[ConversationSummary]
+    next_cursor: str | None = None
+
+
+class ChatMessage(BaseModel):
+    role: Role
+    content: str
+    timestamp: str | None = None
+    attachments: list[MessageAttachment] = Field(default_factory=list)
+
+
+class ConversationHistory(BaseModel):
+    conversation_id: str
+    messages: list[ChatMessage]
+    created_at: str
+    updated_at: str
+    agent_context: dict[str, Any] | None = None
+
+
+class ConversationEventItem(BaseModel):
+    sequence_no: int
+    run_item_type: str
+    run_item_name: str | None = None
+    role: Role | None = None
+    agent: str | None = None
+    tool_call_id: str | None = None
+    tool_name: str | None = None
+    model: str | None = None
+    content_text: str | None = None
+    reasoning_text: str | None = None
+    call_arguments: dict[str, Any] | None = None
+    call_output: dict[str, Any] | None = None
+    attachments: list[MessageAttachment] = Field(default_factory=list)
+    response_id: str | None = None
+    workflow_run_id: str | None = None
+    timestamp: str
+
+
+class ConversationEventsResponse(BaseModel):
+    conversation_id: str
+    items: list[ConversationEventItem]

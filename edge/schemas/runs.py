@@ -1,0 +1,30 @@
+"""Runs (beyond the contract)."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+
+class RunError(BaseModel):
+    code: str
+    message: str
+
+
+class RunResponse(BaseModel):
+    run_id: str
+    kind: str
+    state: Literal["queued", "running", "succeeded", "failed", "cancelled"]
+    conversation_id: str | None = None
+    agent: str
+    cancel_requested: bool = False
+    error: RunError | None = None
+    usage: dict[str, Any] | None = None
+    created_at: str
+    started_at: str | None = None
+    finished_at: str | None = None
+
+
+class RunStreamQuery(BaseModel):
+    """`after` is the sequence number of the last event that the client has."""
+
+    after: int | None = Field(None, ge=0, le=2**53 - 1)

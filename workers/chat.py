@@ -1,0 +1,110 @@
+"""The chat actor: load the conversation, let the agent answer, store the answer, then say that it is done."""
+
+from contextlib import contextmanager
+from typing import Any
+
+from models import events, progress
+from models.accounts import User
+from models.base import release
+from models.conversations import Conversation
+from models.jobs import DEAD
+from models.runs import FAILED, SUCCEEDED, Run
+from models.settings import settings
+from workers.agents.loop import ToolsContext, TurnRequest, TurnResult, run_agent
+from workers.agents.provider import ProviderError
+from workers.jobs import CHAT_RUN
+from workers.runtime import Lease, actor
+
+
+@actor(CHAT_RUN)
+def run_chat(lease: Lease) -> None:
+    run = lease.run()
+    run.begin()
+    request, context = prepare(run)
+    release()  # a model may take minutes: no connection is held meanwhile
+    stream = Stream(run, lease)
+    try:
+        result = stream.relay(run_agent(request, tools_context=context, checkpoint=lease.checkpoint,
+                                        interruptible=stream.waiting))
+    except ProviderError as error:
+        give_up(lease, run, stream, error)
+    else:
+        store(lease, run, stream, result)
+    progress.end(run)
+
+
+def prepare(run: Run) -> tuple[TurnRequest, ToolsContext]:
+    """What the model is asked: the conversation so far, its newest message being the user's question."""
+    conversation = Conversation.get_by_id(run.conversation_id)
+    user = User.get_by_id(run.user_id)
+    options = dict(run.request)
+    request = TurnRequest(
+        agent=run.agent, history=conversation.history(settings.agent_history_messages),
+        conversation_id=run.conversation_key, user_id=str(run.user_id), user_name=user.display_name,
+        tenant_id=str(run.tenant_id), message=options["message"], location=options.get("location"),
+        run_options=options.get("run_options") or {},
+    )
+    return request, ToolsContext(user_id=run.user_id, tenant_id=run.tenant_id)
+
+
+class Stream:
+    """Numbers the events of one attempt and writes them, those of one moment together."""
+
+    def __init__(self, run: Run, lease: Lease):
+        self.run, self.lease = run, lease
+        self.next = progress.first_sequence(lease.job.epoch)
+        self.pending: list[tuple[int, str, bytes]] = []
+        if lease.job.epoch > 1:
+            self.add(events.restarted(run.conversation_key, run.agent, lease.job.epoch))
+
+    def add(self, event: dict[str, Any]) -> None:
+        event["sequence_number"] = self.next
+        self.pending.append((self.next, event["kind"], progress.encode(event)))
+        self.next += 1
+
+    def flush(self) -> None:
+        if self.pending:
+            pending, self.pending = self.pending, []
+            progress.append(self.run.id, pending)
+
+    @contextmanager
+    def waiting(self):
+        """Around every wait for the model: what is known so far goes out first."""
+        self.flush()
+        with self.lease.interruptible():
+            yield
+
+    def relay(self, turn) -> TurnResult:
+        """Write all events of a turn; its result."""
+        try:
+            while True:
+                self.add(next(turn))
+        except StopIteration as end:
+            return end.value
+        finally:
+            turn.close()
+
+
+def store(lease: Lease, run: Run, stream: Stream, result: TurnResult) -> None:
+    """All that the answer leaves behind, in the transaction that ends the job. Only then is the end announced."""
+    stream.flush()
+    agent = result.answering_agent
+    terminal = events.succeeded(run.conversation_key, agent, result.response_text, result.structured_output,
+                                response_id=result.response_id)
+    answer = {
+        "response": result.response_text, "structured_output": result.structured_output, "agent_used": agent,
+        "handoff_occurred": result.handoff_occurred, "model": result.model, "refusal": result.refusal,
+        "attachments": result.attachments,
+    }
+    with lease.job.finish():
+        Conversation.record(run, text=result.response_text, agent=agent, items=result.items,
+                            attachments=result.attachments)
+        run.conclude(SUCCEEDED, terminal, stream.next, result=answer, usage=result.usage)
+
+
+def give_up(lease: Lease, run: Run, stream: Stream, error: ProviderError) -> None:
+    """The model cannot answer. The run failed and its dead job is there for an operator to retry."""
+    stream.flush()
+    terminal = events.failed(run.conversation_key, run.agent, error.code, str(error))
+    with lease.job.finish(DEAD, f"{error.code}: {error}"):
+        run.conclude(FAILED, terminal, stream.next, error_code=error.code, error_message=str(error))
