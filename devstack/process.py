@@ -30,8 +30,15 @@ class Process(subprocess.Popen):
         self.log = log
         with log.open("ab") as output:
             super().__init__(
-                command, shell=isinstance(command, str), stdin=subprocess.DEVNULL, stdout=output,
-                stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=_die_with_parent, **options)
+                command,
+                shell=isinstance(command, str),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
+                **options,
+            )
 
     def worker_pids(self) -> list[int]:
         """The children: gunicorn's or Dramatiq's worker processes."""

@@ -61,8 +61,11 @@ class Stack:
         metrics = self.state / "metrics"
         metrics.mkdir(exist_ok=True)
         env = {
-            "ENVIRONMENT": "development", "SECRET_KEY": secret.read_text(), "PYTHONUNBUFFERED": "1",
-            "AUTH_KEY_STORAGE_PATH": str(self.state / "keys" / "keyset.json"), "PROMETHEUS_MULTIPROC_DIR": str(metrics),
+            "ENVIRONMENT": "development",
+            "SECRET_KEY": secret.read_text(),
+            "PYTHONUNBUFFERED": "1",
+            "AUTH_KEY_STORAGE_PATH": str(self.state / "keys" / "keyset.json"),
+            "PROMETHEUS_MULTIPROC_DIR": str(metrics),
         }
         for part in self.parts.values():
             env |= part.env()
@@ -70,17 +73,22 @@ class Stack:
         path = f"{scripts}{os.pathsep}{self.environ.get('PATH', '')}"
         return env | {"PORT": str(self.port), "PATH": path, "PYTHONPATH": str(ROOT)}
 
-    def run(self, *arguments: str) -> None:
-        """Run one of the project's modules to its end."""
+    def run(self, *arguments: str) -> str:
+        """Run one of the project's modules to its end; what it printed."""
         done = subprocess.run([sys.executable, *arguments], cwd=ROOT, env=self.env, capture_output=True, text=True)
         if done.returncode:
             raise SystemExit(f"python {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}".rstrip())
+        return done.stdout
 
     def migrate(self) -> None:
         self.run("-m", "models.migrate", "up")
 
     def seed(self) -> None:
-        self.run("-m", "devstack.seed")
+        """Create the demo account."""
+        self.seeded = self.run("-m", "devstack.seed").strip()
+
+    def tenant_id(self) -> str:
+        return self.seeded.rsplit(" ", 1)[-1]
 
     def spawn(self, name: str, **overrides: str) -> Process:
         """Start a process of the Procfile."""

@@ -91,7 +91,9 @@ def as_principal(claims: dict, req: falcon.Request | None) -> Principal:
     if req is not None:
         role = _lowered(req, tenant_id, role)
     scopes = frozenset(str(claims.get("scope") or "").split()) | frozenset(map(str, claims.get("scopes") or ()))
-    return Principal(user_id, tenant_id, role, scopes, parse_uuid(claims.get("sid")), claims.get("email_verified") is True)
+    return Principal(
+        user_id, tenant_id, role, scopes, parse_uuid(claims.get("sid")), claims.get("email_verified") is True
+    )
 
 
 def _lowered(req: falcon.Request, tenant_id, role: str) -> str:

@@ -30,9 +30,17 @@ class NotJson(DomainError):
     status, code, message = 415, "unsupported_media_type", "Send the body as application/json."
 
 
-def envelope(code: str, message: str, correlation_id: str, *, detail: Any = None, details: Any = None) -> dict[str, Any]:
-    return {"success": False, "error": code, "message": message, "detail": message if detail is None else detail,
-            "details": details, "correlation_id": correlation_id}
+def envelope(
+    code: str, message: str, correlation_id: str, *, detail: Any = None, details: Any = None
+) -> dict[str, Any]:
+    return {
+        "success": False,
+        "error": code,
+        "message": message,
+        "detail": message if detail is None else detail,
+        "details": details,
+        "correlation_id": correlation_id,
+    }
 
 
 def render(resp: falcon.Response, req: falcon.Request, error: DomainError) -> None:
@@ -69,14 +77,24 @@ def on_store_away(req, resp, error, params):
 def on_crash(req, resp, error, params):
     log.exception("edge.crash", exc_info=error)
     resp.status = falcon.HTTP_500
-    resp.media = envelope("internal_error", "An unexpected error occurred. Quote the correlation id when you report it.",
-                          req.context.correlation_id)
+    resp.media = envelope(
+        "internal_error",
+        "An unexpected error occurred. Quote the correlation id when you report it.",
+        req.context.correlation_id,
+    )
 
 
 def install(app: falcon.App) -> None:
     app.add_error_handler(Exception, on_crash)
     app.add_error_handler(
-        (peewee.OperationalError, peewee.InterfaceError, MaxConnectionsExceeded, redis.ConnectionError, redis.TimeoutError),
-        on_store_away)
+        (
+            peewee.OperationalError,
+            peewee.InterfaceError,
+            MaxConnectionsExceeded,
+            redis.ConnectionError,
+            redis.TimeoutError,
+        ),
+        on_store_away,
+    )
     app.add_error_handler(falcon.HTTPError, on_http_error)
     app.add_error_handler(DomainError, on_domain_error)

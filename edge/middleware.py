@@ -54,8 +54,14 @@ class Envelope:
         resp.set_header("X-Process-Time", f"{seconds:.4f}")
         metrics.answered(req.method, req.uri_template or "unknown", resp.status[:3], seconds)
         if log.isEnabledFor(logging.INFO):
-            log.info("http.response", http_method=req.method, http_path=req.path[:256], status_code=int(resp.status[:3]),
-                     duration_ms=round(seconds * 1000, 2), client_ip=client_ip(req))
+            log.info(
+                "http.response",
+                http_method=req.method,
+                http_path=req.path[:256],
+                status_code=int(resp.status[:3]),
+                duration_ms=round(seconds * 1000, 2),
+                client_ip=client_ip(req),
+            )
 
 
 def require_known_host(req: falcon.Request) -> None:
@@ -92,5 +98,7 @@ def _within(text: str, networks: list) -> bool:
 def cors() -> falcon.CORSMiddleware:
     origins = settings.items(settings.allowed_origins)
     return falcon.CORSMiddleware(
-        allow_origins="*" if "*" in origins else origins, allow_credentials=None if "*" in origins else origins,
-        expose_headers=["X-Correlation-ID", "X-Run-Id", "Retry-After", "Idempotent-Replayed"])
+        allow_origins="*" if "*" in origins else origins,
+        allow_credentials=None if "*" in origins else origins,
+        expose_headers=["X-Correlation-ID", "X-Run-Id", "Retry-After", "Idempotent-Replayed"],
+    )

@@ -45,8 +45,9 @@ def document(routes: list[tuple[str, object, str | None]]) -> dict[str, Any]:
     for _, _, responder in found:
         operation = responder.operation
         models |= {model for model in (operation.body, *map(_model, operation.answers.values())) if model}
-    _, schemas = models_json_schema([(model, "validation") for model in sorted(models, key=lambda m: m.__name__)],
-                                    ref_template=REF)
+    _, schemas = models_json_schema(
+        [(model, "validation") for model in sorted(models, key=lambda m: m.__name__)], ref_template=REF
+    )
     paths: dict[str, Any] = {}
     for path, method, responder in found:
         paths.setdefault(path, {})[method] = _operation(path, responder)
@@ -54,8 +55,10 @@ def document(routes: list[tuple[str, object, str | None]]) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": settings.app_name, "version": settings.app_version, "description": settings.app_description},
         "paths": paths,
-        "components": {"securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
-                       "schemas": schemas["$defs"]},
+        "components": {
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+            "schemas": schemas["$defs"],
+        },
     }
 
 
@@ -82,10 +85,14 @@ def _operation(path: str, responder) -> dict[str, Any]:
         result["requestBody"] = {"required": True, "content": {"application/json": {"schema": _schema(described.body)}}}
     result["responses"] = {str(code): _answer(model, described.streams) for code, model in described.answers.items()}
     if described.body or parameters:
-        result["responses"]["422"] = {"description": "The request does not fit its schema.",
-                                      "content": {"application/json": {"schema": _schema(HTTPValidationError)}}}
-    result["responses"]["default"] = {"description": "Any other error.",
-                                      "content": {"application/json": {"schema": _schema(ErrorEnvelope)}}}
+        result["responses"]["422"] = {
+            "description": "The request does not fit its schema.",
+            "content": {"application/json": {"schema": _schema(HTTPValidationError)}},
+        }
+    result["responses"]["default"] = {
+        "description": "Any other error.",
+        "content": {"application/json": {"schema": _schema(ErrorEnvelope)}},
+    }
     return result
 
 
@@ -94,7 +101,11 @@ def _parameters(path: str, described: Operation):
         yield {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
     if described.query:
         for name, schema in described.query.model_json_schema()["properties"].items():
-            wanted = {key: value for key, value in schema.items() if key != "title" and not (key == "default" and value is None)}
+            wanted = {
+                key: value
+                for key, value in schema.items()
+                if key != "title" and not (key == "default" and value is None)
+            }
             yield {"name": name, "in": "query", "required": False, "schema": wanted}
     for name in (("X-Tenant-Id", "X-Tenant-Role") if described.tenant else ()) + described.headers:
         yield {"name": name, "in": "header", "required": False, "schema": NULLABLE}

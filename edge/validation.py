@@ -22,8 +22,15 @@ def body(req: falcon.Request, schema: type[Schema]) -> Schema:
     except (ValueError, RecursionError):
         raise Invalid([{"loc": ["body"], "msg": "The body is not valid JSON.", "type": "json_invalid"}]) from None
     if path := _unstorable(data):
-        raise Invalid([{"loc": ["body", *path], "msg": "The text has a character that cannot be stored.",
-                        "type": "string_unicode"}])
+        raise Invalid(
+            [
+                {
+                    "loc": ["body", *path],
+                    "msg": "The text has a character that cannot be stored.",
+                    "type": "string_unicode",
+                }
+            ]
+        )
     return _check(schema, data, "body")
 
 
@@ -36,7 +43,9 @@ def _check(schema: type[Schema], data: Any, where: str) -> Schema:
         return schema.model_validate(data)
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False, include_input=False)
-        raise Invalid([{"loc": [where, *item["loc"]], "msg": item["msg"], "type": item["type"]} for item in found]) from None
+        raise Invalid(
+            [{"loc": [where, *item["loc"]], "msg": item["msg"], "type": item["type"]} for item in found]
+        ) from None
 
 
 def _read(req: falcon.Request) -> bytes:

@@ -80,8 +80,13 @@ def ask(clean):
     def make(principal, message="Hello", conversation_id=None, agent="triage", idempotency_key=None, **options):
         with transaction():
             run, created = Conversation.ask(
-                principal, message=message, conversation_id=conversation_id, agent=agent, options=options,
-                idempotency_key=idempotency_key)
+                principal,
+                message=message,
+                conversation_id=conversation_id,
+                agent=agent,
+                options=options,
+                idempotency_key=idempotency_key,
+            )
             if created:
                 enqueue(CHAT_RUN, run_id=run.id, tenant_id=run.tenant_id)
         return run

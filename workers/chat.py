@@ -24,8 +24,9 @@ def run_chat(lease: Lease) -> None:
     release()  # a model may take minutes: no connection is held meanwhile
     stream = Stream(run, lease)
     try:
-        result = stream.relay(run_agent(request, tools_context=context, checkpoint=lease.checkpoint,
-                                        interruptible=stream.waiting))
+        result = stream.relay(
+            run_agent(request, tools_context=context, checkpoint=lease.checkpoint, interruptible=stream.waiting)
+        )
     except ProviderError as error:
         give_up(lease, run, stream, error)
     else:
@@ -39,9 +40,14 @@ def prepare(run: Run) -> tuple[TurnRequest, ToolsContext]:
     user = User.get_by_id(run.user_id)
     options = dict(run.request)
     request = TurnRequest(
-        agent=run.agent, history=conversation.history(settings.agent_history_messages),
-        conversation_id=run.conversation_key, user_id=str(run.user_id), user_name=user.display_name,
-        tenant_id=str(run.tenant_id), message=options["message"], location=options.get("location"),
+        agent=run.agent,
+        history=conversation.history(settings.agent_history_messages),
+        conversation_id=run.conversation_key,
+        user_id=str(run.user_id),
+        user_name=user.display_name,
+        tenant_id=str(run.tenant_id),
+        message=options["message"],
+        location=options.get("location"),
         run_options=options.get("run_options") or {},
     )
     return request, ToolsContext(user_id=run.user_id, tenant_id=run.tenant_id)
@@ -89,16 +95,22 @@ def store(lease: Lease, run: Run, stream: Stream, result: TurnResult) -> None:
     """All that the answer leaves behind, in the transaction that ends the job. Only then is the end announced."""
     stream.flush()
     agent = result.answering_agent
-    terminal = events.succeeded(run.conversation_key, agent, result.response_text, result.structured_output,
-                                response_id=result.response_id)
+    terminal = events.succeeded(
+        run.conversation_key, agent, result.response_text, result.structured_output, response_id=result.response_id
+    )
     answer = {
-        "response": result.response_text, "structured_output": result.structured_output, "agent_used": agent,
-        "handoff_occurred": result.handoff_occurred, "model": result.model, "refusal": result.refusal,
+        "response": result.response_text,
+        "structured_output": result.structured_output,
+        "agent_used": agent,
+        "handoff_occurred": result.handoff_occurred,
+        "model": result.model,
+        "refusal": result.refusal,
         "attachments": result.attachments,
     }
     with lease.job.finish():
-        Conversation.record(run, text=result.response_text, agent=agent, items=result.items,
-                            attachments=result.attachments)
+        Conversation.record(
+            run, text=result.response_text, agent=agent, items=result.items, attachments=result.attachments
+        )
         run.conclude(SUCCEEDED, terminal, stream.next, result=answer, usage=result.usage)
 
 

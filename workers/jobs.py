@@ -1,6 +1,5 @@
 """THE TABLE: every job on one line; and the only code that sends one."""
 
-import json
 import logging
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,6 @@ import dramatiq
 
 from models import jobs as ledger
 from models.base import database, transaction
-from models.errors import BadRequest
 from models.jobs import Job as Row
 from models.settings import settings
 from workers.broker import broker
@@ -122,12 +120,10 @@ def retry(job_id: UUID) -> Row:
     return row
 
 
-def parse_args(text: str) -> dict[str, Any]:
-    """Job arguments from an operator's command line: a JSON object."""
-    try:
-        args = json.loads(text)
-    except ValueError as error:
-        raise BadRequest(f"Job arguments are not JSON: {error}") from None
-    if not isinstance(args, dict):
-        raise BadRequest("Job arguments must be a JSON object.")
-    return args
+def cancel(job_id: UUID) -> Row:
+    """An operator's cancel. A run whose queued job ends here ends with it."""
+    with transaction():
+        row = Row.cancel(job_id)
+        if row.state == ledger.CANCELLED and row.run_id:
+            enqueue(RUN_FAIL, run_id=row.run_id, tenant_id=row.tenant_id, code="cancelled")
+    return row

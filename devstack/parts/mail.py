@@ -10,8 +10,17 @@ class Mail(Part):
     name, title, replaced_by = "mail", "mail sink", ("SMTP_URL",)
 
     def command(self) -> list[str]:
-        return [sys.executable, "-m", "aiosmtpd", "-n", "-c", "devstack.parts.mail.Keep", "-l", f"127.0.0.1:{self.port()}",
-                str(self.folder)]
+        return [
+            sys.executable,
+            "-m",
+            "aiosmtpd",
+            "-n",
+            "-c",
+            "devstack.parts.mail.Keep",
+            "-l",
+            f"127.0.0.1:{self.port()}",
+            str(self.folder),
+        ]
 
     def ready(self) -> bool:
         return answers(self.port())

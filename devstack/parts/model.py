@@ -10,8 +10,21 @@ class Model(Part):
     name, title, replaced_by = "openai", "model stand-in", ("OPENAI_API_KEY", "OPENAI_BASE_URL")
 
     def command(self) -> list[str]:
-        return [sys.executable, "-m", "gunicorn", "-k", "gevent", "--worker-connections", "10000", "--no-control-socket",
-                "--log-level", "warning", "-b", f"127.0.0.1:{self.port()}", "devstack.openai.server:create_app()"]
+        return [
+            sys.executable,
+            "-m",
+            "gunicorn",
+            "-k",
+            "gevent",
+            "--worker-connections",
+            "10000",
+            "--no-control-socket",
+            "--log-level",
+            "warning",
+            "-b",
+            f"127.0.0.1:{self.port()}",
+            "devstack.openai.server:create_app()",
+        ]
 
     def ready(self) -> bool:
         try:

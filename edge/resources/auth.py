@@ -18,10 +18,18 @@ def show(tokens: IssuedTokens) -> dict:
     for use in ("access", "refresh"):
         SIGNINGS.labels("success", use).inc()
     return {
-        "access_token": tokens.access_token, "refresh_token": tokens.refresh_token, "token_type": tokens.token_type,
-        "expires_at": iso(tokens.expires_at), "refresh_expires_at": iso(tokens.refresh_expires_at), "kid": tokens.kid,
-        "refresh_kid": tokens.refresh_kid, "scopes": tokens.scopes, "tenant_id": tokens.tenant_id,
-        "user_id": tokens.user_id, "email_verified": tokens.email_verified, "session_id": str(tokens.session_id),
+        "access_token": tokens.access_token,
+        "refresh_token": tokens.refresh_token,
+        "token_type": tokens.token_type,
+        "expires_at": iso(tokens.expires_at),
+        "refresh_expires_at": iso(tokens.refresh_expires_at),
+        "kid": tokens.kid,
+        "refresh_kid": tokens.refresh_kid,
+        "scopes": tokens.scopes,
+        "tenant_id": tokens.tenant_id,
+        "user_id": tokens.user_id,
+        "email_verified": tokens.email_verified,
+        "session_id": str(tokens.session_id),
     }
 
 
@@ -30,8 +38,9 @@ class Token:
     @public
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         ask = body(req, UserLoginRequest)
-        resp.media = show(SignIn.with_password(ask.email, ask.password, ask.tenant_id, ip=client_ip(req),
-                                               user_agent=req.user_agent))
+        resp.media = show(
+            SignIn.with_password(ask.email, ask.password, ask.tenant_id, ip=client_ip(req), user_agent=req.user_agent)
+        )
 
 
 class Refresh:
@@ -46,16 +55,32 @@ class Me:
     @allow(role=None, verified=False)
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         me = req.context.principal
-        rows = (User.select(User, Tenant.id.alias("tenant"), Tenant.slug, Tenant.name, Membership.role)
-                .join(Membership, on=(Membership.user == User.id)).join(Tenant, on=(Membership.tenant == Tenant.id))
-                .where(User.id == me.user_id).order_by(Tenant.slug).objects())
+        rows = (
+            User.select(User, Tenant.id.alias("tenant"), Tenant.slug, Tenant.name, Membership.role)
+            .join(Membership, on=(Membership.user == User.id))
+            .join(Tenant, on=(Membership.tenant == Tenant.id))
+            .where(User.id == me.user_id)
+            .order_by(Tenant.slug)
+            .objects()
+        )
         held = list(rows)
         if not held:
             raise NotAuthenticated("Unknown user.")
         user = held[0]
-        resp.media = {"success": True, "message": "Current user", "data": {
-            "user_id": str(user.id), "email": user.email, "display_name": user.display_name, "status": user.status,
-            "email_verified": user.email_verified_at is not None, "tenant_id": str(me.tenant_id), "created_at": iso(user.created_at),
-            "memberships": [{"tenant_id": str(row.tenant), "slug": row.slug, "name": row.name, "role": row.role} for row in held],
-            "token_payload": req.context.claims,
-        }}
+        resp.media = {
+            "success": True,
+            "message": "Current user",
+            "data": {
+                "user_id": str(user.id),
+                "email": user.email,
+                "display_name": user.display_name,
+                "status": user.status,
+                "email_verified": user.email_verified_at is not None,
+                "tenant_id": str(me.tenant_id),
+                "created_at": iso(user.created_at),
+                "memberships": [
+                    {"tenant_id": str(row.tenant), "slug": row.slug, "name": row.name, "role": row.role} for row in held
+                ],
+                "token_payload": req.context.claims,
+            },
+        }

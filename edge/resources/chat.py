@@ -20,9 +20,17 @@ from workers.jobs import CHAT_RUN, enqueue
 HEADERS = ("Idempotency-Key",)
 # What a failed run's code means in the answer of the waiting endpoint.
 STATUS = {
-    "provider_rate_limited": 429, "provider_timeout": 504, "run_timeout": 504, "context_length_exceeded": 422,
-    "provider_bad_request": 502, "provider_authentication": 502, "provider_failed": 502, "provider_incomplete": 502,
-    "provider_unavailable": 503, "max_turns_exceeded": 422, "no_output": 502,
+    "provider_rate_limited": 429,
+    "provider_timeout": 504,
+    "run_timeout": 504,
+    "context_length_exceeded": 422,
+    "provider_bad_request": 502,
+    "provider_authentication": 502,
+    "provider_failed": 502,
+    "provider_incomplete": 502,
+    "provider_unavailable": 503,
+    "max_turns_exceeded": 422,
+    "no_output": 502,
 }
 
 
@@ -40,8 +48,15 @@ class RunCancelled(Conflict):
 def idempotency_key(req: falcon.Request) -> str | None:
     key = req.get_header("Idempotency-Key")
     if key is not None and not (1 <= len(key) <= 255 and key.isascii() and key.isprintable()):
-        raise Invalid([{"loc": ["header", "Idempotency-Key"], "msg": "must have 1 to 255 printable ASCII characters",
-                        "type": "value_error"}])
+        raise Invalid(
+            [
+                {
+                    "loc": ["header", "Idempotency-Key"],
+                    "msg": "must have 1 to 255 printable ASCII characters",
+                    "type": "value_error",
+                }
+            ]
+        )
     return key
 
 
@@ -50,8 +65,13 @@ def start(req: falcon.Request, resp: falcon.Response, ask: AgentChatRequest) -> 
     agent = CATALOG.get(ask.agent_type)
     with transaction():
         run, created = Conversation.ask(
-            req.context.principal, message=ask.message, conversation_id=ask.conversation_id, agent=agent.key,
-            options=ask.options(), idempotency_key=idempotency_key(req))
+            req.context.principal,
+            message=ask.message,
+            conversation_id=ask.conversation_id,
+            agent=agent.key,
+            options=ask.options(),
+            idempotency_key=idempotency_key(req),
+        )
         if created:
             enqueue(CHAT_RUN, run_id=run.id, tenant_id=run.tenant_id)
     resp.set_header("X-Run-Id", str(run.id))
@@ -61,7 +81,9 @@ def start(req: falcon.Request, resp: falcon.Response, ask: AgentChatRequest) -> 
 
 
 class Chat:
-    @describes("Chat With Agent", "chat", body=AgentChatRequest, answers={200: AgentChatResponse}, tenant=True, headers=HEADERS)
+    @describes(
+        "Chat With Agent", "chat", body=AgentChatRequest, answers={200: AgentChatResponse}, tenant=True, headers=HEADERS
+    )
     @allow(scope="conversations:write")
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         me, ask = req.context.principal, body(req, AgentChatRequest)
@@ -81,23 +103,43 @@ def answer(run: Run) -> dict:
     result, agent = run.result, CATALOG.agents.get(run.result["agent_used"])
     tools = [tool.name for tool in CATALOG.tools_of(agent)] if agent else []
     return {
-        "response": result["response"], "structured_output": result["structured_output"],
-        "conversation_id": run.conversation_key, "agent_used": result["agent_used"],
-        "handoff_occurred": result["handoff_occurred"], "attachments": result["attachments"],
-        "metadata": {"model_used": result["model"], "tools_available": tools, "run_id": str(run.id), "usage": run.usage,
-                     "refusal": result["refusal"]},
+        "response": result["response"],
+        "structured_output": result["structured_output"],
+        "conversation_id": run.conversation_key,
+        "agent_used": result["agent_used"],
+        "handoff_occurred": result["handoff_occurred"],
+        "attachments": result["attachments"],
+        "metadata": {
+            "model_used": result["model"],
+            "tools_available": tools,
+            "run_id": str(run.id),
+            "usage": run.usage,
+            "refusal": result["refusal"],
+        },
     }
 
 
 class ChatStream:
-    @describes("Stream Chat With Agent", "chat", body=AgentChatRequest, answers={200: StreamingChatEvent}, tenant=True,
-               headers=HEADERS, streams=True)
+    @describes(
+        "Stream Chat With Agent",
+        "chat",
+        body=AgentChatRequest,
+        answers={200: StreamingChatEvent},
+        tenant=True,
+        headers=HEADERS,
+        streams=True,
+    )
     @allow(scope="conversations:write")
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         me, ask = req.context.principal, body(req, AgentChatRequest)
         limits.hit("chat_stream_per_minute", settings.chat_stream_rate_limit_per_minute, 60, me.tenant_id, me.user_id)
-        slot = limits.Slot.take("chat_stream_concurrency", settings.chat_stream_concurrent_limit,
-                                req.context.correlation_id, me.tenant_id, me.user_id)
+        slot = limits.Slot.take(
+            "chat_stream_concurrency",
+            settings.chat_stream_concurrent_limit,
+            req.context.correlation_id,
+            me.tenant_id,
+            me.user_id,
+        )
         try:
             run = start(req, resp, ask)
         except BaseException:

@@ -28,8 +28,12 @@ class NotReady(Unavailable):
 
 
 def report(status: str) -> dict:
-    return {"status": status, "timestamp": iso(now()), "version": settings.app_version,
-            "uptime": round(time.monotonic() - BEGAN, 2)}
+    return {
+        "status": status,
+        "timestamp": iso(now()),
+        "version": settings.app_version,
+        "uptime": round(time.monotonic() - BEGAN, 2),
+    }
 
 
 class Root:
@@ -37,8 +41,14 @@ class Root:
     @public
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         resp.media = {
-            "service": settings.app_name, "version": settings.app_version, "description": settings.app_description,
-            "docs": "/docs", "openapi": "/openapi.json", "health": "/health", "api": "/api/v1", "chat": "/api/v1/chat",
+            "service": settings.app_name,
+            "version": settings.app_version,
+            "description": settings.app_description,
+            "docs": "/docs",
+            "openapi": "/openapi.json",
+            "health": "/health",
+            "api": "/api/v1",
+            "chat": "/api/v1/chat",
             "agents": "/api/v1/agents",
         }
 
@@ -92,8 +102,14 @@ def _storage() -> Minio | None:
         return None
     secret = settings.minio_secret_key.get_secret_value() if settings.minio_secret_key else None
     http = urllib3.PoolManager(timeout=urllib3.Timeout(connect=1, read=3), retries=False, maxsize=4)
-    return Minio(settings.minio_endpoint, settings.minio_access_key, secret, region=settings.minio_region,
-                 secure=settings.minio_secure, http_client=http)
+    return Minio(
+        settings.minio_endpoint,
+        settings.minio_access_key,
+        secret,
+        region=settings.minio_region,
+        secure=settings.minio_secure,
+        http_client=http,
+    )
 
 
 def storage_status() -> str:

@@ -19,10 +19,16 @@ from models.settings import settings
 def show(run: Run) -> dict:
     asked = not run.is_finished and Job.select().where((Job.run_id == run.id) & Job.cancel_requested).exists()
     return {
-        "run_id": str(run.id), "kind": run.kind, "state": run.state, "conversation_id": run.conversation_key,
-        "agent": run.agent, "cancel_requested": asked or run.state == "cancelled",
-        "error": {"code": run.error_code, "message": run.error_message} if run.error_code else None, "usage": run.usage,
-        "created_at": iso(run.created_at), "started_at": iso(run.started_at) if run.started_at else None,
+        "run_id": str(run.id),
+        "kind": run.kind,
+        "state": run.state,
+        "conversation_id": run.conversation_key,
+        "agent": run.agent,
+        "cancel_requested": asked or run.state == "cancelled",
+        "error": {"code": run.error_code, "message": run.error_message} if run.error_code else None,
+        "usage": run.usage,
+        "created_at": iso(run.created_at),
+        "started_at": iso(run.started_at) if run.started_at else None,
         "finished_at": iso(run.finished_at) if run.finished_at else None,
     }
 
@@ -33,14 +39,26 @@ class Runs:
     def on_get(self, req: falcon.Request, resp: falcon.Response, run_id: str) -> None:
         resp.media = show(Run.find(req.context.principal, run_id))
 
-    @describes("Follow Run", "runs", query=RunStreamQuery, answers={200: StreamingChatEvent}, tenant=True,
-               headers=("Last-Event-ID",), streams=True)
+    @describes(
+        "Follow Run",
+        "runs",
+        query=RunStreamQuery,
+        answers={200: StreamingChatEvent},
+        tenant=True,
+        headers=("Last-Event-ID",),
+        streams=True,
+    )
     @allow(scope="conversations:read")
     def on_get_stream(self, req: falcon.Request, resp: falcon.Response, run_id: str) -> None:
         me, after = req.context.principal, cursor(req)
         run = Run.find(me, run_id)
-        slot = limits.Slot.take("chat_stream_concurrency", settings.chat_stream_concurrent_limit,
-                                req.context.correlation_id, me.tenant_id, me.user_id)
+        slot = limits.Slot.take(
+            "chat_stream_concurrency",
+            settings.chat_stream_concurrent_limit,
+            req.context.correlation_id,
+            me.tenant_id,
+            me.user_id,
+        )
         relay.follow(resp, run, after=after, slot=slot)
 
     @describes("Cancel Run", "runs", answers={202: RunResponse}, tenant=True)

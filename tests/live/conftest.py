@@ -109,7 +109,11 @@ def live_stack():
 
     state = Path(tempfile.mkdtemp(prefix="longshore-live-"))
     clean = {name: value for name, value in os.environ.items() if not name.endswith("_URL")}
-    off = {"CHAT_RATE_LIMIT_PER_MINUTE": "0", "CHAT_STREAM_RATE_LIMIT_PER_MINUTE": "0", "CHAT_STREAM_CONCURRENT_LIMIT": "0"}
+    off = {
+        "CHAT_RATE_LIMIT_PER_MINUTE": "0",
+        "CHAT_STREAM_RATE_LIMIT_PER_MINUTE": "0",
+        "CHAT_STREAM_CONCURRENT_LIMIT": "0",
+    }
     with Stack(state, environ={**clean, **off}) as stack:
         stack.start_parts()
         stack.migrate()

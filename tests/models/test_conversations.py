@@ -29,7 +29,9 @@ def test_a_question_and_its_answer_stand_in_order(person, ask):
     answer(run)
     conversation = Conversation.get_visible(me, "mine")
     assert conversation.history(10) == [
-        {"role": "user", "content": "How are you?"}, {"role": "assistant", "content": "Fine."}]
+        {"role": "user", "content": "How are you?"},
+        {"role": "assistant", "content": "Fine."},
+    ]
     assert (conversation.message_count, conversation.last_message) == (2, "Fine.")
 
 

@@ -48,8 +48,9 @@ class Agent:
     def instructions(self, **variables: str | None) -> str:
         """The prompt for one request; an unknown variable is an error, an unset one falls back to the agent's own."""
         known = {name: value for name, value in variables.items() if value is not None}
-        return Template(self.prompt).substitute({"user_name": "there", "agent_key": self.key,
-                                                 "agent_name": self.display_name, **self.variables, **known})
+        return Template(self.prompt).substitute(
+            {"user_name": "there", "agent_key": self.key, "agent_name": self.display_name, **self.variables, **known}
+        )
 
 
 def handoff_tool(key: str) -> str:
@@ -60,46 +61,88 @@ EVERYDAY = ("web_search", "get_current_time", "search_conversations")
 
 AGENTS = (
     Agent(
-        "triage", "Triage Assistant", "Front desk: short, practical answers; passes code and data questions on.",
+        "triage",
+        "Triage Assistant",
+        "Front desk: short, practical answers; passes code and data questions on.",
         "You are $agent_name, the front desk of an assistant service. Address the user as $user_name. Answer briefly and so "
         "that the user can act on it. Pass questions about software to the code assistant and questions about data or "
         "statistics to the data analyst, without announcing it. Say so when you do not know.",
-        tools=EVERYDAY, handoffs=("code_assistant", "data_analyst"), capabilities=("general", "search", "handoff"),
-        model=settings.agent_model_triage, default=True,
+        tools=EVERYDAY,
+        handoffs=("code_assistant", "data_analyst"),
+        capabilities=("general", "search", "handoff"),
+        model=settings.agent_model_triage,
+        default=True,
     ),
     Agent(
-        "code_assistant", "Code Assistant", "Software engineering: code, quality, architecture, step by step where it helps.",
+        "code_assistant",
+        "Code Assistant",
+        "Software engineering: code, quality, architecture, step by step where it helps.",
         "You are $agent_name. Help $user_name with software engineering: correct code first, then quality and design. Give steps "
         "where they help, name trade-offs, and ask when a requirement is missing.",
-        tools=EVERYDAY, capabilities=("code", "search"), model=settings.agent_model_code,
+        tools=EVERYDAY,
+        capabilities=("code", "search"),
+        model=settings.agent_model_code,
     ),
     Agent(
-        "data_analyst", "Data Analyst", "Data and statistics: interpretation, methods, checks, and how to show results.",
+        "data_analyst",
+        "Data Analyst",
+        "Data and statistics: interpretation, methods, checks, and how to show results.",
         "You are $agent_name. Help $user_name to understand data: explain what figures do and do not say, choose sound methods, "
         "suggest a chart and a sanity check where useful.",
-        tools=EVERYDAY, capabilities=("analysis", "search"), model=settings.agent_model_data,
+        tools=EVERYDAY,
+        capabilities=("analysis", "search"),
+        model=settings.agent_model_data,
     ),
 )
 
 
 def _hosted_tools() -> Iterable[Tool]:
     if settings.openai_api_key:
-        yield Tool("web_search", "web_search", "Searches the web.",
-                   hosted={"type": "web_search", "search_context_size": "medium"})
-        yield Tool("code_interpreter", "code", "Runs Python in a sandbox.", hosted={
-            "type": "code_interpreter",
-            "container": {"type": "auto", "memory_limit": settings.container_default_auto_memory}})
-        yield Tool("image_generation", "image", "Makes images.", hosted={
-            "type": "image_generation", "size": settings.image_default_size, "quality": settings.image_default_quality,
-            "output_format": settings.image_default_format, "background": settings.image_default_background,
-            "partial_images": settings.image_max_partial_images})
+        yield Tool(
+            "web_search",
+            "web_search",
+            "Searches the web.",
+            hosted={"type": "web_search", "search_context_size": "medium"},
+        )
+        yield Tool(
+            "code_interpreter",
+            "code",
+            "Runs Python in a sandbox.",
+            hosted={
+                "type": "code_interpreter",
+                "container": {"type": "auto", "memory_limit": settings.container_default_auto_memory},
+            },
+        )
+        yield Tool(
+            "image_generation",
+            "image",
+            "Makes images.",
+            hosted={
+                "type": "image_generation",
+                "size": settings.image_default_size,
+                "quality": settings.image_default_quality,
+                "output_format": settings.image_default_format,
+                "background": settings.image_default_background,
+                "partial_images": settings.image_max_partial_images,
+            },
+        )
     for server in settings.mcp_tools:
         yield _mcp_tool(server)
 
 
 def _mcp_tool(server: dict[str, Any]) -> Tool:
-    wanted = {"name", "server_label", "server_url", "connector_id", "authorization", "require_approval", "allowed_tools",
-              "description", "auto_approve_tools", "deny_tools"}
+    wanted = {
+        "name",
+        "server_label",
+        "server_url",
+        "connector_id",
+        "authorization",
+        "require_approval",
+        "allowed_tools",
+        "description",
+        "auto_approve_tools",
+        "deny_tools",
+    }
     if unknown := set(server) - wanted:
         raise SystemExit(f"MCP_TOOLS: unknown keys {sorted(unknown)}.")
     if not server.get("name") or bool(server.get("server_url")) == bool(server.get("connector_id")):
@@ -113,8 +156,10 @@ def _mcp_tool(server: dict[str, Any]) -> Tool:
 
 _NOTHING: dict[str, Any] = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
 _QUERY: dict[str, Any] = {
-    "type": "object", "properties": {"query": {"type": "string", "description": "Words to look for."}},
-    "required": ["query"], "additionalProperties": False,
+    "type": "object",
+    "properties": {"query": {"type": "string", "description": "Words to look for."}},
+    "required": ["query"],
+    "additionalProperties": False,
 }
 FUNCTIONS = (
     Tool("get_current_time", "utility", "The current time in UTC.", parameters=_NOTHING),

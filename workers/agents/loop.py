@@ -18,7 +18,8 @@ from workers.agents.tools import ToolsContext
 DEFAULT_TURNS = 10
 HEAVY = ("instructions", "tools", "input")  # never passed on: prompts, and what the client sent itself
 ITEM_EVENTS = {
-    "reasoning": "reasoning_item_created", "mcp_approval_request": "mcp_approval_requested",
+    "reasoning": "reasoning_item_created",
+    "mcp_approval_request": "mcp_approval_requested",
     "mcp_list_tools": "mcp_list_tools",
 }
 USAGE = ("input_tokens", "output_tokens", "total_tokens")
@@ -55,7 +56,13 @@ class Turn:
     """The state of one question's way through the agents."""
 
     def __init__(self, request: TurnRequest, context: ToolsContext, checkpoint, waiting, catalog: Catalog):
-        self.request, self.context, self.checkpoint, self.waiting, self.catalog = request, context, checkpoint, waiting, catalog
+        self.request, self.context, self.checkpoint, self.waiting, self.catalog = (
+            request,
+            context,
+            checkpoint,
+            waiting,
+            catalog,
+        )
         self.options = request.run_options
         self.agent = self.entry = catalog.get(request.agent)
         self.input: list[dict[str, Any]] = [dict(item) for item in request.history]
@@ -68,7 +75,9 @@ class Turn:
 
     def event(self, kind: str, **fields: Any) -> dict[str, Any]:
         fields.setdefault("agent", self.agent.key)
-        return event(kind, self.request.conversation_id, agent_used=self.agent.key, response_id=self.response_id, **fields)
+        return event(
+            kind, self.request.conversation_id, agent_used=self.agent.key, response_id=self.response_id, **fields
+        )
 
     def lifecycle(self, label: str, **fields: Any) -> dict[str, Any]:
         return self.event("lifecycle", event=label, **fields)
@@ -77,12 +86,15 @@ class Turn:
         return self.event("run_item", run_item_name=name, run_item_type=kind, **fields)
 
     def entered(self) -> dict[str, Any]:
-        return self.event("agent_update", new_agent=self.agent.key,
-                          payload={"key": self.agent.key, "name": self.agent.display_name})
+        return self.event(
+            "agent_update", new_agent=self.agent.key, payload={"key": self.agent.key, "name": self.agent.display_name}
+        )
 
     def keep(self, kind: str, **fields: Any) -> None:
         """Remember a run event for the conversation's record."""
-        self.items.append({"type": kind, "agent": self.agent.key, "model": self.model, "response_id": self.response_id, **fields})
+        self.items.append(
+            {"type": kind, "agent": self.agent.key, "model": self.model, "response_id": self.response_id, **fields}
+        )
 
     # ------------------------------------------------------------- the conversation with the model
 
@@ -106,12 +118,22 @@ class Turn:
         """The request for the next response."""
         agent, config = self.agent, self.options.get("run_config") or {}
         wanted: dict[str, Any] = {
-            "model": self.model, "input": self.input, "store": False, "tools": self.tool_list(), **(config.get("model_settings") or {}),
-            "instructions": agent.instructions(user_name=self.request.user_name, tenant_id=self.request.tenant_id,
-                                               user_id=self.request.user_id, conversation_id=self.request.conversation_id),
+            "model": self.model,
+            "input": self.input,
+            "store": False,
+            "tools": self.tool_list(),
+            **(config.get("model_settings") or {}),
+            "instructions": agent.instructions(
+                user_name=self.request.user_name,
+                tenant_id=self.request.tenant_id,
+                user_id=self.request.user_id,
+                conversation_id=self.request.conversation_id,
+            ),
         }
         if agent.output_schema:
-            wanted["text"] = {"format": {"type": "json_schema", "name": "answer", "strict": True, "schema": agent.output_schema}}
+            wanted["text"] = {
+                "format": {"type": "json_schema", "name": "answer", "strict": True, "schema": agent.output_schema}
+            }
         if previous := self.options.get("previous_response_id"):
             wanted["previous_response_id"] = previous
         return wanted
@@ -120,7 +142,9 @@ class Turn:
         listed = [self.declare(tool) for tool in self.catalog.tools_of(self.agent)]
         for key in self.agent.handoffs:
             target = self.catalog.agents[key]
-            listed.append(_function(handoff_tool(key), f"Pass the conversation to {target.display_name}. {target.description}"))
+            listed.append(
+                _function(handoff_tool(key), f"Pass the conversation to {target.display_name}. {target.description}")
+            )
         return listed
 
     def declare(self, tool: Tool) -> dict[str, Any]:
@@ -182,9 +206,16 @@ class Turn:
             yield self.item(ITEM_EVENTS[kind], f"{kind}_item", tool_call_id=item.get("id"), payload=_light(item))
         elif kind.endswith("_call") and kind != "function_call":
             name = item.get("name") or kind.removesuffix("_call")
-            self.keep("mcp_call" if kind == "mcp_call" else "tool_call", name=name, tool_call_id=item.get("id"), tool_name=name,
-                      call_arguments=_light(item))
-            yield self.item("tool_called", "tool_call_item", tool_call_id=item.get("id"), tool_name=name, payload=_light(item))
+            self.keep(
+                "mcp_call" if kind == "mcp_call" else "tool_call",
+                name=name,
+                tool_call_id=item.get("id"),
+                tool_name=name,
+                call_arguments=_light(item),
+            )
+            yield self.item(
+                "tool_called", "tool_call_item", tool_call_id=item.get("id"), tool_name=name, payload=_light(item)
+            )
 
     # ------------------------------------------------------------- acting on it
 
@@ -210,7 +241,11 @@ class Turn:
         yield self.item("tool_called", "tool_call_item", payload={"arguments": arguments}, **named)
         yield self.lifecycle("tool_start", **named)
         own = call["name"] in self.agent.tools
-        output = tools.call(call["name"], call["arguments"], self.context) if own else f"Error: there is no tool named {call['name']}."
+        output = (
+            tools.call(call["name"], call["arguments"], self.context)
+            if own
+            else f"Error: there is no tool named {call['name']}."
+        )
         yield self.lifecycle("tool_end", **named)
         self.keep("tool_result", name=call["name"], call_output=_as_object(output), **named)
         yield self.item("tool_output", "tool_call_output_item", payload={"output": output}, **named)
@@ -226,8 +261,13 @@ class Turn:
 
     def hand_over(self, target: Agent) -> Iterator[dict[str, Any]]:
         before, self.agent = self.agent, target
-        yield self.item("handoff_occured", "handoff_output_item", agent=before.key, new_agent=target.key,
-                        payload={"from": before.key, "to": target.key})
+        yield self.item(
+            "handoff_occured",
+            "handoff_output_item",
+            agent=before.key,
+            new_agent=target.key,
+            payload={"from": before.key, "to": target.key},
+        )
         yield self.lifecycle("handoff", agent=before.key, new_agent=target.key)
         self.input = _filtered(self.input, self.options.get("handoff_input_filter") or target.history)
         yield self.entered()
@@ -242,16 +282,31 @@ class Turn:
             raise provider.from_code(None, "no_output")
         structured = json.loads(text) if self.agent.output_schema and not self.refused else None
         self.keep("assistant_message", role="assistant", content_text=text)
-        yield self.item("message_output_created", "message_output_item", payload={"text": text, "refusal": self.refused})
+        yield self.item(
+            "message_output_created", "message_output_item", payload={"text": text, "refusal": self.refused}
+        )
         yield self.lifecycle("agent_end")
         yield self.event("usage", payload=dict(self.usage))
-        return TurnResult(text, structured, self.agent.key, self.agent is not self.entry, dict(self.usage), self.response_id,
-                          response.get("model") or self.model, self.items, self.refused)
+        return TurnResult(
+            text,
+            structured,
+            self.agent.key,
+            self.agent is not self.entry,
+            dict(self.usage),
+            self.response_id,
+            response.get("model") or self.model,
+            self.items,
+            self.refused,
+        )
 
 
 def run_agent(
-    request: TurnRequest, *, tools_context: ToolsContext, checkpoint: Callable[[], None] = lambda: None,
-    interruptible: Callable[[], AbstractContextManager] = nullcontext, catalog: Catalog = CATALOG,
+    request: TurnRequest,
+    *,
+    tools_context: ToolsContext,
+    checkpoint: Callable[[], None] = lambda: None,
+    interruptible: Callable[[], AbstractContextManager] = nullcontext,
+    catalog: Catalog = CATALOG,
 ) -> Iterator[dict[str, Any]]:
     """`checkpoint` is called between events and may raise; `interruptible` surrounds waits for the provider."""
     return Turn(request, tools_context, checkpoint, interruptible, catalog).run()
@@ -259,7 +314,13 @@ def run_agent(
 
 def _function(name: str, description: str, parameters: dict[str, Any] | None = None) -> dict[str, Any]:
     nothing = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
-    return {"type": "function", "name": name, "description": description, "parameters": parameters or nothing, "strict": True}
+    return {
+        "type": "function",
+        "name": name,
+        "description": description,
+        "parameters": parameters or nothing,
+        "strict": True,
+    }
 
 
 def _replayable(item: dict[str, Any]) -> dict[str, Any]:
@@ -267,7 +328,10 @@ def _replayable(item: dict[str, Any]) -> dict[str, Any]:
     if item["type"] == "function_call":
         return {key: item[key] for key in ("type", "call_id", "name", "arguments")}
     if item["type"] == "message":
-        return {"role": "assistant", "content": _text_of([item], "output_text", "text") or _text_of([item], "refusal", "refusal")}
+        return {
+            "role": "assistant",
+            "content": _text_of([item], "output_text", "text") or _text_of([item], "refusal", "refusal"),
+        }
     return {key: value for key, value in item.items() if key != "status"}
 
 

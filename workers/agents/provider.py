@@ -30,7 +30,8 @@ def client() -> openai.OpenAI:
     seconds = settings.openai_timeout_seconds
     http = openai.DefaultHttpxClient(
         timeout=httpx2.Timeout(connect=5, read=seconds, write=10, pool=30),
-        limits=httpx2.Limits(max_connections=2000, max_keepalive_connections=500))
+        limits=httpx2.Limits(max_connections=2000, max_keepalive_connections=500),
+    )
     key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else "not-set"
     return openai.OpenAI(api_key=key, base_url=settings.openai_base_url, max_retries=0, http_client=http)
 
@@ -78,13 +79,19 @@ def _translate(error: Exception) -> ProviderError:
     if isinstance(error, openai.RateLimitError):
         wait = error.response.headers.get("retry-after", "")
         seconds = float(wait) if wait.replace(".", "", 1).isdigit() else None
-        return ProviderError("provider_rate_limited", "The model provider is limiting our requests. Try again later.",
-                             again=error.code != "insufficient_quota", retry_after=seconds)
+        return ProviderError(
+            "provider_rate_limited",
+            "The model provider is limiting our requests. Try again later.",
+            again=error.code != "insufficient_quota",
+            retry_after=seconds,
+        )
     if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
         return ProviderError("provider_authentication", "The model provider refused our credentials.")
     if isinstance(error, openai.APIStatusError) and error.status_code < 500:
         return from_code(error.code, "provider_bad_request")
-    return ProviderError("provider_unavailable", "The model provider is not reachable, or broke the connection.", again=True)
+    return ProviderError(
+        "provider_unavailable", "The model provider is not reachable, or broke the connection.", again=True
+    )
 
 
 def from_code(code: str | None, otherwise: str) -> ProviderError:

@@ -1,0 +1,79 @@
+"""Embeddings by WordLlama: real ones, 256 numbers long, computed here."""
+
+import base64
+import json
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from devstack.openai.errors import invalid, missing, wrong_type
+
+DIMENSIONS = 256
+_MOST_TEXTS = 2048
+
+
+@lru_cache(maxsize=1)
+def _model():
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    import wordllama  # half a second: only who embeds pays for it
+
+    return wordllama.WordLlama.load(cache_dir=Path(wordllama.__file__).parent, disable_download=True)
+
+
+def answer(body: dict[str, Any]) -> str:
+    """The body of POST /v1/embeddings as JSON text. Slow the first time: run it in a thread."""
+    texts = _texts(body)
+    size = _size(body.get("dimensions"))
+    coding = body.get("encoding_format") or "float"
+    if coding not in ("float", "base64"):
+        raise invalid("Invalid value for 'encoding_format'. Supported values are: 'float' and 'base64'.",
+                      "encoding_format", "invalid_value")
+    vectors = _vectors(texts, size)
+    pack = _base64 if coding == "base64" else _floats
+    data = [{"object": "embedding", "index": at, "embedding": pack(vector)} for at, vector in enumerate(vectors)]
+    tokens = sum(len(text) // 4 + 1 for text in texts)
+    return json.dumps({"object": "list", "data": data, "model": body["model"],
+                       "usage": {"prompt_tokens": tokens, "total_tokens": tokens}})
+
+
+def _texts(body: dict[str, Any]) -> list[str]:
+    for name in ("model", "input"):
+        if body.get(name) is None:
+            raise missing(name)
+    if not isinstance(body["model"], str):
+        raise wrong_type("model", "a string", body["model"])
+    given = body["input"]
+    texts = [given] if isinstance(given, str) else given
+    if not isinstance(texts, list):
+        raise wrong_type("input", "one of a string or array of strings", given)
+    if not texts or len(texts) > _MOST_TEXTS or "" in texts:
+        raise invalid(f"'input' must be 1 to {_MOST_TEXTS} texts, none of them empty.", "input")
+    if not all(isinstance(text, str) for text in texts):
+        raise invalid("The demo model embeds texts only, not token numbers.", "input", "invalid_type")
+    return texts
+
+
+def _size(asked: Any) -> int:
+    if asked is None:
+        return DIMENSIONS
+    if not isinstance(asked, int) or isinstance(asked, bool) or not 1 <= asked <= DIMENSIONS:
+        raise invalid(f"Invalid value for 'dimensions': expected an integer from 1 to {DIMENSIONS}.", "dimensions",
+                      "invalid_value")
+    return asked
+
+
+def _vectors(texts: list[str], size: int):
+    import numpy
+
+    vectors = _model().embed(texts)[:, :size]
+    length = numpy.linalg.norm(vectors, axis=1, keepdims=True)
+    return (vectors / numpy.where(length == 0, 1, length)).astype("<f4")
+
+
+def _base64(vector) -> str:
+    return base64.b64encode(vector.tobytes()).decode()
+
+
+def _floats(vector) -> list[float]:
+    return vector.tolist()
