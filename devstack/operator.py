@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from devstack import state as instance
 
@@ -57,7 +57,9 @@ def list_jobs(
     if as_json:
         print(json.dumps([as_dict(job) for job in found]))
         return
-    table = Table("id", "job", "state", "failures", "created", "error", box=None, header_style="bold")
+    table = Table(
+        Column("id", no_wrap=True), "job", "state", "failures", "created", "error", box=None, header_style="bold"
+    )
     for job in found:
         table.add_row(
             str(job.id),

@@ -11,20 +11,19 @@ from devstack import state as instance
 console = Console(highlight=False)
 
 
-def sign_in(facts: dict) -> httpx.Client:
-    http = httpx.Client(base_url=facts["url"], timeout=httpx.Timeout(10, read=None))
+def sign_in(http: httpx.Client, facts: dict) -> None:
     answer = http.post("/api/v1/auth/token", json={"email": facts["email"], "password": facts["password"]})
     if answer.status_code != 200:
         raise SystemExit(f"Sign-in failed: {answer.json()['message']}")
     http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
-    return http
 
 
 def chat(state: Path, message: str, agent: str | None, conversation: str | None) -> int:
     body = {"message": message, "agent_type": agent or "triage", "conversation_id": conversation}
-    run_id = None
-    with sign_in(instance.need(state)) as http:
+    run_id, facts = None, instance.need(state)
+    with httpx.Client(base_url=facts["url"], timeout=httpx.Timeout(10, read=None)) as http:
         try:
+            sign_in(http, facts)
             with http.stream("POST", "/api/v1/chat/stream", json=body) as answer:
                 if answer.status_code != 200:
                     answer.read()
@@ -36,6 +35,9 @@ def chat(state: Path, message: str, agent: str | None, conversation: str | None)
                 http.post(f"/api/v1/runs/{run_id}/cancel")
             console.print("\n[dim]cancelled[/]")
             return 130
+        except httpx.HTTPError as error:
+            where = f" Its run goes on: GET /api/v1/runs/{run_id}" if run_id else ""
+            raise SystemExit(f"The connection to {facts['url']} failed: {error}.{where}") from None
 
 
 def show(lines) -> int:

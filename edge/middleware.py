@@ -1,7 +1,6 @@
 """What happens around every request, outermost first."""
 
 import ipaddress
-import logging
 import re
 import time
 import uuid
@@ -53,7 +52,7 @@ class Envelope:
         resp.set_header("X-Correlation-ID", req.context.correlation_id)
         resp.set_header("X-Process-Time", f"{seconds:.4f}")
         metrics.answered(req.method, req.uri_template or "unknown", resp.status[:3], seconds)
-        if log.isEnabledFor(logging.INFO):
+        if req.path not in PROBES:
             log.info(
                 "http.response",
                 http_method=req.method,

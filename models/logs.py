@@ -27,7 +27,11 @@ def configure(process: str) -> None:
     )
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _origin(process), renderer],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            _brief if console else _origin(process),
+            renderer,
+        ],
     )
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(formatter)
@@ -56,6 +60,13 @@ def _origin(process: str):
         }
 
     return add
+
+
+def _brief(logger, name, event_dict):
+    """For people at a terminal: what is the same on every line, or only of use to machines, is left out."""
+    for key in ("ts", "logger", "correlation_id", "user_id", "tenant_id"):
+        event_dict.pop(key, None)
+    return event_dict
 
 
 def _redact(logger, name, event_dict):

@@ -5,8 +5,9 @@ import re
 
 from devstack.openai.request import Request, text_of
 
-_TIME = re.compile(r"\b(what time|current time|time is it|time now|(what|tell|give|know)\b[^.?!]{0,30}\bthe time)\b",
-                   re.IGNORECASE)
+_TIME = re.compile(
+    r"\b(what time|current time|time is it|time now|(what|tell|give|know)\b[^.?!]{0,30}\bthe time)\b", re.IGNORECASE
+)
 _SEARCH = re.compile(r"\b(search|find|look)\b[^.?!]*\b(conversations?|chats?|messages|history)\b", re.IGNORECASE)
 _WEB = re.compile(r"\b(search (the )?(web|internet|online)|look (it |this )?up online|web search)\b", re.IGNORECASE)
 _CODE = re.compile(r"\b(code|coding|python|functions?|bugs?)\b", re.IGNORECASE)

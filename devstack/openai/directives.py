@@ -6,13 +6,16 @@ A group in double brackets is read only if all of its words are known, so that [
 import json
 import re
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 
 def _seconds(text: str) -> float:
-    number, unit = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m)?", text).groups()
-    return float(number) * {"ms": 0.001, "m": 60.0}.get(unit, 1.0)
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m)?", text)
+    if match is None:
+        raise ValueError(text)
+    return float(match[1]) * {"ms": 0.001, "m": 60.0}.get(match[2], 1.0)
 
 
 def _count(text: str) -> int:
@@ -27,17 +30,47 @@ def _status(text: str) -> int:
     return int(text)
 
 
-_VALUES = {
-    "deltas": _count, "delay": _seconds, "slow": _seconds, "cut": _count, "status": _status, "fail_times": _count,
-    "times": _count, "retry_after": str, "key": str, "code": str, "handoff": str,
+_VALUES: dict[str, Callable[[str], Any]] = {
+    "deltas": _count,
+    "delay": _seconds,
+    "slow": _seconds,
+    "cut": _count,
+    "status": _status,
+    "fail_times": _count,
+    "times": _count,
+    "retry_after": str,
+    "key": str,
+    "code": str,
+    "handoff": str,
 }
-_FLAGS = {"hang", "refusal", "context_overflow", "incomplete", "failed", "error_event", "web_search", "reasoning",
-          "echo_history", "echo_request"}
+_FLAGS = {
+    "hang",
+    "refusal",
+    "context_overflow",
+    "incomplete",
+    "failed",
+    "error_event",
+    "web_search",
+    "reasoning",
+    "echo_history",
+    "echo_request",
+}
 _CALLS = {"tool", "loop_tool"}
 _TROUBLE = {"status", "cut", "slow", "hang", "refusal", "context_overflow", "incomplete", "failed", "error_event"}
 # NOTE: who asks for one of these has said what shall come, so the plain words beside it start nothing of their own.
-_DECIDING = _CALLS | {"deltas", "cut", "handoff", "text", "refusal", "incomplete", "failed", "error_event",
-                      "web_search", "echo_history", "echo_request"}
+_DECIDING = _CALLS | {
+    "deltas",
+    "cut",
+    "handoff",
+    "text",
+    "refusal",
+    "incomplete",
+    "failed",
+    "error_event",
+    "web_search",
+    "echo_history",
+    "echo_request",
+}
 
 _END = re.compile(r"\s*\]\]")
 _NAME = re.compile(r"\s*([a-z_]+)(=?)")
@@ -89,7 +122,7 @@ def _group(message: str, at: int, found: Directives) -> int | None:
     while not (closing := _END.match(message, at)):
         try:
             at = _word(message, at, group)
-        except (AttributeError, KeyError, ValueError):
+        except (KeyError, ValueError):
             return None
     if not (group.values or group.calls):
         return None
@@ -100,7 +133,7 @@ def _group(message: str, at: int, found: Directives) -> int | None:
 
 def _word(message: str, at: int, group: Directives) -> int:
     """Read one directive; what does not fit its form raises."""
-    match = _NAME.match(message, at)
+    match = _expect(_NAME, message, at)
     (name, equals), at = match.groups(), match.end()
     if name in _FLAGS and not equals:
         group.values[name] = True
@@ -108,18 +141,24 @@ def _word(message: str, at: int, group: Directives) -> int:
     if not equals:
         raise ValueError(name)
     if name == "text":
-        match = _TEXT.match(message, at)
+        match = _expect(_TEXT, message, at)
         group.values[name] = match[1]
         return match.end(1)
     if name in _CALLS:
         return _call(message, at, name, group)
-    match = _VALUE.match(message, at)
+    match = _expect(_VALUE, message, at)
     group.values[name] = _VALUES[name](match[0])
     return match.end()
 
 
+def _expect(pattern: re.Pattern[str], message: str, at: int) -> re.Match[str]:
+    if match := pattern.match(message, at):
+        return match
+    raise ValueError(f"no {pattern.pattern} at {at}")
+
+
 def _call(message: str, at: int, name: str, group: Directives) -> int:
-    match = _TOOL.match(message, at)
+    match = _expect(_TOOL, message, at)
     arguments, at = None, match.end()
     if message.startswith("{", at):
         value, at = _JSON.raw_decode(message, at)

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,20 +22,35 @@ def _model():
     return wordllama.WordLlama.load(cache_dir=Path(wordllama.__file__).parent, disable_download=True)
 
 
-def answer(body: dict[str, Any]) -> str:
-    """The body of POST /v1/embeddings as JSON text. Slow the first time: run it in a thread."""
-    texts = _texts(body)
-    size = _size(body.get("dimensions"))
+@dataclass
+class Request:
+    model: str
+    texts: list[str]
+    size: int
+    coding: str
+
+    def answer(self) -> str:
+        """The response as JSON text. The first one loads the model: call this in a thread."""
+        pack = _base64 if self.coding == "base64" else _floats
+        data = [
+            {"object": "embedding", "index": at, "embedding": pack(vector)}
+            for at, vector in enumerate(_vectors(self.texts, self.size))
+        ]
+        tokens = sum(len(text) // 4 + 1 for text in self.texts)
+        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+        return json.dumps({"object": "list", "data": data, "model": self.model, "usage": usage})
+
+
+def read(body: dict[str, Any]) -> Request:
     coding = body.get("encoding_format") or "float"
     if coding not in ("float", "base64"):
-        raise invalid("Invalid value for 'encoding_format'. Supported values are: 'float' and 'base64'.",
-                      "encoding_format", "invalid_value")
-    vectors = _vectors(texts, size)
-    pack = _base64 if coding == "base64" else _floats
-    data = [{"object": "embedding", "index": at, "embedding": pack(vector)} for at, vector in enumerate(vectors)]
-    tokens = sum(len(text) // 4 + 1 for text in texts)
-    return json.dumps({"object": "list", "data": data, "model": body["model"],
-                       "usage": {"prompt_tokens": tokens, "total_tokens": tokens}})
+        raise invalid(
+            "Invalid value for 'encoding_format'. Supported values are: 'float' and 'base64'.",
+            "encoding_format",
+            "invalid_value",
+        )
+    texts = _texts(body)
+    return Request(body["model"], texts, _size(body.get("dimensions")), coding)
 
 
 def _texts(body: dict[str, Any]) -> list[str]:
@@ -58,8 +74,11 @@ def _size(asked: Any) -> int:
     if asked is None:
         return DIMENSIONS
     if not isinstance(asked, int) or isinstance(asked, bool) or not 1 <= asked <= DIMENSIONS:
-        raise invalid(f"Invalid value for 'dimensions': expected an integer from 1 to {DIMENSIONS}.", "dimensions",
-                      "invalid_value")
+        raise invalid(
+            f"Invalid value for 'dimensions': expected an integer from 1 to {DIMENSIONS}.",
+            "dimensions",
+            "invalid_value",
+        )
     return asked
 
 

@@ -36,8 +36,9 @@ def missing(param: str) -> ApiError:
 
 
 def wrong_type(param: str, expected: str, value: object) -> ApiError:
-    return invalid(f"Invalid type for '{param}': expected {expected}, but got {_kind_of(value)} instead.",
-                   param, "invalid_type")
+    return invalid(
+        f"Invalid type for '{param}': expected {expected}, but got {_kind_of(value)} instead.", param, "invalid_type"
+    )
 
 
 def canned(status: int, code: str | None = None, retry_after: str | None = None) -> ApiError:
@@ -47,11 +48,20 @@ def canned(status: int, code: str | None = None, retry_after: str | None = None)
 
 
 def context_overflow() -> ApiError:
-    return invalid("Your input exceeds the context window of this model. Please adjust your input and try again.",
-                   "input", "context_length_exceeded")
+    return invalid(
+        "Your input exceeds the context window of this model. Please adjust your input and try again.",
+        "input",
+        "context_length_exceeded",
+    )
 
 
 def _kind_of(value: object) -> str:
-    kinds = {bool: "a boolean", int: "an integer", float: "a decimal", str: "a string", list: "an array",
-             dict: "an object"}
+    kinds = {
+        bool: "a boolean",
+        int: "an integer",
+        float: "a decimal",
+        str: "a string",
+        list: "an array",
+        dict: "an object",
+    }
     return kinds.get(type(value), "null")

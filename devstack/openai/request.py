@@ -7,7 +7,7 @@ from typing import Any
 
 from devstack.openai.errors import invalid, missing, wrong_type
 
-_TYPES = {  # parameter -> (types, their name in messages)
+_TYPES: dict[str, tuple[Any, str]] = {  # parameter -> (types, their name in messages)
     "stream": (bool, "a boolean"),
     "store": (bool, "a boolean"),
     "instructions": ((str, list), "a string"),
@@ -23,10 +23,27 @@ _TYPES = {  # parameter -> (types, their name in messages)
     "tools": (list, "an array of objects"),
 }
 _ROLES = ("user", "assistant", "system", "developer")
-_PARTS = {"input_text", "output_text", "refusal", "input_image", "input_file", "input_audio", "text", "summary_text"}
-_TOOLS = {"function", "custom", "file_search", "computer", "computer_use_preview", "web_search",
-          "web_search_2025_08_26", "web_search_preview", "web_search_preview_2025_03_11", "mcp", "code_interpreter", "image_generation",
-          "local_shell", "shell", "apply_patch", "namespace", "tool_search", "programmatic_tool_calling"}
+_PARTS = ("input_text", "output_text", "refusal", "input_image", "input_file", "input_audio", "text", "summary_text")
+_TOOLS = {
+    "function",
+    "custom",
+    "file_search",
+    "computer",
+    "computer_use_preview",
+    "web_search",
+    "web_search_2025_08_26",
+    "web_search_preview",
+    "web_search_preview_2025_03_11",
+    "mcp",
+    "code_interpreter",
+    "image_generation",
+    "local_shell",
+    "shell",
+    "apply_patch",
+    "namespace",
+    "tool_search",
+    "programmatic_tool_calling",
+}
 _FUNCTION_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 
 
@@ -61,8 +78,11 @@ class Request:
 
     def outputs(self) -> dict[str, str]:
         """call_id -> output, since the last user message."""
-        return {item["call_id"]: text_of(item["output"]) for item in self.since
-                if item.get("type") == "function_call_output"}
+        return {
+            item["call_id"]: text_of(item["output"])
+            for item in self.since
+            if item.get("type") == "function_call_output"
+        }
 
 
 def read(raw: bytes) -> Request:
@@ -78,9 +98,9 @@ def read(raw: bytes) -> Request:
     _check_choice(body.get("tool_choice"), functions)
     if not (body.get("previous_response_id") or body.get("conversation")):
         _check_calls(items)
-    last = max((at for at, item in enumerate(items) if item.get("role") == "user"), default=-1)
+    last = max((at for at, item in enumerate(items) if _by_user(item)), default=-1)
     question = text_of(items[last]["content"]) if last >= 0 else ""
-    return Request(body, items, question, items[last + 1:], functions, len(raw))
+    return Request(body, items, question, items[last + 1 :], functions, len(raw))
 
 
 def parse(raw: bytes) -> dict[str, Any]:
@@ -102,6 +122,10 @@ def text_of(content: str | list[dict[str, Any]]) -> str:
     return "".join(part.get("text") or part.get("refusal") or "" for part in content)
 
 
+def _by_user(item: dict[str, Any]) -> bool:
+    return item.get("role") == "user" and item.get("type", "message") == "message"
+
+
 def _check_parameters(body: dict[str, Any]) -> None:
     for name, (types, expected) in _TYPES.items():
         value = body.get(name)
@@ -110,12 +134,17 @@ def _check_parameters(body: dict[str, Any]) -> None:
         if not isinstance(value, types) or (isinstance(value, bool) and types is not bool):
             raise wrong_type(name, expected, value)
     if not 0 <= (body.get("temperature") or 0) <= 2:
-        raise invalid("Invalid 'temperature': expected a decimal between 0 and 2.", "temperature",
-                      "decimal_out_of_range")
+        raise invalid(
+            "Invalid 'temperature': expected a decimal between 0 and 2.", "temperature", "decimal_out_of_range"
+        )
     limit = body.get("max_output_tokens")
     if limit is not None and limit < 16:
-        raise invalid("Invalid 'max_output_tokens': integer below minimum value. Expected a value >= 16, but got "
-                      f"{limit} instead.", "max_output_tokens", "integer_below_min_value")
+        raise invalid(
+            "Invalid 'max_output_tokens': integer below minimum value. Expected a value >= 16, but got "
+            f"{limit} instead.",
+            "max_output_tokens",
+            "integer_below_min_value",
+        )
     _check_format((body.get("text") or {}).get("format"))
 
 
@@ -123,15 +152,19 @@ def _check_format(chosen: Any) -> None:
     if chosen is None:
         return
     if not isinstance(chosen, dict) or chosen.get("type") not in ("text", "json_object", "json_schema"):
-        raise invalid("Invalid value for 'text.format.type'. Supported values are: 'json_object', 'json_schema', and "
-                      "'text'.", "text.format.type", "invalid_value")
+        raise invalid(
+            "Invalid value for 'text.format.type'. Supported values are: 'json_object', 'json_schema', and 'text'.",
+            "text.format.type",
+            "invalid_value",
+        )
     if chosen["type"] == "json_schema":
         for name, kind in (("name", str), ("schema", dict)):
             if not isinstance(chosen.get(name), kind):
                 raise missing(f"text.format.{name}")
         if chosen.get("strict"):
-            _check_strict(f"response_format '{chosen['name']}'", chosen["schema"], "text.format.schema",
-                          "invalid_json_schema")
+            _check_strict(
+                f"response_format '{chosen['name']}'", chosen["schema"], "text.format.schema", "invalid_json_schema"
+            )
 
 
 def _items(given: Any) -> list[dict[str, Any]]:
@@ -150,8 +183,12 @@ def _check_item(item: dict[str, Any], where: str) -> None:
     kind = item.get("type", "message")
     if kind == "message":
         if item.get("role") not in _ROLES:
-            raise invalid(f"Invalid value: '{item.get('role')}'. Supported values are: 'assistant', 'system', "
-                          "'developer', and 'user'.", f"{where}.role", "invalid_value")
+            raise invalid(
+                f"Invalid value: '{item.get('role')}'. Supported values are: 'assistant', 'system', "
+                "'developer', and 'user'.",
+                f"{where}.role",
+                "invalid_value",
+            )
         _check_content(item.get("content"), f"{where}.content")
     elif kind == "function_call":
         for name in ("call_id", "name", "arguments"):
@@ -175,6 +212,9 @@ def _check_content(content: Any, where: str) -> None:
     for at, part in enumerate(content):
         if not isinstance(part, dict) or part.get("type") not in _PARTS:
             raise invalid(f"Invalid value for '{where}[{at}].type'.", f"{where}[{at}]", "invalid_value")
+        for name in ("text", "refusal"):
+            if not isinstance(part.get(name, ""), str):
+                raise wrong_type(f"{where}[{at}].{name}", "a string", part[name])
 
 
 def _check_calls(items: list[dict[str, Any]]) -> None:
@@ -207,8 +247,12 @@ def _function_name(tool: dict[str, Any], where: str) -> str:
     if name is None:
         raise missing(f"{where}.name")
     if not isinstance(name, str) or not _FUNCTION_NAME.fullmatch(name):
-        raise invalid(f"Invalid '{where}.name': string does not match pattern. Expected a string that matches the "
-                      "pattern '^[a-zA-Z0-9_-]+$'.", f"{where}.name", "invalid_value")
+        raise invalid(
+            f"Invalid '{where}.name': string does not match pattern. Expected a string that matches the "
+            "pattern '^[a-zA-Z0-9_-]+$'.",
+            f"{where}.name",
+            "invalid_value",
+        )
     if parameters is not None and not isinstance(parameters, dict):
         raise wrong_type(f"{where}.parameters", "an object", parameters)
     if tool.get("strict") and parameters is not None:
@@ -220,17 +264,24 @@ def _check_strict(name: str, parameters: dict[str, Any], where: str, code: str) 
     problem = None
     if parameters.get("additionalProperties") is not False:
         problem = "'additionalProperties' is required to be supplied and to be false."
-    elif set(parameters.get("properties") or ()) != set(parameters.get("required") or ()):
+    elif not _requires_all(parameters.get("properties") or {}, parameters.get("required") or []):
         problem = "'required' is required to be supplied and to be an array including every key in properties."
     if problem:
         raise invalid(f"Invalid schema for {name}: In context=(), {problem}", where, code)
+
+
+def _requires_all(properties: Any, required: Any) -> bool:
+    return isinstance(properties, dict) and isinstance(required, list) and all(key in required for key in properties)
 
 
 def _check_choice(choice: Any, functions: dict[str, dict[str, Any]]) -> None:
     if choice is None or choice in ("auto", "none", "required"):
         return
     if not isinstance(choice, dict) or not isinstance(choice.get("type"), str):
-        raise invalid("Invalid value for 'tool_choice'. Supported values are: 'none', 'auto', and 'required'.",
-                      "tool_choice", "invalid_value")
+        raise invalid(
+            "Invalid value for 'tool_choice'. Supported values are: 'none', 'auto', and 'required'.",
+            "tool_choice",
+            "invalid_value",
+        )
     if choice["type"] == "function" and choice.get("name") not in functions:
         raise invalid(f"Tool choice '{choice.get('name')}' not found in 'tools' parameter.", "tool_choice")

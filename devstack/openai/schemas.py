@@ -4,17 +4,34 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from re import _constants as op
-from re import _parser as parser
+from re import _constants as op  # type: ignore[attr-defined]
+from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
 
 from devstack.openai.errors import invalid
 
 _FORMATS = {
-    "date-time": "2025-01-01T12:00:00Z", "date": "2025-01-01", "time": "12:00:00Z", "duration": "P1D",
-    "email": "demo@example.com", "hostname": "example.com", "ipv4": "192.0.2.1", "ipv6": "2001:db8::1",
-    "uuid": "00000000-0000-4000-8000-000000000000", "uri": "https://example.com/",
+    "date-time": "2025-01-01T12:00:00Z",
+    "date": "2025-01-01",
+    "time": "12:00:00Z",
+    "duration": "P1D",
+    "email": "demo@example.com",
+    "hostname": "example.com",
+    "ipv4": "192.0.2.1",
+    "ipv6": "2001:db8::1",
+    "uuid": "00000000-0000-4000-8000-000000000000",
+    "uri": "https://example.com/",
 }
+_MALFORMED = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    StopIteration,
+    TypeError,
+    ValueError,
+    re.error,
+)
 _DEEP, _TOO_DEEP = 6, 40  # from here on only what is required; from here on it has no end
 
 
@@ -22,7 +39,7 @@ def instance(schema: dict[str, Any]) -> Any:
     """Raises a 400 for a schema that is malformed or has no finite value."""
     try:
         return _value(schema, schema, 0, "answer")
-    except (ArithmeticError, LookupError, RecursionError, StopIteration, TypeError, ValueError, re.error) as error:
+    except _MALFORMED as error:
         raise invalid(f"Invalid schema: {error!r}", "text.format.schema", "invalid_json_schema") from None
 
 
@@ -73,8 +90,9 @@ def _pointed(reference: str, root: dict[str, Any]) -> dict[str, Any]:
         for step in reference.removeprefix("#").split("/")[1:]:
             here = here[step.replace("~1", "/").replace("~0", "~")]
     except (KeyError, TypeError):
-        raise invalid(f"Invalid schema: reference '{reference}' not found.", "text.format.schema",
-                      "invalid_json_schema") from None
+        raise invalid(
+            f"Invalid schema: reference '{reference}' not found.", "text.format.schema", "invalid_json_schema"
+        ) from None
     return here
 
 
@@ -93,10 +111,12 @@ def _merged(parts: list[Any], root: dict[str, Any]) -> dict[str, Any]:
 
 def _simplest(choices: list[Any], depth: int) -> Any:
     """null only where it ends a nesting, and rather a plain choice than one that nests."""
+
     def weight(choice: Any) -> int:
         if isinstance(choice, dict) and choice.get("type") == "null":
             return 0 if depth >= _DEEP else 9
         return 3 if "$ref" in json.dumps(choice) else 1
+
     return min(choices, key=weight)
 
 
@@ -109,7 +129,7 @@ def _string(schema, root, depth, name) -> str:
     text = _FORMATS.get(schema.get("format")) or f"demo {name}".replace("_", " ")
     if "format" in schema:
         return text
-    return text.ljust(schema.get("minLength", 0), ".")[:schema.get("maxLength", len(text) + 10_000)]
+    return text.ljust(schema.get("minLength", 0), ".")[: schema.get("maxLength", len(text) + 10_000)]
 
 
 def _number(schema, root, depth, name) -> float | int:
@@ -158,11 +178,21 @@ def _object(schema, root, depth, name) -> dict[str, Any]:
 
 
 _MAKERS = {
-    "string": _string, "integer": _number, "number": _number, "array": _array, "object": _object,
+    "string": _string,
+    "integer": _number,
+    "number": _number,
+    "array": _array,
+    "object": _object,
     "boolean": lambda *_: True,
 }
-_CATEGORIES = {op.CATEGORY_DIGIT: "1", op.CATEGORY_WORD: "a", op.CATEGORY_SPACE: " ", op.CATEGORY_NOT_DIGIT: "a",
-               op.CATEGORY_NOT_WORD: "-", op.CATEGORY_NOT_SPACE: "a"}
+_CATEGORIES = {
+    op.CATEGORY_DIGIT: "1",
+    op.CATEGORY_WORD: "a",
+    op.CATEGORY_SPACE: " ",
+    op.CATEGORY_NOT_DIGIT: "a",
+    op.CATEGORY_NOT_WORD: "-",
+    op.CATEGORY_NOT_SPACE: "a",
+}
 
 
 def _matching(tokens) -> Iterator[str]:

@@ -9,13 +9,15 @@ from dataclasses import asdict, dataclass
 
 import falcon
 import gevent
+from gevent.threadpool import ThreadPool
 
 from devstack.openai import embeddings, request, script
 from devstack.openai.errors import ApiError, invalid
 from devstack.openai.presence import watched
-from devstack.openai.wire import DROP, Reply
+from devstack.openai.wire import Reply
 
 _MODELS = ("longshore-demo", "gpt-5.1", "gpt-5-mini", "text-embedding-3-small", "text-embedding-3-large")
+_BATCH = 100  # events in one write at most
 _EVENT_STREAM = "text/event-stream; charset=utf-8"
 
 
@@ -35,8 +37,11 @@ class Guard:
         if req.path.startswith("/v1/"):
             scheme, _, key = (req.auth or "").partition(" ")
             if scheme.lower() != "bearer" or not key.strip():
-                raise ApiError(401, "You didn't provide an API key. You need to provide your API key in an "
-                                    "Authorization header using Bearer auth (i.e. Authorization: Bearer YOUR_KEY).")
+                raise ApiError(
+                    401,
+                    "You didn't provide an API key. You need to provide your API key in an "
+                    "Authorization header using Bearer auth (i.e. Authorization: Bearer YOUR_KEY).",
+                )
 
 
 class Responses:
@@ -72,13 +77,15 @@ def _paced(reply: Reply, sock) -> Iterator[bytes]:
     pending: list[str] = []
     due = time.monotonic()
     for step in reply.steps():
-        if type(step) is str:
+        if isinstance(step, str):
             pending.append(step)
-            continue
+            if len(pending) < _BATCH:
+                continue
+            step = 0.0  # a long answer without delays lets the others have their turn
         if pending:
             yield "".join(pending).encode()
             pending.clear()
-        if step is DROP:
+        if step is None:  # DROP
             if sock is None:
                 raise ConnectionAbortedError("only gunicorn's own sockets can be cut")
             sock.shutdown(socket.SHUT_RDWR)
@@ -90,10 +97,13 @@ def _paced(reply: Reply, sock) -> Iterator[bytes]:
 
 
 class Embeddings:
+    def __init__(self):
+        self.thread = ThreadPool(1)  # numbers are crunched beside the streams, one request at a time
+
     def on_post(self, req, resp):
-        body = request.parse(req.stream.read())
+        asked = embeddings.read(request.parse(req.stream.read()))
         resp.content_type = falcon.MEDIA_JSON
-        resp.text = gevent.get_hub().threadpool.apply(embeddings.answer, (body,))
+        resp.text = self.thread.apply(asked.answer)
 
 
 class Models:
@@ -102,8 +112,12 @@ class Models:
 
     def on_get_one(self, req, resp, name):
         if name not in _MODELS:
-            raise ApiError(404, f"The model '{name}' does not exist or you do not have access to it.", param="model",
-                           code="model_not_found")
+            raise ApiError(
+                404,
+                f"The model '{name}' does not exist or you do not have access to it.",
+                param="model",
+                code="model_not_found",
+            )
         resp.media = _model(name)
 
 

@@ -6,14 +6,15 @@ PERF: this runs on the same cores as what it serves, so JSON is put together fro
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from json.encoder import encode_basestring_ascii as quote
+from typing import Any
 
 from devstack.openai.request import Request
 from devstack.openai.script import Call, Plan, Reasoning, Text, WebSearch
 
 HANG_SECONDS = 600.0
-DROP = object()  # told instead of an event: the connection breaks here
+DROP = None  # told instead of an event: the connection breaks here
 _ARGUMENT_PIECE = 16  # characters of a call's arguments per delta
 _ERROR = '"code":"server_error","message":"The demo model was asked to fail."'
 _TOO_LONG = '{"reason":"max_output_tokens"}'
@@ -21,7 +22,7 @@ _NOTHING_USED = '"usage":null'
 
 _compact = json.JSONEncoder(separators=(",", ":")).encode
 
-Step = str | float | object  # an event, seconds to wait, or DROP
+Step = str | float | None  # an event, seconds to wait, or DROP
 
 
 class Reply:
@@ -139,8 +140,10 @@ def _part(item: Text, text: str, annotations: str) -> str:
 
 
 def _citation(end: int) -> str:
-    return (f'{{"type":"url_citation","start_index":0,"end_index":{end},"title":"A demo page, nothing was searched",'
-            '"url":"https://example.com/"}')
+    return (
+        f'{{"type":"url_citation","start_index":0,"end_index":{end},"title":"A demo page, nothing was searched",'
+        '"url":"https://example.com/"}'
+    )
 
 
 def _call(reply: Reply, index: int, item: Call) -> Iterator[Step]:
@@ -152,7 +155,7 @@ def _call(reply: Reply, index: int, item: Call) -> Iterator[Step]:
         return f'{{"id":"{item_id}","type":"function_call","status":"{status}","arguments":{text},{rest}}}'
 
     yield reply.added(index, state("in_progress", '""'))
-    pieces = [arguments[at:at + _ARGUMENT_PIECE] for at in range(0, len(arguments), _ARGUMENT_PIECE)]
+    pieces = [arguments[at : at + _ARGUMENT_PIECE] for at in range(0, len(arguments), _ARGUMENT_PIECE)]
     yield from reply.deltas("response.function_call_arguments.delta", where, pieces)
     yield reply.event("response.function_call_arguments.done", f'{where},"arguments":{quote(arguments)}')
     yield reply.done(index, state("completed", quote(arguments)))
@@ -163,8 +166,10 @@ def _web_search(reply: Reply, index: int, item: WebSearch) -> Iterator[Step]:
     where = f'"output_index":{index},"item_id":"{item_id}"'
 
     def state(status: str) -> str:
-        return (f'{{"id":"{item_id}","type":"web_search_call","status":"{status}",'
-                f'"action":{{"type":"search","query":{query},"queries":[{query}]}}}}')
+        return (
+            f'{{"id":"{item_id}","type":"web_search_call","status":"{status}",'
+            f'"action":{{"type":"search","query":{query},"queries":[{query}]}}}}'
+        )
 
     yield reply.added(index, state("in_progress"))
     for stage in ("in_progress", "searching", "completed"):
@@ -190,14 +195,33 @@ def _reasoning(reply: Reply, index: int, item: Reasoning) -> Iterator[Step]:
     yield reply.done(index, f'{{"id":"{item_id}","type":"reasoning","summary":[{part(text)}]{secret}}}')
 
 
-_TELL = {Text: _text, Call: _call, WebSearch: _web_search, Reasoning: _reasoning}
+_TELL: dict[type, Callable[[Reply, int, Any], Iterator[Step]]] = {
+    Text: _text,
+    Call: _call,
+    WebSearch: _web_search,
+    Reasoning: _reasoning,
+}
 
-_ECHOED = {  # what the response repeats of the request -> its default
-    "background": False, "conversation": None, "max_output_tokens": None, "max_tool_calls": None, "metadata": {},
-    "parallel_tool_calls": True, "previous_response_id": None, "prompt_cache_key": None,
-    "reasoning": {"effort": None, "summary": None}, "safety_identifier": None, "service_tier": "default", "store": True,
-    "temperature": 1.0, "text": {"format": {"type": "text"}, "verbosity": "medium"}, "tool_choice": "auto",
-    "top_logprobs": 0, "top_p": 1.0, "truncation": "disabled", "user": None,
+_ECHOED: dict[str, Any] = {  # what the response repeats of the request -> its default
+    "background": False,
+    "conversation": None,
+    "max_output_tokens": None,
+    "max_tool_calls": None,
+    "metadata": {},
+    "parallel_tool_calls": True,
+    "previous_response_id": None,
+    "prompt_cache_key": None,
+    "reasoning": {"effort": None, "summary": None},
+    "safety_identifier": None,
+    "service_tier": "default",
+    "store": True,
+    "temperature": 1.0,
+    "text": {"format": {"type": "text"}, "verbosity": "medium"},
+    "tool_choice": "auto",
+    "top_logprobs": 0,
+    "top_p": 1.0,
+    "truncation": "disabled",
+    "user": None,
 }
 _DEFAULTS = {name: f'"{name}":{_compact(value)}' for name, value in _ECHOED.items()}
 
@@ -210,8 +234,10 @@ def _echo(request: Request) -> str:
         if body[name] is not None:
             parts[name] = f'"{name}":{_compact(_completed(name, body[name]))}'
     instructions, tools = (None, []) if request.stream else (body.get("instructions"), body.get("tools") or [])
-    return (f'"model":{quote(body["model"])},"instructions":{_compact(instructions)},"tools":{_compact(tools)},'
-            f'{",".join(parts.values())}')
+    return (
+        f'"model":{quote(body["model"])},"instructions":{_compact(instructions)},"tools":{_compact(tools)},'
+        f"{','.join(parts.values())}"
+    )
 
 
 def _completed(name: str, value):

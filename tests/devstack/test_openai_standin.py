@@ -69,7 +69,7 @@ def url(tmp_path_factory):
     try:
         wait_for(ready, process, "stand-in")
         yield f"http://127.0.0.1:{port}"
-        assert "Traceback" not in process.log.read_text()
+        assert "Traceback" not in (log := process.log.read_text()), log
     finally:
         process.stop()
 
@@ -369,6 +369,16 @@ def test_a_schema_without_end_is_refused(client):
         client.responses.create(model="m", input="Hi", text=form)
 
 
+@pytest.mark.parametrize(
+    "schema", [{"$ref": 3}, {"$ref": "#/nothing"}, {"type": "magic"}, {"items": 3}, {"enum": []}, {"pattern": "("}]
+)
+def test_a_malformed_schema_is_refused(url, schema):
+    form = {"format": {"type": "json_schema", "name": "x", "schema": {"properties": {"a": schema}}}}
+    body = {"model": "m", "input": "Hi", "text": form}
+    answer = httpx.post(f"{url}/v1/responses", json=body, headers={"authorization": "Bearer k"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_json_schema")
+
+
 def test_it_refuses_when_asked(stream):
     events = stream("[[refusal]]")
     assert kinds(events)[-4:] == ["refusal.done", "content_part.done", "output_item.done", "completed"]
@@ -548,7 +558,7 @@ def test_malformed_json_is_refused(url, raw):
 
 
 def test_without_a_key_nothing_is_answered(url):
-    for headers in ({}, {"authorization": "Basic x"}, {"authorization": "Bearer "}):
+    for headers in ({}, {"authorization": "Basic x"}, {"authorization": "Bearer"}):
         answer = httpx.get(f"{url}/v1/models", headers=headers)
         assert answer.status_code == 401 and set(answer.json()["error"]) == {"message", "type", "param", "code"}
 
