@@ -96,7 +96,12 @@ def store(lease: Lease, run: Run, stream: Stream, result: TurnResult) -> None:
     stream.flush()
     agent = result.answering_agent
     terminal = events.succeeded(
-        run.conversation_key, agent, result.response_text, result.structured_output, response_id=result.response_id
+        run.conversation_key,
+        agent,
+        result.response_text,
+        result.structured_output,
+        response_id=result.response_id,
+        payload={"refusal": True} if result.refusal else {},
     )
     answer = {
         "response": result.response_text,

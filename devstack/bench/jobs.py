@@ -40,13 +40,13 @@ def peer(stack, command: str) -> Process:
     )
     stack.processes.append(process)
     process.name = "peer"
-    time.sleep(3)
     return process
 
 
 def pickup(stack) -> list[dict]:
     here = ours(stack, "pickup", PICKUPS)
     worker = peer(stack, "dramatiq devstack.bench.peers --processes 1 --threads 8")
+    time.sleep(3)
     stock = subprocess.run(
         [sys.executable, "-c", STOCK.format(count=40)],
         env=stack.env | {"PEER_REDIS_URL": peer_url(stack)},
@@ -81,14 +81,12 @@ print(json.dumps(waits))
 def throughput(stack, processes: dict) -> list[dict]:
     processes["worker-jobs"].stop()
     ours(stack, "fill", DRAINED)
-    began = time.time()
-    stack.spawn("worker-jobs")
-    seconds, booted = drained(stack, began)
+    worker = stack.spawn("worker-jobs")
+    seconds = drained(stack)
+    worker.stop()
     rate = DRAINED / seconds
     stock = drain_peer(stack, "nothing.send()", "dramatiq devstack.bench.peers --processes 1 --threads 8")
-    celery = drain_peer(
-        stack, "celery_nothing.delay()", "celery -A devstack.bench.peers worker --concurrency 1 -P threads -l error"
-    )
+    celery = drain_peer(stack, "celery_nothing.delay()", "celery -A devstack.bench.peers worker -P solo -l error")
     bare = ours(stack, "bare", 1000)[0]
     return [
         row(
@@ -107,22 +105,24 @@ def throughput(stack, processes: dict) -> list[dict]:
     ]
 
 
-def drained(stack, began: float) -> tuple[float, float]:
-    """(seconds from the first to the last job, seconds until the first)."""
+def drained(stack) -> float:
+    """Seconds from the first job's start to the last one's end."""
     import psycopg2
 
     connection = psycopg2.connect(stack.env["DATABASE_URL"])
     connection.autocommit = True
     cursor = connection.cursor()
-    while True:
+    deadline = time.time() + 120
+    while time.time() < deadline:
         cursor.execute(
-            "select count(*) filter (where state = 'succeeded'), extract(epoch from max(finished_at) - min(started_at)),"
-            " extract(epoch from min(started_at)) from job where name = 'noop'"
+            "select count(*) filter (where state = 'succeeded'), extract(epoch from max(finished_at) - min(started_at))"
+            " from job where name = 'noop'"
         )
-        done, seconds, first = cursor.fetchone()
+        done, seconds = cursor.fetchone()
         if done >= DRAINED:
-            return float(seconds), float(first) - began
+            return float(seconds)
         time.sleep(0.1)
+    raise SystemExit(f"only {done} of {DRAINED} jobs were done within two minutes")
 
 
 def drain_peer(stack, send: str, command: str) -> float:
@@ -132,14 +132,15 @@ def drain_peer(stack, send: str, command: str) -> float:
     subprocess.run([sys.executable, "-c", script], env=stack.env | {"PEER_REDIS_URL": peer_url(stack)}, check=True)
     process = peer(stack, command)
     marks = []
-    while not marks or marks[-1][1] < DRAINED:
+    deadline = time.time() + 40
+    while (not marks or marks[-1][1] < DRAINED) and time.time() < deadline:
         done = int(client.get("done") or 0)
         if done:
             marks.append((time.time(), done))
         time.sleep(0.02)
     process.stop()
-    if len(marks) == 1:
-        return DRAINED / 3  # drained while it booted: an underestimate
+    if len(marks) < 2:
+        return 0.0  # drained while it booted, or not at all
     (first, from_), (last, to) = marks[0], marks[-1]
     return (to - from_) / max(0.02, last - first)
 

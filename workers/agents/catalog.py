@@ -46,11 +46,14 @@ class Agent:
         return self.model or settings.agent_model_default
 
     def instructions(self, **variables: str | None) -> str:
-        """The prompt for one request; an unknown variable is an error, an unset one falls back to the agent's own."""
-        known = {name: value for name, value in variables.items() if value is not None}
+        """The prompt for one request (VARIABLES); an unknown variable is an error, an empty one falls back."""
+        known = {name: value for name, value in variables.items() if value}
         return Template(self.prompt).substitute(
             {"user_name": "there", "agent_key": self.key, "agent_name": self.display_name, **self.variables, **known}
         )
+
+
+VARIABLES = ("user_name", "user_id", "tenant_id", "conversation_id")  # of the request, beside agent_key and agent_name
 
 
 def handoff_tool(key: str) -> str:
@@ -145,12 +148,16 @@ def _mcp_tool(server: dict[str, Any]) -> Tool:
     }
     if unknown := set(server) - wanted:
         raise SystemExit(f"MCP_TOOLS: unknown keys {sorted(unknown)}.")
-    if not server.get("name") or bool(server.get("server_url")) == bool(server.get("connector_id")):
-        raise SystemExit("MCP_TOOLS: every entry needs a name and exactly one of server_url and connector_id.")
+    if not server.get("name") or not server.get("server_label"):
+        raise SystemExit("MCP_TOOLS: every entry needs a name and a server_label.")
+    if bool(server.get("server_url")) == bool(server.get("connector_id")):
+        raise SystemExit(f"MCP_TOOLS: {server['name']} needs exactly one of server_url and connector_id.")
     if set(server.get("auto_approve_tools") or ()) & set(server.get("deny_tools") or ()):
         raise SystemExit(f"MCP_TOOLS: {server['name']} both approves and denies a tool.")
     sent = {"server_label", "server_url", "connector_id", "authorization", "require_approval", "allowed_tools"}
     hosted = {"type": "mcp", "require_approval": "always", **{key: server[key] for key in sent & set(server)}}
+    if approved := server.get("auto_approve_tools"):
+        hosted["require_approval"] = {"never": {"tool_names": approved}}
     return Tool(server["name"], "mcp", server.get("description") or f"MCP server {server['name']}.", hosted=hosted)
 
 
@@ -165,7 +172,11 @@ FUNCTIONS = (
     Tool("get_current_time", "utility", "The current time in UTC.", parameters=_NOTHING),
     Tool("search_conversations", "conversation", "Searches the user's own earlier conversations.", parameters=_QUERY),
 )
-TOOLS: dict[str, Tool] = {tool.name: tool for tool in (*_hosted_tools(), *FUNCTIONS)}
+TOOLS: dict[str, Tool] = {}
+for _tool in (*_hosted_tools(), *FUNCTIONS):
+    if _tool.name in TOOLS:
+        raise SystemExit(f"MCP_TOOLS: there is another tool named {_tool.name}.")
+    TOOLS[_tool.name] = _tool
 OPTIONAL = {"web_search"}  # missing where there is no provider key
 
 
@@ -188,7 +199,7 @@ class Catalog:
         if missing := set(agent.tools) - set(self.tools) - OPTIONAL:
             raise ValueError(f"{agent.key} needs unknown tools {sorted(missing)}")
         self._walk(agent, ())
-        agent.instructions()
+        agent.instructions(**dict.fromkeys(VARIABLES, "-"))
 
     def _walk(self, agent: Agent, path: tuple[str, ...]) -> None:
         if agent.key in path:

@@ -5,7 +5,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -108,7 +108,7 @@ class Turn:
         for _ in range(self.options.get("max_turns") or DEFAULT_TURNS):
             response = yield from self.ask()
             calls = [item for item in response["output"] if item["type"] == "function_call"]
-            self.input += [_replayable(item) for item in response["output"]]
+            self.input += [known for item in response["output"] if (known := _replayable(item))]
             if not calls:
                 return (yield from self.answer(response))
             yield from self.act(calls)
@@ -134,8 +134,9 @@ class Turn:
             wanted["text"] = {
                 "format": {"type": "json_schema", "name": "answer", "strict": True, "schema": agent.output_schema}
             }
-        if previous := self.options.get("previous_response_id"):
+        if self.response_id is None and (previous := self.options.get("previous_response_id")):
             wanted["previous_response_id"] = previous
+            wanted["input"] = self.input[-1:]  # the provider has the rest
         return wanted
 
     def tool_list(self) -> list[dict[str, Any]]:
@@ -157,26 +158,32 @@ class Turn:
     def ask(self) -> Iterator[dict[str, Any]]:
         """One response, its events passed on as they come. Returns the completed response."""
         yield self.lifecycle("llm_start")
-        for raw in provider.stream(self.body(), self.waiting):
-            self.checkpoint()
-            kind = raw["type"]
-            if kind == "error":
-                raise provider.from_code(raw.get("code"), "provider_failed")
-            yield self.raw(kind, raw)
-            if kind == "response.output_item.done":
-                yield from self.finished_item(raw["item"])
-            elif kind in ("response.completed", "response.incomplete", "response.failed"):
-                return (yield from self.finished(kind, raw["response"]))
-        raise ProviderError("provider_unavailable", "The model provider broke the connection.")
+        ended = None
+        # Read to the end, past the last event: only then can the connection be used again.
+        with closing(provider.stream(self.body(), self.waiting)) as events:
+            for raw in events:
+                self.checkpoint()
+                kind = raw["type"]
+                if kind == "error":
+                    raise provider.from_code(raw.get("code"), "provider_failed")
+                yield self.raw(kind, raw)
+                if kind == "response.output_item.done":
+                    yield from self.finished_item(raw["item"])
+                elif kind in ("response.completed", "response.incomplete", "response.failed"):
+                    ended = yield from self.finished(kind, raw["response"])
+        if ended is None:
+            raise ProviderError("provider_unavailable", "The model provider broke the connection.")
+        return ended
 
     def raw(self, kind: str, raw: dict[str, Any]) -> dict[str, Any]:
         payload, text, reasoning = raw, None, None
-        if kind == "response.output_text.delta":
+        if kind in ("response.output_text.delta", "response.refusal.delta"):
             text = raw["delta"]
         elif kind in ("response.reasoning_text.delta", "response.reasoning_summary_text.delta"):
             reasoning = raw["delta"]
         elif "response" in raw:
-            payload = {**raw, "response": {key: value for key, value in raw["response"].items() if key not in HEAVY}}
+            kept = {key: value for key, value in raw["response"].items() if key not in HEAVY}
+            payload = {**raw, "response": {**kept, "output": [_light(item) for item in kept.get("output") or ()]}}
         elif "partial_image_b64" in raw:
             payload = {**raw, "partial_image_b64": None}
         elif "item" in raw:
@@ -273,6 +280,14 @@ class Turn:
         yield self.entered()
         yield self.lifecycle("agent_start")
 
+    def structured(self, text: str) -> Any:
+        if not self.agent.output_schema or self.refused:
+            return None
+        try:
+            return json.loads(text)
+        except ValueError:
+            raise provider.from_code(None, "provider_failed") from None
+
     def answer(self, response: dict[str, Any]) -> Iterator[dict[str, Any]]:
         text = _text_of(response["output"], "output_text", "text")
         if not text:
@@ -280,7 +295,7 @@ class Turn:
             self.refused = bool(text)
         if not text:
             raise provider.from_code(None, "no_output")
-        structured = json.loads(text) if self.agent.output_schema and not self.refused else None
+        structured = self.structured(text)
         self.keep("assistant_message", role="assistant", content_text=text)
         yield self.item(
             "message_output_created", "message_output_item", payload={"text": text, "refusal": self.refused}
@@ -323,16 +338,19 @@ def _function(name: str, description: str, parameters: dict[str, Any] | None = N
     }
 
 
-def _replayable(item: dict[str, Any]) -> dict[str, Any]:
-    """An output item as the next request's input. The provider stores nothing, so items go back without their ids."""
+def _replayable(item: dict[str, Any]) -> dict[str, Any] | None:
+    """An output item as input of the next request, None where it cannot be.
+
+    The provider stores nothing, so items go back without their ids; thoughts only in the encrypted form made for it.
+    """
     if item["type"] == "function_call":
         return {key: item[key] for key in ("type", "call_id", "name", "arguments")}
     if item["type"] == "message":
-        return {
-            "role": "assistant",
-            "content": _text_of([item], "output_text", "text") or _text_of([item], "refusal", "refusal"),
-        }
-    return {key: value for key, value in item.items() if key != "status"}
+        text = _text_of([item], "output_text", "text") or _text_of([item], "refusal", "refusal")
+        return {"role": "assistant", "content": text}
+    if item["type"] == "reasoning" and item.get("encrypted_content"):
+        return {key: item[key] for key in ("type", "summary", "encrypted_content")}
+    return None
 
 
 def _filtered(items: list[dict[str, Any]], policy: str) -> list[dict[str, Any]]:

@@ -47,12 +47,12 @@ def stream(request: dict[str, Any], waiting: Callable[[], AbstractContextManager
         while True:
             try:
                 with waiting():
-                    line = next(lines, None)
+                    line = next((line for line in lines if line.startswith("data: ")), None)
             except (httpx2.HTTPError, openai.APIError) as error:
                 raise _translate(error) from None
             if line is None:
                 return
-            if line.startswith("data: ") and line != "data: [DONE]":
+            if line != "data: [DONE]":
                 yield json.loads(line[6:])
     finally:
         response.close()
@@ -69,12 +69,13 @@ def _open(request: dict[str, Any], waiting):
             if not known.again or attempt == ATTEMPTS or (known.retry_after or 0) > LONGEST_WAIT:
                 raise known from None
             with waiting():
-                time.sleep(known.retry_after or random.uniform(0.5, 1) * 0.25 * 2**attempt)
+                time.sleep((known.retry_after or 0.25 * 2**attempt) * random.uniform(1, 1.5))
     raise AssertionError("unreachable")
 
 
 def _translate(error: Exception) -> ProviderError:
-    if isinstance(error, openai.APITimeoutError | httpx2.TimeoutException):
+    connecting = isinstance(error.__cause__ or error, httpx2.ConnectTimeout | httpx2.PoolTimeout)
+    if isinstance(error, openai.APITimeoutError | httpx2.TimeoutException) and not connecting:
         return ProviderError("provider_timeout", "The model did not answer in time.")
     if isinstance(error, openai.RateLimitError):
         wait = error.response.headers.get("retry-after", "")

@@ -1,6 +1,7 @@
 """The function tools: what runs here when a model calls them."""
 
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,6 +11,9 @@ from uuid import UUID
 from models.base import release
 from models.conversations import Conversation
 from models.principal import Principal
+from workers.agents.catalog import CATALOG
+
+log = logging.getLogger(__name__)
 
 SHOWN = 5
 
@@ -57,12 +61,22 @@ def call(name: str, arguments: str, context: ToolsContext, functions: dict[str, 
         return f"Error: there is no tool named {name}."
     try:
         given: Any = json.loads(arguments or "{}")
-        if not isinstance(given, dict):
-            raise ToolFailed("The arguments must be a JSON object.")
-        return function(context, **given)
     except ValueError:
         return "Error: the arguments are not valid JSON."
-    except TypeError:
+    if not _fits(name, given):
         return f"Error: these arguments do not fit {name}."
+    try:
+        return function(context, **given)
     except ToolFailed as error:
         return f"Error: {error}"
+    except Exception:  # a tool's own fault: logged for us, and told to the model without details
+        log.exception("tool.failed", extra={"tool": name})
+        return f"Error: {name} failed."
+
+
+def _fits(name: str, given: Any) -> bool:
+    """Whether the arguments are what the tool's declaration asks for: all of its texts and nothing else."""
+    wanted = (CATALOG.tools[name].parameters or {}).get("properties", {}) if name in CATALOG.tools else None
+    if not isinstance(given, dict):
+        return False
+    return wanted is None or set(given) == set(wanted) and all(isinstance(value, str) for value in given.values())
