@@ -40,10 +40,10 @@ def create_app() -> falcon.App:
 
 
 def answer_head(resource: object, suffix: str | None) -> None:
-    """HEAD is GET without the body."""
+    """HEAD is GET without the body. A stream has no HEAD: it would hold what nobody reads."""
     end = f"_{suffix}" if suffix else ""
     responder = getattr(resource, f"on_get{end}", None)
-    if responder is not None:
+    if responder is not None and not getattr(getattr(responder, "operation", None), "streams", False):
         setattr(resource, f"on_head{end}", responder)
 
 

@@ -8,7 +8,9 @@ import peewee
 import redis
 from playhouse.pool import MaxConnectionsExceeded
 
+from edge import metrics
 from models.errors import DomainError, Unavailable
+from models.limits import QuotaExceeded
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +54,8 @@ def render(resp: falcon.Response, req: falcon.Request, error: DomainError) -> No
 
 
 def on_domain_error(req, resp, error, params):
+    if isinstance(error, QuotaExceeded):
+        metrics.LIMITED.labels(error.quota, "user").inc()
     render(resp, req, error)
 
 
@@ -67,7 +71,7 @@ def on_http_error(req, resp, error: falcon.HTTPError, params):
 
 def on_store_away(req, resp, error, params):
     """Postgres or Redis cannot be reached: a pause, not a failure of the request's making."""
-    log.warning("edge.store_away", extra={"reason": f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"})
+    log.warning("edge.store_away", extra={"reason": repr(error)[:200]})
     part = "cache" if isinstance(error, redis.RedisError) else "database"
     away = Unavailable()
     away.code = f"{part}_unavailable"

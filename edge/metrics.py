@@ -29,11 +29,18 @@ JWKS_SAME = Counter("jwks_not_modified_total", "Requests for the public keys ans
 LIMITED = Counter("rate_limit_hits_total", "Refused calls.", ["quota", "scope"])
 
 
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+for _quota in ("chat_per_minute", "chat_stream_per_minute", "chat_stream_concurrency"):
+    LIMITED.labels(_quota, "user")  # known before anything happened
+VERIFICATIONS.labels("success", "access"), SIGNINGS.labels("success", "access")
+
+
 def verified(result: str, use: str) -> None:
     VERIFICATIONS.labels(result, use).inc()
 
 
 def answered(method: str, route: str, status: str, seconds: float) -> None:
+    method = method if method in METHODS else "other"  # anybody may invent methods; labels must not grow by it
     REQUESTS.labels(method, route, status).inc()
     SECONDS.labels(method, route).observe(seconds)
 

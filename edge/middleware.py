@@ -9,8 +9,9 @@ import falcon
 import structlog
 
 from edge import metrics
+from edge.validation import storable
 from models.base import release
-from models.errors import BadRequest
+from models.errors import BadRequest, NotFound
 from models.settings import settings
 
 log = structlog.get_logger("edge.access")
@@ -46,6 +47,10 @@ class Envelope:
         if req.path not in PROBES:
             require_known_host(req)
 
+    def process_resource(self, req, resp, resource, params) -> None:
+        if not all(storable(value) for value in params.values()):
+            raise NotFound()
+
     def process_response(self, req, resp, resource, req_succeeded) -> None:
         release()
         seconds = time.perf_counter() - req.context.began
@@ -64,8 +69,8 @@ class Envelope:
 
 
 def require_known_host(req: falcon.Request) -> None:
-    known = settings.items(settings.allowed_hosts)
-    if not settings.debug and "*" not in known and (req.host or "").lower() not in known:
+    known = {item.strip("[]") for item in settings.items(settings.allowed_hosts.lower())}
+    if not settings.debug and "*" not in known and req.host.lower().strip("[]") not in known:
         raise InvalidHost()
 
 

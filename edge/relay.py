@@ -81,8 +81,13 @@ class Hub:
         client = Client(run_id, must_read=known is not None)
         if known is None:
             known = self.watched[key] = ([b"%d-0" % after], [])
+        elif after < _number(known[0][0]):
+            # An earlier client may have named a cursor beyond the stream's end; entries seen twice are dropped.
+            known[0][0] = b"%d-0" % after
         known[1].append(client)
-        client.wake.set() if client.must_read else self._nudge()
+        if client.must_read:
+            client.wake.set()
+        self._nudge()
         if not self.greenlets:
             self.greenlets = [gevent.spawn(self._read_forever), gevent.spawn(self._look_after_silent_runs)]
         return client
@@ -111,7 +116,7 @@ class Hub:
             self.blocked = True
             try:
                 answer = connection.xread(keys, count=BATCH, block=5000)
-            except redis.RedisError as error:
+            except (redis.RedisError, OSError) as error:
                 log.warning("relay.redis_away", extra={"reason": repr(error)})
                 gevent.sleep(0.2)
                 continue
@@ -158,6 +163,10 @@ class Hub:
                 release()
 
 
+def _number(entry_id: bytes) -> int:
+    return int(entry_id[:-2])
+
+
 def _streams(answer: Any):
     """XREAD's answer as (key, entries) pairs, whichever protocol version the connection speaks."""
     if isinstance(answer, dict):
@@ -192,7 +201,7 @@ def batches(run: Run, after: int) -> Iterator[list[Entry]]:
             if fresh:
                 cursor = fresh[-1].sequence
             yield fresh
-            if fresh and fresh[-1].terminal:
+            if batch and batch[-1].terminal:  # also for a cursor beyond the end
                 return
     finally:
         hub.leave(client)

@@ -1,6 +1,7 @@
 """Bodies and queries against their schemas."""
 
 import json
+import math
 from typing import Any, TypeVar
 
 import falcon
@@ -18,29 +19,26 @@ def body(req: falcon.Request, schema: type[Schema]) -> Schema:
     if raw and "json" not in (req.content_type or "").lower():
         raise NotJson()
     try:
-        data = json.loads(raw)
+        data = json.loads(raw, parse_constant=_no_number)
     except (ValueError, RecursionError):
         raise Invalid([{"loc": ["body"], "msg": "The body is not valid JSON.", "type": "json_invalid"}]) from None
-    if path := _unstorable(data):
-        raise Invalid(
-            [
-                {
-                    "loc": ["body", *path],
-                    "msg": "The text has a character that cannot be stored.",
-                    "type": "string_unicode",
-                }
-            ]
-        )
+    if (path := _unstorable(data)) is not None:
+        raise Invalid([_bad_value(["body", *path])])
     return _check(schema, data, "body")
 
 
 def query(req: falcon.Request, schema: type[Schema]) -> Schema:
-    return _check(schema, {name: req.params[name] for name in schema.model_fields if name in req.params}, "query")
+    given = {name: req.params[name] for name in schema.model_fields if name in req.params}
+    if (path := _unstorable(given)) is not None:
+        raise Invalid([_bad_value(["query", *path])])
+    return _check(schema, given, "query")
 
 
 def _check(schema: type[Schema], data: Any, where: str) -> Schema:
     try:
         return schema.model_validate(data)
+    except RecursionError:
+        raise Invalid([{"loc": [where], "msg": "The body is nested too deeply.", "type": "recursion"}]) from None
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False, include_input=False)
         raise Invalid(
@@ -58,13 +56,29 @@ def _read(req: falcon.Request) -> bytes:
     return raw
 
 
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _bad_value(path: list[str | int]) -> dict[str, Any]:
+    return {"loc": path, "msg": "The value cannot be stored.", "type": "value_unstorable"}
+
+
+def storable(text: str) -> bool:
+    """Whether Postgres and UTF-8 can hold it: no NUL, no half of a surrogate pair."""
+    return "\0" not in text and (text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text))
+
+
 def _unstorable(data: Any) -> list[str | int] | None:
-    """The path to the first text that Postgres or UTF-8 cannot hold: NUL, or half a surrogate pair."""
+    """The path to the first value that cannot be stored, None if there is none."""
     pending: list[tuple[list[str | int], Any]] = [([], data)]
     while pending:
         path, value = pending.pop()
         if isinstance(value, str):
-            if "\0" in value or not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
+            if not storable(value):
+                return path
+        elif isinstance(value, float):
+            if not math.isfinite(value):
                 return path
         elif isinstance(value, list):
             pending += [([*path, n], item) for n, item in enumerate(value)]

@@ -1,9 +1,9 @@
 """Rate windows and concurrency slots in Redis. Both let calls through, with a warning, while Redis is away."""
 
 import logging
+import secrets
 import time
 from functools import cache
-from uuid import UUID
 
 import redis
 from limits import RateLimitItemPerSecond
@@ -72,12 +72,12 @@ class Slot:
         self.renewed = time.time()
 
     @classmethod
-    def take(cls, quota: str, limit: int, holder: UUID | str, *parts: object) -> "Slot | None":
+    def take(cls, quota: str, limit: int, *parts: object) -> "Slot | None":
         """A slot, or None where the limit is off. QuotaExceeded when all are taken."""
         if limit <= 0:
             return None
         key = ":".join([settings.rate_limit_key_prefix, "concurrency", quota, *map(str, parts)])
-        slot = cls(quota, key, str(holder), limit)
+        slot = cls(quota, key, secrets.token_hex(8), limit)
         if wait := slot._put():
             raise QuotaExceeded(quota, min(wait, SLOT_SECONDS))
         return slot

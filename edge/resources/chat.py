@@ -136,7 +136,6 @@ class ChatStream:
         slot = limits.Slot.take(
             "chat_stream_concurrency",
             settings.chat_stream_concurrent_limit,
-            req.context.correlation_id,
             me.tenant_id,
             me.user_id,
         )

@@ -50,7 +50,7 @@ class RunOptionsRequest(BaseModel):
     def _config(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
         for name, setting in (value or {}).items():
             if name == "model":
-                if setting not in CATALOG.models():
+                if not isinstance(setting, str) or setting not in CATALOG.models():
                     raise ValueError("model: not one that may be asked for here")
             elif name == "model_settings":
                 _check_model_settings(setting)
@@ -67,6 +67,8 @@ def _check_model_settings(given: Any) -> None:
             raise ValueError(f"model_settings.{name[:64]}: unknown, or not open to clients")
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(f"model_settings.{name}: must be a number")
+        if name == "max_output_tokens" and not isinstance(value, int):
+            raise ValueError("model_settings.max_output_tokens: must be a whole number")
         _within(f"model_settings.{name}", value, *NUMBERS[name])
 
 

@@ -100,7 +100,7 @@ def test_a_handoff_changes_who_answers():
     assert events[-1]["agent_used"] == "code_assistant"
 
 
-@pytest.mark.parametrize("arguments", ["{}", '{"query": 5}', '{"nonsense": "x"}', "[1]"])
+@pytest.mark.parametrize("arguments", ["{}", '{"query": 5}', '{"nonsense": "x"}'])
 def test_bad_tool_arguments_are_told_to_the_model_and_the_run_goes_on(arguments):
     _, result = turn(f"[[tool=search_conversations {arguments}]]")
     outputs = [item["call_output"] for item in result.items if item["type"] == "tool_result"]
