@@ -123,5 +123,6 @@ def _parse(item: dict[str, str]) -> Key:
 
 if __name__ == "__main__":
     target = Path(settings.auth_key_storage_path)
-    create(target)
+    if not target.exists():
+        create(target)
     print(f"Signing key: {target}")

@@ -24,7 +24,7 @@ class Settings(BaseSettings):
     log_format: str = Field("json", pattern="^(json|console)$")
 
     # the HTTP edge
-    allowed_hosts: str = "localhost,127.0.0.1,[::1],testserver,falconframework.org"  # comma list, * for any
+    allowed_hosts: str = "localhost,127.0.0.1,[::1]"  # comma list, * for any
     allowed_origins: str = "http://localhost:3000,http://localhost:8000"  # comma list
     trusted_proxies: str = ""  # comma list of networks whose X-Forwarded-For is believed
     request_body_limit_bytes: int = 1_048_576  # larger bodies are refused with 413

@@ -49,8 +49,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="longshore-bench-") as folder:
         for name in args.names or BENCHES:
             print(f"{name}: {BENCHES[name]} ...", file=sys.stderr)
-            rows += measure(name, Path(folder) / name)
-    print(json.dumps(rows, indent=2)) if args.json else show(rows)
+            rows += (found := measure(name, Path(folder) / name))
+            if not args.json:
+                show(found)
+    if args.json:
+        print(json.dumps(rows, indent=2))
     return 0
 
 
