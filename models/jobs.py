@@ -20,6 +20,20 @@ QUEUED, RUNNING, SUCCEEDED, DEAD, CANCELLED = "queued", "running", "succeeded", 
 FINISHED = (SUCCEEDED, DEAD, CANCELLED)
 
 
+# These two run for every job, so they are not composed anew each time: building them cost more than running them.
+# Claim a job that is due, or whose owner's lease ran out; that one counts as a failure.
+CLAIM = """
+update job set state = 'running', owner = %(owner)s, lease_until = now() + %(lease)s * interval '1 second',
+    epoch = epoch + 1, failures = failures + (state = 'running')::int, started_at = coalesce(started_at, now())
+where id = %(id)s and not cancel_requested and failures + (state = 'running')::int < max_failures
+    and (state = 'queued' and due_at <= now() or state = 'running' and lease_until < now())
+returning *"""
+# End a job that this epoch still owns.
+END = """
+update job set state = %(state)s, error = %(error)s, owner = null, lease_until = null, finished_at = now()
+where id = %(id)s and epoch = %(epoch)s and state = 'running'"""
+
+
 class JobNotFound(NotFound):
     code, message = "job_not_found", "Job not found."
 
@@ -69,17 +83,9 @@ class Job(Model):
     @classmethod
     def claim(cls, job_id: UUID, owner: str, lease_seconds: float) -> "Job | None":
         """Take the job if it is due, or if its owner's lease ran out. None: ended, cancelled, or alive elsewhere."""
-        free = (cls.state == QUEUED) & (cls.due_at <= fn.now()) | (cls.state == RUNNING) & (cls.lease_until < fn.now())
-        lapsed = (cls.state == RUNNING).cast("int")
-        query = cls.update(
-            state=RUNNING,
-            owner=owner,
-            lease_until=_in(lease_seconds),
-            epoch=cls.epoch + 1,
-            failures=cls.failures + lapsed,
-            started_at=fn.coalesce(cls.started_at, fn.now()),
-        ).where((cls.id == job_id) & free & ~cls.cancel_requested & (cls.failures + lapsed < cls.max_failures))
-        return next(iter(query.returning(cls).execute()), None)
+        cursor = database.execute_sql(CLAIM, {"id": job_id, "owner": owner, "lease": lease_seconds})
+        row = cursor.fetchone()
+        return cls(**dict(zip((column.name for column in cursor.description), row, strict=True))) if row else None
 
     @classmethod
     def renew(cls, owner: str, job_ids: list[UUID], lease_seconds: float) -> dict[UUID, tuple[int, bool]]:
@@ -93,9 +99,14 @@ class Job(Model):
     def finish(self, state: str = SUCCEEDED, error: str | None = None):
         """One transaction that ends the job and whatever the caller writes in the block; LeaseLost writes nothing."""
         with transaction():
-            self._leave(state=state, error=error, finished_at=fn.now())
-            self.state = state
+            self.end(state, error)
             yield
+
+    def end(self, state: str = SUCCEEDED, error: str | None = None) -> None:
+        """End the job, with nothing else to write. LeaseLost when it is no longer ours."""
+        if not database.execute_sql(END, {"id": self.id, "epoch": self.epoch, "state": state, "error": error}).rowcount:
+            raise LeaseLost(str(self.id))
+        self.state = state
 
     def hand_back(self) -> None:
         """Give the job up unharmed, at shutdown: due at once and not counted as a failure."""

@@ -10,7 +10,9 @@ ROOT = Path(__file__).parent.parent
 def test_every_setting_is_documented_and_no_other():
     text = (ROOT / "docs" / "configuration.md").read_text()
     named = {line.split("`")[1] for line in text.splitlines() if line.startswith("| `")}
-    assert named - {"HOST", "EDGE_WORKERS", "PROMETHEUS_MULTIPROC_DIR"} == {name.upper() for name in Settings.model_fields}
+    assert named - {"HOST", "EDGE_WORKERS", "PROMETHEUS_MULTIPROC_DIR"} == {
+        name.upper() for name in Settings.model_fields
+    }
 
 
 def test_ci_runs_the_readmes_test_command():

@@ -138,8 +138,7 @@ def _attempt(function: Callable[[Lease], None], lease: Lease) -> str:
         try:
             function(lease)
             if not job.is_finished:
-                with job.finish():
-                    pass
+                job.end()
             return job.state
         except Cancelled:
             end_cancelled(job)
