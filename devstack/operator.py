@@ -42,7 +42,7 @@ def find(text: str):
 
 @jobs.command("list")
 def list_jobs(
-    state_is: str = typer.Option(None, "--is", "--job-state", help="queued, running, succeeded, dead or cancelled."),
+    state_is: str = typer.Option(None, "--is", help="queued, running, succeeded, dead or cancelled."),
     name: str = typer.Option(None, help="Only this kind, such as chat.run."),
     queue: str = typer.Option(None),
     limit: int = typer.Option(50, min=1, max=1000),

@@ -1,15 +1,29 @@
 """All processes under honcho with one log. Honcho stops everything when one process ends; we start that one again."""
 
+import contextlib
+import multiprocessing
+import os
 import signal
 import sys
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable
 
+from honcho import manager
+from honcho.compat import ProcessManager
 from honcho.manager import Manager
 from honcho.printer import Printer
 
+manager.KILL_WAIT = 30  # seconds: a worker may finish or hand back what it runs
 RESTARTS, WITHIN = 5, 30.0  # one that dies so often within so many seconds is beyond help
+
+
+class Gentle(ProcessManager):
+    """Asks the process itself, not its whole group: Dramatiq and gunicorn tell their children, and twice means at once."""
+
+    def terminate(self, pid: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
 
 
 class Supervisor(Manager):
@@ -17,6 +31,7 @@ class Supervisor(Manager):
 
     def __init__(self, on_tick: Callable[[], None]):
         super().__init__(Printer(sys.stdout))
+        self._procmgr = Gentle()
         self.on_tick = on_tick
         self.deaths: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=RESTARTS))
         self.due: dict[str, float] = {}
@@ -53,8 +68,6 @@ class Supervisor(Manager):
         self.returncode = None
         state = self._processes[name]
         self._processes[name] = {"obj": state["obj"]}
-        import multiprocessing
-
         process = multiprocessing.Process(name=name, target=state["obj"].run, args=(self.events, True))
         self._processes[name]["process"] = process
         process.start()

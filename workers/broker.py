@@ -21,7 +21,7 @@ from redis.retry import Retry
 from models.settings import settings
 
 log = logging.getLogger(__name__)
-BLOCK_SECONDS = 5.0
+BLOCK_SECONDS = 1.0  # also the longest that a shutdown waits for a consumer
 RECONNECT_SECONDS = 0.25
 
 

@@ -204,7 +204,8 @@ def test_a_delay_lies_between_the_deltas_and_not_before_the_first(client):
     for event in client.responses.create(model="m", input="[[deltas=6 delay=50ms]]", stream=True):
         if event.type == "response.output_text.delta":
             times.append(time.monotonic() - started)
-    assert times[0] < 0.15 and 0.24 < times[-1] - times[0] < 0.5
+    # deltas have due times of their own, so one that is late shortens the gap to the next
+    assert times[0] < 0.15 and 0.24 < times[-1] < 0.6
 
 
 def test_slow_waits_before_the_first_token_streamed_or_not(client):
