@@ -22,6 +22,62 @@ def _die_with_parent() -> None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+# Reads "+ group" and "- group" until we are gone, whichever way, and ends the groups that are left. The death signal
+# above reaches children only: a killed Dramatiq master leaves its workers behind.
+_WATCH = """
+all=
+while read -r op group; do
+    if [ "$op" = + ]; then all="$all $group"; continue; fi
+    rest=
+    for one in $all; do [ "$one" = "$group" ] || rest="$rest $one"; done
+    all=$rest
+done
+for group in $all; do kill -s KILL -- "-$group" 2>/dev/null; done
+"""
+_watch: subprocess.Popen | None = None
+_guarded: set[int] = set()
+
+
+def guard(group: int) -> None:
+    """End this process group when we die."""
+    if group not in _guarded:
+        _guarded.add(group)
+        _tell(f"+ {group}")
+
+
+def unguard(group: int) -> None:
+    if group in _guarded:
+        _guarded.remove(group)
+        _tell(f"- {group}")
+
+
+def _tell(line: str) -> None:
+    global _watch
+    if _watch is None:
+        _watch = subprocess.Popen(
+            ["sh", "-c", _WATCH],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            text=True,
+        )
+    _watch.stdin.write(line + "\n")
+    _watch.stdin.flush()
+
+
+def _forget_watch() -> None:
+    """In a forked child (honcho's): it must not keep the pipe open when we are gone."""
+    global _watch
+    if _watch is not None:
+        os.close(_watch.stdin.fileno())
+        _watch = None
+        _guarded.clear()
+
+
+os.register_at_fork(after_in_child=_forget_watch)
+
+
 class Process(subprocess.Popen):
     """A command in a process group of its own, its output in a file."""
 
@@ -39,6 +95,7 @@ class Process(subprocess.Popen):
                 preexec_fn=_die_with_parent,
                 **options,
             )
+        guard(self.pid)
 
     def worker_pids(self) -> list[int]:
         """The children: gunicorn's or Dramatiq's worker processes."""
@@ -62,6 +119,7 @@ class Process(subprocess.Popen):
                 pass
         self.kill()
         self.wait(10)
+        unguard(self.pid)
 
     def tail(self, lines: int = 15) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])

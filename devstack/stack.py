@@ -1,5 +1,6 @@
 """A stack: the parts in one state folder, and the product's processes on top of them."""
 
+import fcntl
 import os
 import secrets
 import subprocess
@@ -22,6 +23,17 @@ def procfile() -> dict[str, str]:
     return {name.strip(): command.strip() for name, command in pairs}
 
 
+def claim(state: Path):
+    """The state folder's lock for as long as the answer is open; None when another process holds it."""
+    lock = (state / "lock").open("ab")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        return None
+    return lock
+
+
 class Stack:
     """`with Stack(folder) as stack: stack.start_parts(); stack.migrate(); stack.spawn("edge")`."""
 
@@ -33,6 +45,7 @@ class Stack:
         self.parts: dict[str, Part] = {}
         self.env: dict[str, str] = {}
         self.processes: list[Process] = []
+        self.lock = None
 
     def __enter__(self) -> "Stack":
         return self
@@ -42,6 +55,9 @@ class Stack:
 
     def start_parts(self, only: Iterable[str] | None = None, tell=lambda text: None) -> None:
         """Start the parts that the environment does not replace; they boot side by side."""
+        self.lock = self.lock or claim(self.state)  # two Postgres on one folder would end each other
+        if self.lock is None:
+            raise SystemExit(f"{self.state} is in use. Stop that one with `./dev down`, or choose another --state.")
         wanted = [kind for kind in ALL if only is None or kind.name in only]
         needed = [kind for kind in wanted if not any(self.environ.get(name) for name in kind.replaced_by)]
         self.parts = {kind.name: kind(self.state) for kind in needed}
@@ -105,3 +121,6 @@ class Stack:
             list(pool.map(Process.stop, self.processes))
             list(pool.map(Part.stop, self.parts.values()))
         self.processes, self.parts = [], {}
+        if self.lock is not None:
+            self.lock.close()
+            self.lock = None

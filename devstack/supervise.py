@@ -14,6 +14,8 @@ from honcho.compat import ProcessManager
 from honcho.manager import Manager
 from honcho.printer import Printer
 
+from devstack.process import guard
+
 manager.KILL_WAIT = 30  # seconds: a worker may finish or hand back what it runs
 RESTARTS, WITHIN = 5, 30.0  # one that dies so often within so many seconds is beyond help
 
@@ -41,6 +43,9 @@ class Supervisor(Manager):
         if self._terminating:
             return super()._any_stopped()
         self.on_tick()
+        for state in self._processes.values():
+            if state.get("pid"):
+                guard(state["pid"])
         for name, state in self._processes.items():
             if state.get("returncode") is not None and name not in self.due:
                 self._bury(name)

@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import signal
 import sysconfig
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from devstack.process import answers
 
 class Storage(Part):
     name, title, replaced_by = "storage", "S3 (SeaweedFS)", ("MINIO_ENDPOINT",)
+    stop_signal = signal.SIGKILL  # its own way of stopping takes 25 s; written objects survive this one
     ports = ("s3", "master", "volume", "filer")
 
     def prepare(self) -> None:
@@ -41,6 +43,9 @@ class Storage(Part):
             "-master.volumeSizeLimitMB=256",
             "-volume.max=20",
             "-master.telemetry=false",
+            "-master.electionTimeout=1s",  # of one: a restart need not wait 20 s for itself
+            "-s3.port.iceberg=0",  # these two have fixed ports: a second stack would die of them
+            "-s3.port.lance=0",
             *flags,
             *grpc,
         ]
