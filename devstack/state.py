@@ -50,7 +50,6 @@ def read(state: Path) -> dict | None:
 def need(state: Path) -> dict:
     facts = read(state)
     if facts is None:
-        raise SystemExit(
-            f"Nothing is up in {state}. Start it with `./dev up`" + ("." if state == DEFAULT else f" --state {state}`.")
-        )
+        option = "" if state == DEFAULT else f" --state {state}"
+        raise SystemExit(f"Nothing is up in {state}. Start it with `./dev up{option}`.")
     return facts
