@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -113,10 +114,8 @@ class Process(subprocess.Popen):
         if self.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 self.send_signal(number)
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self.wait(grace)
-            except subprocess.TimeoutExpired:
-                pass
         self.kill()
         self.wait(10)
         unguard(self.pid)
@@ -145,6 +144,15 @@ def answers(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
         return True
     return False
+
+
+def responds(url: str) -> bool:
+    """Whether a GET is answered with 200."""
+    try:
+        with urllib.request.urlopen(url, timeout=1) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
 
 
 def wait_for(ready: Callable[[], bool], process: Process | None, what: str, seconds: float = 60) -> None:

@@ -6,15 +6,13 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import psutil
 from rich.console import Console
 
 from devstack import state as instance
-from devstack.process import port_is_free
+from devstack.process import port_is_free, responds
 from devstack.stack import ROOT, Stack, procfile
 from devstack.supervise import hold
 
@@ -79,21 +77,13 @@ def _run(stack: Stack, tell) -> int:
 
     def announce() -> None:
         nonlocal ready
-        if not ready and _answers(f"http://127.0.0.1:{stack.port}/health/ready"):
+        if not ready and responds(f"http://127.0.0.1:{stack.port}/health/ready"):
             ready = True
             tell("ready")
             welcome(instance.write(stack, stack.tenant_id()))
 
     env = {"LOG_FORMAT": "console", "LOG_LEVEL": "INFO", **stack.env}
     return hold(commands, env, str(ROOT), announce)
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=1) as answer:
-            return answer.status == 200
-    except (urllib.error.URLError, OSError):
-        return False
 
 
 def welcome(facts: dict) -> None:

@@ -17,6 +17,8 @@ from models.settings import settings
 log = structlog.get_logger("edge.access")
 CORRELATION_ID = re.compile(r"[A-Za-z0-9._:-]{8,128}")
 PROBES = ("/health", "/health/ready", "/health/storage", "/metrics")
+HOSTS = {item.strip("[]") for item in settings.items(settings.allowed_hosts.lower())}
+PROXIES = [ipaddress.ip_network(item, strict=False) for item in settings.items(settings.trusted_proxies)]
 SECURITY = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -69,17 +71,15 @@ class Envelope:
 
 
 def require_known_host(req: falcon.Request) -> None:
-    known = {item.strip("[]") for item in settings.items(settings.allowed_hosts.lower())}
-    if not settings.debug and "*" not in known and req.host.lower().strip("[]") not in known:
+    if not settings.debug and "*" not in HOSTS and req.host.lower().strip("[]") not in HOSTS:
         raise InvalidHost()
 
 
 def client_ip(req: falcon.Request) -> str:
     """The peer, or whom a trusted proxy names: the last address in X-Forwarded-For that is no proxy of ours."""
     address = req.remote_addr or ""
-    networks = [ipaddress.ip_network(item, strict=False) for item in settings.items(settings.trusted_proxies)]
-    hops = (req.get_header("X-Forwarded-For") or "").split(",") if networks else []
-    while hops and _within(address, networks):
+    hops = (req.get_header("X-Forwarded-For") or "").split(",") if PROXIES else []
+    while hops and _is_proxy(address):
         hop = hops.pop().strip()
         if not _parsed(hop):
             break
@@ -94,9 +94,9 @@ def _parsed(text: str):
         return None
 
 
-def _within(text: str, networks: list) -> bool:
+def _is_proxy(text: str) -> bool:
     address = _parsed(text)
-    return address is not None and any(address in network for network in networks)
+    return address is not None and any(address in network for network in PROXIES)
 
 
 def cors() -> falcon.CORSMiddleware:

@@ -22,6 +22,7 @@ from models import progress
 from models.base import release
 from models.errors import DomainError
 from models.limits import Slot
+from models.principal import Principal
 from models.progress import Entry
 from models.runs import Run
 from models.settings import settings
@@ -251,6 +252,11 @@ class Body:
         metrics.STREAMS.dec()
         if self.slot:
             self.slot.release()
+
+
+def take_slot(who: Principal) -> Slot | None:
+    """One of the caller's concurrent streams."""
+    return Slot.take("chat_stream_concurrency", settings.chat_stream_concurrent_limit, who.tenant_id, who.user_id)
 
 
 def follow(resp: falcon.Response, run: Run, *, after: int = 0, frame=run_frame, slot: Slot | None = None) -> None:

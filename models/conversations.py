@@ -12,6 +12,7 @@ from peewee import SQL, CharField, Expression, ForeignKeyField, IntegerField, Te
 from models import progress
 from models.base import BinaryJSONField, DateTimeTZField, Model, TenantModel, database, now, parse_uuid, transaction
 from models.errors import BadRequest, Conflict, NotFound
+from models.jobs import FINISHED, Job
 from models.principal import Principal
 from models.runs import ACTIVE, Run
 
@@ -259,8 +260,6 @@ class Conversation(TenantModel):
 
 
 def _stop(run_id: UUID) -> Run | None:
-    from models.jobs import FINISHED, Job
-
     for job in Job.select().where((Job.run_id == run_id) & Job.state.not_in(FINISHED)):
         Job.cancel(job.id)
     return Run.close(run_id, "cancelled", "cancelled", "The conversation was deleted.")

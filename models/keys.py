@@ -6,7 +6,7 @@ import os
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ class KeySet:
     def last_modified(self) -> datetime:
         return max(key.created_at for key in self.keys)
 
-    @property
+    @cached_property
     def etag(self) -> str:
         return hashlib.sha256(json.dumps(self.jwks(), sort_keys=True).encode()).hexdigest()
 

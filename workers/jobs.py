@@ -10,6 +10,7 @@ import dramatiq
 from models import jobs as ledger
 from models.base import database, transaction
 from models.jobs import Job as Row
+from models.runs import Run
 from models.settings import settings
 from workers.broker import broker
 
@@ -96,16 +97,16 @@ def reap() -> int:
         for row in rows:
             if row.state == ledger.DEAD:
                 bury(row)
-            elif row.state == ledger.CANCELLED and row.run_id:
-                enqueue(RUN_FAIL, run_id=row.run_id, tenant_id=row.tenant_id, code="cancelled")
+            elif row.state == ledger.CANCELLED:
+                bury(row, code="cancelled")
     send([row for row in rows if row.state == ledger.QUEUED])
     return len(rows)
 
 
-def bury(row: Row) -> None:
-    """In the caller's transaction: a dead job's `exhausted` job follows it."""
+def bury(row: Row, **more: Any) -> None:
+    """In the caller's transaction: the `exhausted` job follows one that ended without doing its work."""
     if row.exhausted:
-        enqueue(TABLE[row.exhausted], run_id=row.run_id, tenant_id=row.tenant_id, **row.args)
+        enqueue(TABLE[row.exhausted], run_id=row.run_id, tenant_id=row.tenant_id, **{**row.args, **more})
 
 
 def retry(job_id: UUID) -> Row:
@@ -113,8 +114,6 @@ def retry(job_id: UUID) -> Row:
     with transaction():
         row = Row.revive(job_id)
         if row.run_id:
-            from models.runs import Run
-
             Run.reopen(row.run_id)
         database.after_commit(lambda: send([row]))
     return row
@@ -124,6 +123,6 @@ def cancel(job_id: UUID) -> Row:
     """An operator's cancel. A run whose queued job ends here ends with it."""
     with transaction():
         row = Row.cancel(job_id)
-        if row.state == ledger.CANCELLED and row.run_id:
-            enqueue(RUN_FAIL, run_id=row.run_id, tenant_id=row.tenant_id, code="cancelled")
+        if row.state == ledger.CANCELLED:
+            bury(row, code="cancelled")
     return row

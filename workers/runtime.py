@@ -15,13 +15,13 @@ from dramatiq.threading import is_gevent_active, raise_thread_exception
 
 from models import jobs as ledger
 from models import progress
-from models.base import parse_uuid, release, transaction
+from models.base import parse_uuid, release
 from models.jobs import LeaseLost
 from models.runs import Run
 from models.settings import settings
 from workers import metrics
 from workers.broker import broker
-from workers.jobs import Job, bury
+from workers.jobs import Job, bury, send
 
 log = logging.getLogger(__name__)
 OWNER = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
@@ -145,8 +145,6 @@ def _attempt(function: Callable[[Lease], None], lease: Lease) -> str:
             return "cancelled"
         except HandedBack:
             job.hand_back()
-            from workers.jobs import send
-
             send([job])
             return "handed_back"
         except (LostLease, LeaseLost):
@@ -156,9 +154,7 @@ def _attempt(function: Callable[[Lease], None], lease: Lease) -> str:
             return fail(lease, "run_timeout", f"the time limit of {lease.kind.limit:g} s has passed", retryable=False)
         except Exception as error:
             log.exception("job.failed", extra=_about(job))
-            retryable = getattr(error, "retryable", True)
-            code = getattr(error, "code", "internal_error") if not retryable else "internal_error"
-            return fail(lease, code, f"{type(error).__name__}: {error}", retryable=retryable)
+            return fail(lease, "internal_error", f"{type(error).__name__}: {error}", retryable=True)
     except LeaseLost:
         return "lost"
     except (peewee.OperationalError, peewee.InterfaceError) as error:
@@ -181,9 +177,8 @@ def fail(lease: Lease, code: str, text: str, *, retryable: bool) -> str:
     if retryable and job.failures + 1 < job.max_failures:
         job.retry_later(text, lease.kind.backoff(job.failures + 1))
         return "retried"
-    with transaction(), job.finish(ledger.DEAD, text):
-        job.args = {**job.args, "code": code}
-        bury(job)
+    with job.finish(ledger.DEAD, text):
+        bury(job, code=code)
     return "dead"
 
 

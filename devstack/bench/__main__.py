@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from devstack.bench import idle, jobs
+from devstack.process import responds, wait_for
 from devstack.stack import ROOT, Stack
 
 OFF = {
@@ -74,10 +75,7 @@ def measure(name: str, state: Path) -> list[dict]:
 
 
 def wait_until_ready(stack: Stack) -> None:
-    from devstack.process import wait_for
-    from devstack.up import _answers
-
-    wait_for(lambda: _answers(f"http://127.0.0.1:{stack.port}/health/ready"), None, "the stack")
+    wait_for(lambda: responds(f"http://127.0.0.1:{stack.port}/health/ready"), None, "the stack")
 
 
 def load(name: str, stack: Stack, processes: dict) -> list[dict]:

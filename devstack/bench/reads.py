@@ -22,7 +22,7 @@ FASTAPI = {"/health": 1450, "/api/v1/auth/me": 770, "/api/v1/agents": 545, "/api
 def fill(who: dict) -> None:
     """200 conversations of 10 messages."""
     with transaction():
-        for n in range(200):
+        for _ in range(200):
             key = uuid7()
             Conversation.insert(
                 id=key,

@@ -2,12 +2,13 @@
 
 import json
 import signal
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 from devstack.process import Process, free_port, port_is_free, wait_for
 
 
-class Part:
+class Part(ABC):
     name = ""
     title = ""
     replaced_by: tuple[str, ...] = ()  # environment names that make this part unnecessary
@@ -18,22 +19,24 @@ class Part:
         self.log = state / "logs" / f"{self.name}.log"
         self.process: Process | None = None
 
-    def prepare(self) -> None:
+    def prepare(self) -> None:  # noqa: B027  most parts have nothing to prepare
         """What is done once, before the first start."""
 
+    @abstractmethod
     def command(self) -> list[str]:
-        raise NotImplementedError
+        """The program and its arguments."""
 
     def options(self) -> dict:
         """Further arguments of the child process."""
         return {}
 
+    @abstractmethod
     def ready(self) -> bool:
-        raise NotImplementedError
+        """Whether it answers."""
 
+    @abstractmethod
     def env(self) -> dict[str, str]:
         """What the product's processes are told of this part."""
-        raise NotImplementedError
 
     def launch(self) -> None:
         """Begin to start. From the main thread: a child dies with the thread that made it."""

@@ -1,9 +1,9 @@
 """The stand-in for the model provider. It speaks OpenAI's wire; the product reaches it as it would reach the real one."""
 
 import sys
-import urllib.request
 
 from devstack.parts.base import Part
+from devstack.process import responds
 
 
 class Model(Part):
@@ -31,11 +31,7 @@ class Model(Part):
         ]
 
     def ready(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port()}/health", timeout=2) as answer:
-                return answer.status == 200
-        except OSError:
-            return False
+        return responds(f"http://127.0.0.1:{self.port()}/health")
 
     def env(self) -> dict[str, str]:
         return {"OPENAI_API_KEY": "sk-demo", "OPENAI_BASE_URL": f"http://127.0.0.1:{self.port()}/v1"}

@@ -1,5 +1,7 @@
 """Sign-in, refresh, and who I am."""
 
+from dataclasses import asdict
+
 import falcon
 
 from edge.auth import allow, public
@@ -17,20 +19,8 @@ from models.errors import NotAuthenticated
 def show(tokens: IssuedTokens) -> dict:
     for use in ("access", "refresh"):
         SIGNINGS.labels("success", use).inc()
-    return {
-        "access_token": tokens.access_token,
-        "refresh_token": tokens.refresh_token,
-        "token_type": tokens.token_type,
-        "expires_at": iso(tokens.expires_at),
-        "refresh_expires_at": iso(tokens.refresh_expires_at),
-        "kid": tokens.kid,
-        "refresh_kid": tokens.refresh_kid,
-        "scopes": tokens.scopes,
-        "tenant_id": tokens.tenant_id,
-        "user_id": tokens.user_id,
-        "email_verified": tokens.email_verified,
-        "session_id": str(tokens.session_id),
-    }
+    times = {name: iso(getattr(tokens, name)) for name in ("expires_at", "refresh_expires_at")}
+    return {**asdict(tokens), **times, "session_id": str(tokens.session_id)}
 
 
 class Token:

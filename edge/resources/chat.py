@@ -133,12 +133,7 @@ class ChatStream:
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         me, ask = req.context.principal, body(req, AgentChatRequest)
         limits.hit("chat_stream_per_minute", settings.chat_stream_rate_limit_per_minute, 60, me.tenant_id, me.user_id)
-        slot = limits.Slot.take(
-            "chat_stream_concurrency",
-            settings.chat_stream_concurrent_limit,
-            me.tenant_id,
-            me.user_id,
-        )
+        slot = relay.take_slot(me)
         try:
             run = start(req, resp, ask)
         except BaseException:

@@ -9,11 +9,9 @@ from edge.openapi import describes
 from edge.schemas.chat import StreamingChatEvent
 from edge.schemas.runs import RunResponse, RunStreamQuery
 from edge.validation import query
-from models import limits
 from models.base import iso
 from models.jobs import Job
 from models.runs import Run
-from models.settings import settings
 
 
 def show(run: Run) -> dict:
@@ -52,12 +50,7 @@ class Runs:
     def on_get_stream(self, req: falcon.Request, resp: falcon.Response, run_id: str) -> None:
         me, after = req.context.principal, cursor(req)
         run = Run.find(me, run_id)
-        slot = limits.Slot.take(
-            "chat_stream_concurrency",
-            settings.chat_stream_concurrent_limit,
-            me.tenant_id,
-            me.user_id,
-        )
+        slot = relay.take_slot(me)
         relay.follow(resp, run, after=after, slot=slot)
 
     @describes("Cancel Run", "runs", answers={202: RunResponse}, tenant=True)

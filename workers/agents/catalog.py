@@ -161,7 +161,7 @@ def _mcp_tool(server: dict[str, Any]) -> Tool:
     return Tool(server["name"], "mcp", server.get("description") or f"MCP server {server['name']}.", hosted=hosted)
 
 
-_NOTHING: dict[str, Any] = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
+NOTHING: dict[str, Any] = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
 _QUERY: dict[str, Any] = {
     "type": "object",
     "properties": {"query": {"type": "string", "description": "Words to look for."}},
@@ -169,7 +169,7 @@ _QUERY: dict[str, Any] = {
     "additionalProperties": False,
 }
 FUNCTIONS = (
-    Tool("get_current_time", "utility", "The current time in UTC.", parameters=_NOTHING),
+    Tool("get_current_time", "utility", "The current time in UTC.", parameters=NOTHING),
     Tool("search_conversations", "conversation", "Searches the user's own earlier conversations.", parameters=_QUERY),
 )
 TOOLS: dict[str, Tool] = {}

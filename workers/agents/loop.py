@@ -11,7 +11,7 @@ from typing import Any
 
 from models.events import event
 from workers.agents import provider, tools
-from workers.agents.catalog import CATALOG, Agent, Catalog, Tool, handoff_tool
+from workers.agents.catalog import CATALOG, NOTHING, Agent, Catalog, Tool, handoff_tool
 from workers.agents.provider import ProviderError
 from workers.agents.tools import ToolsContext
 
@@ -247,12 +247,8 @@ class Turn:
         self.keep("tool_call", name=call["name"], call_arguments=arguments, **named)
         yield self.item("tool_called", "tool_call_item", payload={"arguments": arguments}, **named)
         yield self.lifecycle("tool_start", **named)
-        own = call["name"] in self.agent.tools
-        output = (
-            tools.call(call["name"], call["arguments"], self.context)
-            if own
-            else f"Error: there is no tool named {call['name']}."
-        )
+        offered = {name: tools.FUNCTIONS[name] for name in self.agent.tools if name in tools.FUNCTIONS}
+        output = tools.call(call["name"], call["arguments"], self.context, offered)
         yield self.lifecycle("tool_end", **named)
         self.keep("tool_result", name=call["name"], call_output=_as_object(output), **named)
         yield self.item("tool_output", "tool_call_output_item", payload={"output": output}, **named)
@@ -328,12 +324,11 @@ def run_agent(
 
 
 def _function(name: str, description: str, parameters: dict[str, Any] | None = None) -> dict[str, Any]:
-    nothing = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
     return {
         "type": "function",
         "name": name,
         "description": description,
-        "parameters": parameters or nothing,
+        "parameters": parameters or NOTHING,
         "strict": True,
     }
 
@@ -358,10 +353,9 @@ def _filtered(items: list[dict[str, Any]], policy: str) -> list[dict[str, Any]]:
     if policy == "fresh":
         asked = [n for n, item in enumerate(items) if item.get("role") == "user"]
         return items[asked[-1] : asked[-1] + 1]
-    if policy == "last_turn":
-        return [item for item in items if item.get("role") in ("user", "assistant")][-2:]
-    if policy == "remove_all_tools":
-        return [item for item in items if item.get("role") in ("user", "assistant")]
+    if policy in ("last_turn", "remove_all_tools"):
+        said = [item for item in items if item.get("role") in ("user", "assistant")]
+        return said[-2:] if policy == "last_turn" else said
     return items
 
 

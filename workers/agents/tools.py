@@ -54,7 +54,7 @@ FUNCTIONS: dict[str, Callable[..., str]] = {
 }
 
 
-def call(name: str, arguments: str, context: ToolsContext, functions: dict[str, Callable[..., str]] = FUNCTIONS) -> str:
+def call(name: str, arguments: str, context: ToolsContext, functions: dict[str, Callable[..., str]]) -> str:
     """Run a tool. Whatever goes wrong is said in its output, so that the model can go on."""
     function = functions.get(name)
     if function is None:
