@@ -30,8 +30,8 @@ from models.settings import settings
 log = logging.getLogger(__name__)
 BATCH = 500  # entries in one read of one stream
 MAILBOX = 2000  # entries that wait for a slow client
-PACE_SECONDS = 0.008  # under load, bursts travel together
-BUSY = 50  # entries in a batch from which on we are under load
+# After a read the hub rests, so that more comes with the next one: a read costs in proportion to the streams it names.
+REST_SECONDS, LONGEST_REST = 0.0001, 0.01  # per watched stream; altogether
 TICK_SECONDS = 3  # how often silent runs are looked up in Postgres
 SILENCE_TICKS = 5  # ... and after how many of these a client hears a comment
 
@@ -123,24 +123,21 @@ class Hub:
                 continue
             finally:
                 self.blocked = False
-            total = 0
             for key, raw in _streams(answer):
                 if key == self.control:
                     seen = raw[-1][0]
                 else:
-                    total += self._deliver(key, raw)
-            if total >= BUSY:
-                gevent.sleep(PACE_SECONDS)
+                    self._deliver(key, raw)
+            gevent.sleep(min(REST_SECONDS * len(keys), LONGEST_REST))
 
-    def _deliver(self, key: bytes, raw: list) -> int:
+    def _deliver(self, key: bytes, raw: list) -> None:
         known = self.watched.get(key)
         if known is None:
-            return 0
+            return
         known[0][0] = raw[-1][0]
         entries = [progress.entry(item) for item in raw]
         for client in known[1]:
             client.put(entries)
-        return len(entries)
 
     def _look_after_silent_runs(self) -> None:
         """Redis may have lost a terminal event, or nobody lived to send it: Postgres knows which runs have ended."""

@@ -17,6 +17,8 @@ from models.principal import Principal
 from models.runs import ACTIVE, Run
 
 PREVIEW = 160
+HISTORY = """
+select role, content from message where conversation_id = %(conversation)s order by position desc limit %(limit)s"""
 
 
 class ConversationNotFound(NotFound):
@@ -102,15 +104,11 @@ class Conversation(TenantModel):
         query = RunEvent.select().where(RunEvent.conversation == self.id).order_by(RunEvent.sequence)
         return list(query.where(RunEvent.workflow_run_id == workflow_run_id) if workflow_run_id else query)
 
-    def history(self, limit: int) -> list[dict[str, str]]:
+    @staticmethod
+    def history(conversation_id: UUID, limit: int) -> list[dict[str, str]]:
         """The newest messages, oldest first, as a model reads them: {role, content}."""
-        newest = (
-            Message.select(Message.role, Message.content)
-            .where(Message.conversation == self.id)
-            .order_by(Message.position.desc())
-            .limit(limit)
-        )
-        return [{"role": row.role, "content": row.content} for row in reversed(list(newest))]
+        newest = database.execute_sql(HISTORY, {"conversation": conversation_id, "limit": limit}).fetchall()
+        return [{"role": role, "content": content} for role, content in reversed(newest)]
 
     # ------------------------------------------------------------- writing
 

@@ -20,7 +20,6 @@ QUEUED, RUNNING, SUCCEEDED, DEAD, CANCELLED = "queued", "running", "succeeded", 
 FINISHED = (SUCCEEDED, DEAD, CANCELLED)
 
 
-# These two run for every job, so they are not composed anew each time: building them cost more than running them.
 # Claim a job that is due, or whose owner's lease ran out; that one counts as a failure.
 CLAIM = """
 update job set state = 'running', owner = %(owner)s, lease_until = now() + %(lease)s * interval '1 second',
@@ -83,9 +82,7 @@ class Job(Model):
     @classmethod
     def claim(cls, job_id: UUID, owner: str, lease_seconds: float) -> "Job | None":
         """Take the job if it is due, or if its owner's lease ran out. None: ended, cancelled, or alive elsewhere."""
-        cursor = database.execute_sql(CLAIM, {"id": job_id, "owner": owner, "lease": lease_seconds})
-        row = cursor.fetchone()
-        return cls(**dict(zip((column.name for column in cursor.description), row, strict=True))) if row else None
+        return cls.one(CLAIM, id=job_id, owner=owner, lease=lease_seconds)
 
     @classmethod
     def renew(cls, owner: str, job_ids: list[UUID], lease_seconds: float) -> dict[UUID, tuple[int, bool]]:

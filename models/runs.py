@@ -13,6 +13,11 @@ from models.principal import Principal
 QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = "queued", "running", "succeeded", "failed", "cancelled"
 ACTIVE = (QUEUED, RUNNING)
 
+BEGIN = """
+update run set state = 'running', started_at = coalesce(started_at, now())
+where id = %(id)s and state in ('queued', 'running')
+returning *"""
+
 
 class RunNotFound(NotFound):
     code, message = "run_not_found", "Run not found."
@@ -60,10 +65,10 @@ class Run(TenantModel):
     def finished_among(cls, run_ids: list[UUID]) -> list["Run"]:
         return list(cls.select().where(cls.id.in_(run_ids) & cls.state.not_in(ACTIVE)))
 
-    def begin(self) -> None:
-        Run.update(state=RUNNING, started_at=fn.coalesce(Run.started_at, fn.now())).where(
-            (Run.id == self.id) & (Run.state.in_(ACTIVE))
-        ).execute()
+    @classmethod
+    def begin(cls, run_id: UUID) -> "Run | None":
+        """The run, now running. None when it is gone or ended already."""
+        return cls.one(BEGIN, id=run_id)
 
     def conclude(self, state: str, terminal: dict[str, Any], sequence: int, **fields: Any) -> bool:
         """In the caller's transaction: end the run with its terminal event. False when it has ended already."""

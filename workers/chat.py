@@ -18,8 +18,9 @@ from workers.runtime import Lease, actor
 
 @actor(CHAT_RUN)
 def run_chat(lease: Lease) -> None:
-    run = lease.run()
-    run.begin()
+    run = Run.begin(lease.job.run_id)
+    if run is None:  # deleted or cancelled before we came
+        return
     request, context = prepare(run)
     release()  # a model may take minutes: no connection is held meanwhile
     stream = Stream(run, lease)
@@ -36,12 +37,11 @@ def run_chat(lease: Lease) -> None:
 
 def prepare(run: Run) -> tuple[TurnRequest, ToolsContext]:
     """What the model is asked: the conversation so far, its newest message being the user's question."""
-    conversation = Conversation.get_by_id(run.conversation_id)
     user = User.get_by_id(run.user_id)
     options = dict(run.request)
     request = TurnRequest(
         agent=run.agent,
-        history=conversation.history(settings.agent_history_messages),
+        history=Conversation.history(run.conversation_id, settings.agent_history_messages),
         conversation_id=run.conversation_key,
         user_id=str(run.user_id),
         user_name=user.display_name,

@@ -58,9 +58,6 @@ class Lease:
         self._thread = threading.get_ident()
         self._greenlet = _current_greenlet()
 
-    def run(self) -> Run:
-        return Run.get_by_id(self.job.run_id)
-
     def checkpoint(self) -> None:
         if self.stopped:
             raise self.stopped()

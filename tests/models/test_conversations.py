@@ -28,7 +28,7 @@ def test_a_question_and_its_answer_stand_in_order(person, ask):
     run = ask(me, "How are you?", "mine")
     answer(run)
     conversation = Conversation.get_visible(me, "mine")
-    assert conversation.history(10) == [
+    assert Conversation.history(conversation.id, 10) == [
         {"role": "user", "content": "How are you?"},
         {"role": "assistant", "content": "Fine."},
     ]

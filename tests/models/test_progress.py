@@ -1,6 +1,9 @@
 """A run's stream: numbered, fenced, ended once."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
+import redis
 
 from models import events, progress
 from models.base import transaction, uuid7
@@ -78,3 +81,28 @@ def test_a_run_ends_only_once(person, ask):
     with transaction():
         assert Run.close(run.id, "failed", "late", "too late") is None
     assert Run.get_by_id(run.id).state == "succeeded"
+
+
+def test_many_write_at_once_and_only_the_one_without_its_lease_is_refused(clean):
+    runs = [uuid7() for _ in range(20)]
+    progress.append(runs[0], [(progress.first_sequence(2), "lifecycle", b"{}")])
+
+    def write(run):
+        for n in range(1, 51):
+            progress.append(run, [(n, "raw_response", b"{}")])
+
+    with ThreadPoolExecutor(20) as pool:
+        tries = [pool.submit(write, run) for run in runs]
+    outcomes = [one.exception() for one in tries]
+    assert isinstance(outcomes[0], LeaseLost)
+    assert outcomes[1:] == [None] * 19
+    for run in runs[1:]:
+        assert [entry.sequence for entry in progress.read(run)] == list(range(1, 51))
+
+
+def test_every_waiting_caller_hears_that_redis_is_away(monkeypatch):
+    away = redis.Redis(port=1, retry=None)
+    monkeypatch.setattr(progress, "client", lambda: away)
+    with ThreadPoolExecutor(5) as pool:
+        tries = [pool.submit(progress.append, uuid7(), [(1, "raw_response", b"{}")]) for _ in range(5)]
+    assert all(isinstance(one.exception(), redis.ConnectionError) for one in tries)

@@ -1,7 +1,9 @@
 """The agent loop through the real SDK against the stand-in."""
 
 import json
+from contextlib import nullcontext
 
+import httpx2
 import pytest
 
 from models.base import uuid7
@@ -154,6 +156,16 @@ def test_an_error_before_the_first_token_is_retried_and_one_after_it_is_not():
     assert result.usage["requests"] == 1
     with pytest.raises(ProviderError):
         turn("[[cut=2 times=1 key=late]] hello there my friend")
+
+
+@pytest.mark.parametrize("size", [1, 7, 4096])
+def test_events_are_read_however_the_wire_cuts_them(monkeypatch, size):
+    wire = b'event: a\r\ndata: {"n":1,"t":"\xc3\xa9"}\r\n\r\n: ping\n\ndata:{"n":2}\n\ndata: [DONE]\n\n'
+    pieces = [wire[n : n + size] for n in range(0, len(wire), size)]
+    response = httpx2.Response(200, content=iter(pieces))
+    monkeypatch.setattr(provider, "_open", lambda request, waiting: response)
+    assert list(provider.stream({}, nullcontext)) == [{"n": 1, "t": "é"}, {"n": 2}]
+    assert response.is_closed
 
 
 def test_a_silent_provider_times_out(monkeypatch):
