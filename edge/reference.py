@@ -1,6 +1,6 @@
 """/docs: an API reference page made of /openapi.json. Its assets are ours; nothing is fetched from elsewhere."""
 
-from importlib import resources
+from pathlib import Path
 
 import falcon
 
@@ -12,7 +12,7 @@ POLICY = "default-src 'self'; style-src 'self'; script-src 'self'; frame-ancesto
 
 class Reference:
     def __init__(self) -> None:
-        folder = resources.files("edge") / "static"
+        folder = Path(__file__).parent / "static"
         self.files = {name: (folder / name).read_bytes() for name in TYPES}
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:

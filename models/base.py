@@ -2,23 +2,49 @@
 
 import os
 import select
+import threading
 import time
 from datetime import UTC, datetime
 from uuid import UUID
 
 import peewee
 import psycopg2.extras
-from playhouse.pool import PooledPostgresqlDatabase
+from playhouse.pool import MaxConnectionsExceeded, PooledPostgresqlDatabase
 from playhouse.postgres_ext import BinaryJSONField, DateTimeTZField
 
 from models.principal import Principal
 from models.settings import settings
 
 psycopg2.extras.register_uuid()
+Json = psycopg2.extras.Json  # a jsonb value in a statement of our own
 
 
 class Database(PooledPostgresqlDatabase):
-    """The pool, with one addition: a connection that the server closed while it lay idle is not handed out."""
+    """The pool, with two additions: whoever waits for a connection has it as soon as one is free, first come first
+    served; and a connection that the server closed while it lay idle is not handed out.
+    """
+
+    def __init__(self, *args, max_connections: int, timeout: float, **more):
+        super().__init__(*args, max_connections=max_connections, **more)
+        self.places, self.patience = threading.BoundedSemaphore(max_connections), timeout
+
+    def connect(self, reuse_if_open=False):
+        if not self.is_closed():
+            return super().connect(reuse_if_open)
+        # Peewee's own wait can miss the notice of a free connection, and then sleeps for a second.
+        if not self.places.acquire(timeout=self.patience):
+            raise MaxConnectionsExceeded(f"No database connection was free within {self.patience:g} s.")
+        try:
+            return super().connect(reuse_if_open)
+        except BaseException:
+            self.places.release()
+            raise
+
+    def close(self):
+        was_open = super().close()
+        if was_open:
+            self.places.release()
+        return was_open
 
     def _is_closed(self, conn):
         # A healthy idle connection has nothing to say; readable means EOF or a farewell message.
@@ -118,6 +144,7 @@ class TenantModel(Model):
 __all__ = [
     "BinaryJSONField",
     "DateTimeTZField",
+    "Json",
     "Model",
     "TenantModel",
     "database",

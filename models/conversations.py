@@ -7,18 +7,61 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from peewee import SQL, CharField, Expression, ForeignKeyField, IntegerField, TextField, Tuple, UUIDField, fn
+from peewee import (
+    SQL,
+    CharField,
+    Expression,
+    ForeignKeyField,
+    IntegerField,
+    IntegrityError,
+    TextField,
+    Tuple,
+    UUIDField,
+    fn,
+)
 
 from models import progress
-from models.base import BinaryJSONField, DateTimeTZField, Model, TenantModel, database, now, parse_uuid, transaction
+from models.base import (
+    BinaryJSONField,
+    DateTimeTZField,
+    Json,
+    Model,
+    TenantModel,
+    database,
+    now,
+    parse_uuid,
+    transaction,
+    uuid7,
+)
 from models.errors import BadRequest, Conflict, NotFound
 from models.jobs import FINISHED, Job
 from models.principal import Principal
 from models.runs import ACTIVE, Run
 
 PREVIEW = 160
-HISTORY = """
-select role, content from message where conversation_id = %(conversation)s order by position desc limit %(limit)s"""
+# The user's message and its queued run, in one round trip. No row: the conversation is somebody else's, or still answering.
+ASK = """
+with opened as (
+    insert into conversation as mine (id, tenant_id, user_id, key, entry_agent, message_count, last_message)
+    values (%(conversation_id)s, %(tenant_id)s, %(user_id)s, %(key)s, %(agent)s, 1, %(preview)s)
+    on conflict (tenant_id, key) do update set entry_agent = excluded.entry_agent,
+        message_count = mine.message_count + 1, last_message = excluded.last_message,
+        last_message_at = clock_timestamp(), updated_at = clock_timestamp()
+    where mine.user_id = excluded.user_id or %(admin)s
+    returning id, key, message_count
+), started as (
+    insert into run (id, tenant_id, user_id, kind, conversation_id, conversation_key, agent, state,
+        request, idempotency_key, fingerprint)
+    select %(run_id)s, %(tenant_id)s, %(user_id)s, 'chat', id, key, %(agent)s, 'queued',
+        %(request)s, %(idempotency_key)s, %(fingerprint)s
+    from opened where not exists (
+        select from run where conversation_id = opened.id and state in ('queued', 'running'))
+    returning *
+), said as (
+    insert into message (id, conversation_id, position, role, content, run_id)
+    select %(message_id)s, opened.id, message_count - 1, 'user', %(message)s, started.id from opened, started
+)
+select started.*, message_count from opened, started"""
 
 
 class ConversationNotFound(NotFound):
@@ -104,12 +147,6 @@ class Conversation(TenantModel):
         query = RunEvent.select().where(RunEvent.conversation == self.id).order_by(RunEvent.sequence)
         return list(query.where(RunEvent.workflow_run_id == workflow_run_id) if workflow_run_id else query)
 
-    @staticmethod
-    def history(conversation_id: UUID, limit: int) -> list[dict[str, str]]:
-        """The newest messages, oldest first, as a model reads them: {role, content}."""
-        newest = database.execute_sql(HISTORY, {"conversation": conversation_id, "limit": limit}).fetchall()
-        return [{"role": role, "content": content} for role, content in reversed(newest)]
-
     # ------------------------------------------------------------- writing
 
     @classmethod
@@ -128,62 +165,45 @@ class Conversation(TenantModel):
         fingerprint = _fingerprint({**request, "conversation_id": conversation_id})
         if idempotency_key and (earlier := _earlier(principal, idempotency_key, fingerprint)):
             return earlier, False
-        conversation = cls._open(principal, conversation_id, agent, message)
-        run = Run.create(
-            tenant_id=principal.tenant_id,
-            user_id=principal.user_id,
-            conversation_id=conversation.id,
-            conversation_key=conversation.key,
-            agent=agent,
-            request=request,
-            idempotency_key=idempotency_key,
-            fingerprint=fingerprint,
-        )
-        Message.create(
-            conversation=conversation.id,
-            position=conversation.message_count - 1,
-            role="user",
-            content=message,
-            run_id=run.id,
-        )
+        key = conversation_id or str(uuid4())
+        try:
+            run = Run.one(
+                ASK,
+                conversation_id=uuid7(),
+                run_id=uuid7(),
+                message_id=uuid7(),
+                tenant_id=principal.tenant_id,
+                user_id=principal.user_id,
+                admin=principal.is_admin,
+                key=key,
+                agent=agent,
+                message=message,
+                preview=message[:PREVIEW],
+                request=Json(request),
+                idempotency_key=idempotency_key,
+                fingerprint=fingerprint,
+            )
+        except IntegrityError as error:
+            if "run_one_active" in str(error):  # asked twice in the same moment
+                raise ConversationBusy(headers={"Retry-After": "1"}) from None
+            raise
+        if run is None:
+            raise cls._refusal(principal, key)
+        if run.message_count == 1 and conversation_id and _belongs_elsewhere(principal, conversation_id):
+            raise ConversationNotFound(f"Conversation {key} does not exist")
         return run, True
 
     @classmethod
-    def _open(cls, principal: Principal, conversation_id: str | None, agent: str, message: str) -> "Conversation":
-        """Create the conversation or lock it, counting the message that follows. 404 when it is somebody else's."""
-        key, moment = conversation_id or str(uuid4()), now()
-        mine = (cls.user_id == principal.user_id) | principal.is_admin
-        row = (
-            cls.insert(
-                tenant_id=principal.tenant_id,
-                user_id=principal.user_id,
-                key=key,
-                entry_agent=agent,
-                message_count=1,
-                last_message=message[:PREVIEW],
-            )
-            .on_conflict(
-                conflict_target=[cls.tenant_id, cls.key],
-                where=mine,
-                update={
-                    cls.entry_agent: agent,
-                    cls.message_count: cls.message_count + 1,
-                    cls.updated_at: moment,
-                    cls.last_message: message[:PREVIEW],
-                    cls.last_message_at: moment,
-                },
-            )
-            .returning(cls)
-            .execute()
+    def _refusal(cls, principal: Principal, key: str) -> Exception:
+        """Why nothing can be asked in this conversation."""
+        active = (
+            Run.visible_to(principal).where((Run.conversation_key == key) & Run.state.in_(ACTIVE)).first()
+            if cls.visible_to(principal).where(cls.key == key).exists()
+            else None
         )
-        conversation = next(iter(row), None)
-        if conversation is None:
-            raise ConversationNotFound(f"Conversation {key} does not exist")
-        if conversation.message_count > 1:
-            _refuse_while_answering(conversation)
-        elif conversation_id and _belongs_elsewhere(principal, conversation_id):
-            raise ConversationNotFound(f"Conversation {key} does not exist")
-        return conversation
+        if active:
+            return ConversationBusy(details={"run_id": str(active.id)}, headers={"Retry-After": "1"})
+        return ConversationNotFound(f"Conversation {key} does not exist")
 
     @classmethod
     def record(
@@ -261,13 +281,6 @@ def _stop(run_id: UUID) -> Run | None:
     for job in Job.select().where((Job.run_id == run_id) & Job.state.not_in(FINISHED)):
         Job.cancel(job.id)
     return Run.close(run_id, "cancelled", "cancelled", "The conversation was deleted.")
-
-
-def _refuse_while_answering(conversation: Conversation) -> None:
-    # The upsert holds the conversation's row lock, so nobody can start a run between this look and ours.
-    active = Run.select(Run.id).where((Run.conversation_id == conversation.id) & Run.state.in_(ACTIVE)).first()
-    if active:
-        raise ConversationBusy(details={"run_id": str(active.id)}, headers={"Retry-After": "1"})
 
 
 def _belongs_elsewhere(principal: Principal, key: str) -> bool:

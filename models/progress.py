@@ -72,7 +72,7 @@ def first_sequence(epoch: int) -> int:
     return (epoch - 1) * EPOCH_SIZE + 1
 
 
-class _Batch:
+class Batch:
     """Commands of one caller, and what Redis answered to each."""
 
     __slots__ = ("commands", "answers", "error", "written")
@@ -80,31 +80,34 @@ class _Batch:
     def __init__(self, commands: list[tuple]):
         self.commands, self.written = commands, Event()
         self.answers: list[Any] = []
-        self.error: BaseException | None = None
+        self.error: Exception | None = None
+
+    def wait(self) -> list[Any]:
+        """The answers, errors of single commands among them. Raises when Redis could not be reached."""
+        self.written.wait()
+        if self.error is not None:
+            raise self.error
+        return self.answers
 
 
 class Writer:
-    """One thread (or greenlet) per process writes for all its callers, who wait for the answers to their commands.
+    """One thread (or greenlet) per process writes for all its callers, in the order of their calls.
 
     After a write it rests the longer the more callers there were, so that even more travel together under load. A
     hundred runs that stream at the same time cost a few round trips instead of a hundred; one alone hardly waits.
     """
 
     def __init__(self) -> None:
-        self.queue: SimpleQueue[_Batch] = SimpleQueue()
+        self.queue: SimpleQueue[Batch] = SimpleQueue()
         self.starting = Lock()
         self.thread: Thread | None = None
 
-    def send(self, commands: list[tuple]) -> list[Any]:
-        """Answers to the commands, errors of single commands among them. Raises when Redis cannot be reached."""
+    def send(self, commands: list[tuple]) -> Batch:
         if self.thread is None:
             self._start()
-        batch = _Batch(commands)
+        batch = Batch(commands)
         self.queue.put(batch)
-        batch.written.wait()
-        if batch.error is not None:
-            raise batch.error
-        return batch.answers
+        return batch
 
     def _start(self) -> None:
         with self.starting:
@@ -120,7 +123,7 @@ class Writer:
             self._write(batches)
             time.sleep(min(REST_SECONDS * len(batches), LONGEST_REST))
 
-    def _write(self, batches: list[_Batch]) -> None:
+    def _write(self, batches: list[Batch]) -> None:
         try:
             pipe = client().pipeline(transaction=False)
             for command in chain.from_iterable(batch.commands for batch in batches):
@@ -139,17 +142,29 @@ class Writer:
 writer = Writer()
 
 
-def append(run_id: UUID, events: list[tuple[int, str, bytes]]) -> None:
-    """Write (sequence, kind, JSON) entries in one round trip. LeaseLost when a newer claim has written already."""
-    key = stream_key(run_id)
+class Writing(NamedTuple):
+    """Entries on their way to a run's stream."""
+
+    key: str
+    last: int
+    batch: Batch
+
+    def wait(self) -> None:
+        """Returns when they are written. LeaseLost when a newer claim has written already."""
+        for answer in self.batch.wait():
+            if isinstance(answer, redis.ResponseError) and "equal or smaller" in str(answer):
+                _refuse_unless_repeated(self.key, self.last)
+            elif isinstance(answer, Exception):
+                raise answer
+
+
+def append(run_id: UUID, events: list[tuple[int, str, bytes]]) -> Writing:
+    """Begin to write (sequence, kind, JSON) entries, in one round trip and in the order of the calls."""
+    key, last = stream_key(run_id), events[-1][0]
     commands = [("XADD", key, f"{sequence}-0", "k", kind, "e", data) for sequence, kind, data in events]
     if events[0][0] % EPOCH_SIZE == 1:
         commands.append(("EXPIRE", key, LIVE_SECONDS))
-    for answer in writer.send(commands):
-        if isinstance(answer, redis.ResponseError) and "equal or smaller" in str(answer):
-            _refuse_unless_repeated(key, events[-1][0])
-        elif isinstance(answer, Exception):
-            raise answer
+    return Writing(key, last, writer.send(commands))
 
 
 def _refuse_unless_repeated(key: str, sequence: int) -> None:
@@ -163,7 +178,7 @@ def end(run: Any) -> None:
     """Write the run's terminal event and let the stream expire. Repeatable by anybody: the entry's id is fixed."""
     key, data = stream_key(run.id), encode(run.terminal)
     last = ("XADD", key, f"{run.terminal_sequence}-0", "k", run.terminal["kind"], "e", data, "t", b"1")
-    for answer in writer.send([last, ("EXPIRE", key, settings.progress_ttl_seconds)]):
+    for answer in writer.send([last, ("EXPIRE", key, settings.progress_ttl_seconds)]).wait():
         if isinstance(answer, Exception) and "equal or smaller" not in str(answer):
             raise answer
 

@@ -13,10 +13,19 @@ from models.principal import Principal
 QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = "queued", "running", "succeeded", "failed", "cancelled"
 ACTIVE = (QUEUED, RUNNING)
 
+# A run begins, and its worker learns in the same round trip what it needs to answer.
 BEGIN = """
-update run set state = 'running', started_at = coalesce(started_at, now())
-where id = %(id)s and state in ('queued', 'running')
-returning *"""
+with begun as (
+    update run set state = 'running', started_at = coalesce(started_at, now())
+    where id = %(id)s and state in ('queued', 'running')
+    returning *
+)
+select begun.*, users.display_name as user_name, (
+    select coalesce(json_agg(json_build_object('role', role, 'content', content) order by position), '[]') from (
+        select role, content, position from message where conversation_id = begun.conversation_id
+        order by position desc limit %(history)s) newest
+) as history
+from begun join users on users.id = begun.user_id"""
 
 
 class RunNotFound(NotFound):
@@ -66,9 +75,11 @@ class Run(TenantModel):
         return list(cls.select().where(cls.id.in_(run_ids) & cls.state.not_in(ACTIVE)))
 
     @classmethod
-    def begin(cls, run_id: UUID) -> "Run | None":
-        """The run, now running. None when it is gone or ended already."""
-        return cls.one(BEGIN, id=run_id)
+    def begin(cls, run_id: UUID, history: int) -> "Run | None":
+        """The run, now running, with its `user_name` and the `history` that a model reads: the newest messages, oldest
+        first, each {role, content}. None when the run is gone or ended already.
+        """
+        return cls.one(BEGIN, id=run_id, history=history)
 
     def conclude(self, state: str, terminal: dict[str, Any], sequence: int, **fields: Any) -> bool:
         """In the caller's transaction: end the run with its terminal event. False when it has ended already."""

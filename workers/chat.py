@@ -4,7 +4,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from models import events, progress
-from models.accounts import User
 from models.base import release
 from models.conversations import Conversation
 from models.jobs import DEAD
@@ -18,15 +17,15 @@ from workers.runtime import Lease, actor
 
 @actor(CHAT_RUN)
 def run_chat(lease: Lease) -> None:
-    run = Run.begin(lease.job.run_id)
+    run = Run.begin(lease.job.run_id, history=settings.agent_history_messages)
+    release()  # a model may take minutes: no connection is held meanwhile
     if run is None:  # deleted or cancelled before we came
         return
-    request, context = prepare(run)
-    release()  # a model may take minutes: no connection is held meanwhile
     stream = Stream(run, lease)
+    context = ToolsContext(user_id=run.user_id, tenant_id=run.tenant_id)
     try:
         result = stream.relay(
-            run_agent(request, tools_context=context, checkpoint=lease.checkpoint, interruptible=stream.waiting)
+            run_agent(question(run), tools_context=context, checkpoint=lease.checkpoint, interruptible=stream.waiting)
         )
     except ProviderError as error:
         give_up(lease, run, stream, error)
@@ -35,22 +34,20 @@ def run_chat(lease: Lease) -> None:
     progress.end(run)
 
 
-def prepare(run: Run) -> tuple[TurnRequest, ToolsContext]:
+def question(run: Run) -> TurnRequest:
     """What the model is asked: the conversation so far, its newest message being the user's question."""
-    user = User.get_by_id(run.user_id)
     options = dict(run.request)
-    request = TurnRequest(
+    return TurnRequest(
         agent=run.agent,
-        history=Conversation.history(run.conversation_id, settings.agent_history_messages),
+        history=run.history,
         conversation_id=run.conversation_key,
         user_id=str(run.user_id),
-        user_name=user.display_name,
+        user_name=run.user_name,
         tenant_id=str(run.tenant_id),
         message=options["message"],
         location=options.get("location"),
         run_options=options.get("run_options") or {},
     )
-    return request, ToolsContext(user_id=run.user_id, tenant_id=run.tenant_id)
 
 
 class Stream:
@@ -60,6 +57,7 @@ class Stream:
         self.run, self.lease = run, lease
         self.next = progress.first_sequence(lease.job.epoch)
         self.pending: list[tuple[int, str, bytes]] = []
+        self.writing: progress.Writing | None = None
         if lease.job.epoch > 1:
             self.add(events.restarted(run.conversation_key, run.agent, lease.job.epoch))
 
@@ -69,9 +67,20 @@ class Stream:
         self.next += 1
 
     def flush(self) -> None:
+        """Send what is pending. Waits for the write before this one, so that one at most is under way."""
         if self.pending:
             pending, self.pending = self.pending, []
-            progress.append(self.run.id, pending)
+            self.settle()
+            self.writing = progress.append(self.run.id, pending)
+
+    def settle(self) -> None:
+        if self.writing:
+            self.writing.wait()
+
+    def finish(self) -> None:
+        """All that was added is written."""
+        self.flush()
+        self.settle()
 
     @contextmanager
     def waiting(self):
@@ -93,7 +102,7 @@ class Stream:
 
 def store(lease: Lease, run: Run, stream: Stream, result: TurnResult) -> None:
     """All that the answer leaves behind, in the transaction that ends the job. Only then is the end announced."""
-    stream.flush()
+    stream.finish()
     agent = result.answering_agent
     terminal = events.succeeded(
         run.conversation_key,
@@ -121,7 +130,7 @@ def store(lease: Lease, run: Run, stream: Stream, result: TurnResult) -> None:
 
 def give_up(lease: Lease, run: Run, stream: Stream, error: ProviderError) -> None:
     """The model cannot answer. The run failed and its dead job is there for an operator to retry."""
-    stream.flush()
+    stream.finish()
     terminal = events.failed(run.conversation_key, run.agent, error.code, str(error))
     with lease.job.finish(DEAD, f"{error.code}: {error}"):
         run.conclude(FAILED, terminal, stream.next, error_code=error.code, error_message=str(error))

@@ -24,6 +24,8 @@ def chat(url: str, headers: dict, results: list) -> None:
         if not part:
             break
         seen += part
+        if not seen.startswith(b"HTTP/1.1 200"):
+            break
         if first is None and b'"text_delta":"' in seen:
             first = time.perf_counter() - began
     sock.close()

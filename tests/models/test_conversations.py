@@ -28,9 +28,10 @@ def test_a_question_and_its_answer_stand_in_order(person, ask):
     run = ask(me, "How are you?", "mine")
     answer(run)
     conversation = Conversation.get_visible(me, "mine")
-    assert Conversation.history(conversation.id, 10) == [
+    assert Run.begin(ask(me, "And you?", "mine").id, history=3).history == [
         {"role": "user", "content": "How are you?"},
         {"role": "assistant", "content": "Fine."},
+        {"role": "user", "content": "And you?"},
     ]
     assert (conversation.message_count, conversation.last_message) == (2, "Fine.")
 

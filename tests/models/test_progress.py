@@ -13,23 +13,23 @@ from models.runs import Run, RunFinished, RunNotFound
 
 def test_events_are_read_back_after_any_cursor(clean):
     run = uuid7()
-    progress.append(run, [(n, "raw_response", b'{"n":%d}' % n) for n in (1, 2, 3)])
+    progress.append(run, [(n, "raw_response", b'{"n":%d}' % n) for n in (1, 2, 3)]).wait()
     assert [entry.sequence for entry in progress.read(run)] == [1, 2, 3]
     assert progress.read(run, after=2)[0].data == b'{"n":3}'
 
 
 def test_a_worker_that_lost_its_job_cannot_write_any_more(clean):
     run = uuid7()
-    progress.append(run, [(1, "raw_response", b"{}")])
-    progress.append(run, [(progress.first_sequence(2), "lifecycle", b"{}")])
+    progress.append(run, [(1, "raw_response", b"{}")]).wait()
+    progress.append(run, [(progress.first_sequence(2), "lifecycle", b"{}")]).wait()
     with pytest.raises(LeaseLost):
-        progress.append(run, [(2, "raw_response", b"{}")])
+        progress.append(run, [(2, "raw_response", b"{}")]).wait()
 
 
 def test_a_pipeline_repeated_after_a_broken_connection_is_no_loss_of_the_lease(clean):
     run = uuid7()
     for _ in range(2):
-        progress.append(run, [(1, "raw_response", b"{}"), (2, "raw_response", b"{}")])
+        progress.append(run, [(1, "raw_response", b"{}"), (2, "raw_response", b"{}")]).wait()
     assert len(progress.read(run)) == 2
 
 
@@ -85,11 +85,11 @@ def test_a_run_ends_only_once(person, ask):
 
 def test_many_write_at_once_and_only_the_one_without_its_lease_is_refused(clean):
     runs = [uuid7() for _ in range(20)]
-    progress.append(runs[0], [(progress.first_sequence(2), "lifecycle", b"{}")])
+    progress.append(runs[0], [(progress.first_sequence(2), "lifecycle", b"{}")]).wait()
 
     def write(run):
         for n in range(1, 51):
-            progress.append(run, [(n, "raw_response", b"{}")])
+            progress.append(run, [(n, "raw_response", b"{}")]).wait()
 
     with ThreadPoolExecutor(20) as pool:
         tries = [pool.submit(write, run) for run in runs]
@@ -104,5 +104,5 @@ def test_every_waiting_caller_hears_that_redis_is_away(monkeypatch):
     away = redis.Redis(port=1, retry=None)
     monkeypatch.setattr(progress, "client", lambda: away)
     with ThreadPoolExecutor(5) as pool:
-        tries = [pool.submit(progress.append, uuid7(), [(1, "raw_response", b"{}")]) for _ in range(5)]
+        tries = [pool.submit(progress.append(uuid7(), [(1, "raw_response", b"{}")]).wait) for _ in range(5)]
     assert all(isinstance(one.exception(), redis.ConnectionError) for one in tries)
