@@ -55,7 +55,7 @@ def burst(count: int, facts: dict, headers: dict, spread: float = 0.0) -> list[d
 def main() -> None:
     facts = json.loads(sys.argv[1])
     headers = sign_in(facts["url"])
-    burst(20, facts, headers)
+    burst(100, facts, headers)  # a service that has been running: connections are open
     rows = burst(100, facts, headers) + burst(100, facts, headers, 2.5) + burst(200, facts, headers)
     print(json.dumps(rows))
 

@@ -86,7 +86,9 @@ def throughput(stack, processes: dict) -> list[dict]:
     worker.stop()
     rate = DRAINED / seconds
     stock = drain_peer(stack, "nothing.send()", "dramatiq devstack.bench.peers --processes 1 --threads 8")
-    celery = drain_peer(stack, "celery_nothing.delay()", "celery -A devstack.bench.peers worker -P solo -l error")
+    # named on the command line: Celery would read our own BROKER_URL
+    celery = f"celery -A devstack.bench.peers -b {peer_url(stack)} worker -P solo -l error"
+    celery = drain_peer(stack, "celery_nothing.delay()", celery)
     bare = ours(stack, "bare", 1000)[0]
     return [
         row(
@@ -140,7 +142,7 @@ def drain_peer(stack, send: str, command: str) -> float:
         time.sleep(0.02)
     process.stop()
     if len(marks) < 2:
-        return 0.0  # drained while it booted, or not at all
+        raise SystemExit(f"the peer did nothing: {command}")
     (first, from_), (last, to) = marks[0], marks[-1]
     return (to - from_) / max(0.02, last - first)
 
