@@ -2,11 +2,16 @@
 
 import os
 import signal
+import socket
 import threading
 import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
+
+from devstack.process import free_port
 
 LONG = "[[deltas=60 delay=50ms]] Tell me everything."
 SHORT = "[[deltas=5 delay=10ms]] Briefly, please."
@@ -103,6 +108,36 @@ def test_a_job_whose_message_was_lost_still_runs(live, wait_until):
         live.start("worker-agents", "spare")
         assert_whole(list(stream))
     assert live.run(run_id)["state"] == "succeeded"
+
+
+def test_an_edge_killed_between_commit_and_send_loses_no_job(live, wait_until):
+    with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor(1) as pool:
+        # A broker that takes the connection and never answers: the edge stands exactly between its commit and its send.
+        port, broker = free_port(), f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
+        edge = live.stack.spawn("edge", PORT=str(port), BROKER_URL=broker)
+        url = f"http://127.0.0.1:{port}"
+        wait_until(lambda: httpx.get(f"{url}/health").status_code == 200, 20)
+        conversation = str(uuid.uuid4())
+        asked = pool.submit(
+            httpx.post,
+            f"{url}/api/v1/chat",
+            json={"message": "Are you there?", "conversation_id": conversation},
+            headers={"Authorization": live.http.headers["Authorization"]},
+            timeout=30,
+        )
+        rows = wait_until(
+            lambda: live.sql(
+                "select run.id, job.state, job.epoch from run join job on job.run_id = run.id where conversation_key = %s",
+                conversation,
+            )
+        )
+        edge.kill()
+        assert isinstance(asked.exception(20), httpx.HTTPError)
+    [(run_id, *_)] = rows
+    with live.resume(run_id) as stream:
+        assert_whole(list(stream))
+    assert live.run(run_id)["state"] == "succeeded"
+    assert len(answers(live, conversation)) == 1
 
 
 def test_a_worker_told_to_stop_finishes_what_it_runs(live):
