@@ -14,7 +14,9 @@ jobs = typer.Typer(
     no_args_is_help=True, help="List, show, retry and cancel jobs. With DATABASE_URL set, of any database."
 )
 console = Console(highlight=False)
-STATE = typer.Option(instance.DEFAULT, "--state", help="State folder of the local instance.")
+STATE = typer.Option(
+    instance.DEFAULT, "--state", help="State folder of the local instance.", show_default="var, beside ./dev"
+)
 AS_JSON = typer.Option(False, "--json", help="Print JSON.")
 
 

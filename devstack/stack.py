@@ -3,6 +3,7 @@
 import fcntl
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -53,11 +54,23 @@ class Stack:
     def __exit__(self, *_) -> None:
         self.stop()
 
-    def start_parts(self, only: Iterable[str] | None = None, tell=lambda text: None) -> None:
-        """Start the parts that the environment does not replace; they boot side by side."""
-        self.lock = self.lock or claim(self.state)  # two Postgres on one folder would end each other
+    def own(self) -> None:
+        """Nobody else may use the folder: two Postgres on one would end each other."""
+        self.lock = self.lock or claim(self.state)
         if self.lock is None:
             raise SystemExit(f"{self.state} is in use. Stop that one with `./dev down`, or choose another --state.")
+
+    def wipe(self) -> None:
+        """Forget all data."""
+        self.own()
+        for entry in self.state.iterdir():
+            if entry.name in ("lock", "up.log"):
+                continue
+            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+
+    def start_parts(self, only: Iterable[str] | None = None, tell=lambda text: None) -> None:
+        """Start the parts that the environment does not replace; they boot side by side."""
+        self.own()
         wanted = [kind for kind in ALL if only is None or kind.name in only]
         needed = [kind for kind in wanted if not any(self.environ.get(name) for name in kind.replaced_by)]
         self.parts = {kind.name: kind(self.state) for kind in needed}
@@ -119,7 +132,7 @@ class Stack:
         """End the processes, then the parts: workers hand back what they run while there is somebody to take it."""
         with ThreadPoolExecutor() as pool:
             list(pool.map(Process.stop, self.processes))
-            list(pool.map(Part.stop, self.parts.values()))
+            list(pool.map(lambda part: part.stop(), self.parts.values()))
         self.processes, self.parts = [], {}
         if self.lock is not None:
             self.lock.close()

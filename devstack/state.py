@@ -6,9 +6,9 @@ from pathlib import Path
 
 import psutil
 
-from devstack.stack import EMAIL, PASSWORD, Stack
+from devstack.stack import EMAIL, PASSWORD, ROOT, Stack
 
-DEFAULT = Path("var")
+DEFAULT = ROOT / "var"
 
 
 def ready_file(state: Path) -> Path:
@@ -30,6 +30,7 @@ def write(stack: Stack, tenant_id: str) -> dict:
         "smtp_url": env.get("SMTP_URL"),
         "openai_base_url": env.get("OPENAI_BASE_URL"),
         "pid": os.getpid(),
+        "started": psutil.Process().create_time(),  # a pid alone may be somebody else's by now
     }
     draft = stack.state / ".ready.json"
     draft.touch(mode=0o600)
@@ -44,7 +45,10 @@ def read(state: Path) -> dict | None:
         facts = json.loads(ready_file(state).read_text())
     except (FileNotFoundError, ValueError):
         return None
-    return facts if psutil.pid_exists(facts["pid"]) else None
+    try:
+        return facts if psutil.Process(facts["pid"]).create_time() == facts["started"] else None
+    except psutil.NoSuchProcess:
+        return None
 
 
 def need(state: Path) -> dict:

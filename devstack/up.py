@@ -1,7 +1,6 @@
 """`./dev up`: everything from nothing, and `./dev down`."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -29,16 +28,15 @@ def up(state: Path, port: int | None, fresh: bool, detach: bool) -> int:
             raise SystemExit("Port 8000 is taken. Choose another with --port N, or a free one with --port 0.")
     elif port and not port_is_free(port):
         raise SystemExit(f"Port {port} is taken. Choose another one, or a free one with --port 0.")
-    if fresh:
-        shutil.rmtree(state, ignore_errors=True)
-    return _detached(state, port) if detach else _attached(state, port)
+    return _detached(state, port, fresh) if detach else _attached(state, port, fresh)
 
 
-def _detached(state: Path, port: int) -> int:
+def _detached(state: Path, port: int, fresh: bool) -> int:
     """Start ourselves again in the background and wait until that one is ready."""
     state.mkdir(parents=True, exist_ok=True)
     log = (state / "up.log").open("wb")
-    command = [sys.executable, "-m", "devstack", "up", "--state", str(state), "--port", str(port)]
+    command = [sys.executable, "-m", "devstack", "up", "--state", str(state.resolve()), "--port", str(port)]
+    command += ["--fresh"] if fresh else []
     child = subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
     )
@@ -50,7 +48,7 @@ def _detached(state: Path, port: int) -> int:
     return 0
 
 
-def _attached(state: Path, port: int) -> int:
+def _attached(state: Path, port: int, fresh: bool) -> int:
     began = time.monotonic()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))  # until honcho takes over
@@ -60,6 +58,8 @@ def _attached(state: Path, port: int) -> int:
 
     with Stack(state, port) as stack:
         console.print(f"Starting in {stack.state}")
+        if fresh:
+            stack.wipe()
         stack.start_parts(tell=tell)
         stack.migrate()
         stack.seed()
@@ -75,15 +75,19 @@ def _run(stack: Stack, tell) -> int:
     commands = {name: command for name, command in procfile().items() if name != "release"}
     ready = False
 
-    def announce() -> None:
+    def tick() -> None:
         nonlocal ready
+        for part in stack.parts.values():
+            if part.died():
+                tell(f"{part.title} died unexpectedly; starting it again")
+                part.start()
         if not ready and responds(f"http://127.0.0.1:{stack.port}/health/ready"):
             ready = True
             tell("ready")
             welcome(instance.write(stack, stack.tenant_id()))
 
     env = {"LOG_FORMAT": "console", "LOG_LEVEL": "INFO", **stack.env}
-    return hold(commands, env, str(ROOT), announce)
+    return hold(commands, env, str(ROOT), tick)
 
 
 def welcome(facts: dict) -> None:

@@ -117,7 +117,7 @@ class Hub:
             self.blocked = True
             try:
                 answer = connection.xread(keys, count=BATCH, block=5000)
-            except (redis.RedisError, OSError) as error:
+            except Exception as error:  # whatever it is: all streams of this process hang on this greenlet
                 log.warning("relay.redis_away", extra={"reason": repr(error)})
                 gevent.sleep(0.2)
                 continue
@@ -206,9 +206,12 @@ def batches(run: Run, after: int) -> Iterator[list[Entry]]:
 
 
 def _past(run: Run, cursor: int) -> Iterator[list[Entry]]:
-    while batch := progress.read(run.id, cursor, BATCH):
-        yield batch
-        cursor = batch[-1].sequence
+    try:
+        while batch := progress.read(run.id, cursor, BATCH, within=progress.quick_client()):
+            yield batch
+            cursor = batch[-1].sequence
+    except redis.RedisError as error:  # the end is in Postgres as well
+        log.warning("relay.redis_away", extra={"reason": repr(error)})
     if cursor < run.terminal_sequence:
         yield [last_entry(run)]
 

@@ -28,12 +28,14 @@ class Database(PooledPostgresqlDatabase):
         super().__init__(*args, max_connections=max_connections, **more)
         self.places, self.patience = threading.BoundedSemaphore(max_connections), timeout
 
-    def connect(self, reuse_if_open=False):
+    def connect(self, reuse_if_open=False, patience: float | None = None):
+        """Waits `patience` seconds for a free connection (DATABASE_POOL_TIMEOUT), then MaxConnectionsExceeded."""
         if not self.is_closed():
             return super().connect(reuse_if_open)
         # Peewee's own wait can miss the notice of a free connection, and then sleeps for a second.
-        if not self.places.acquire(timeout=self.patience):
-            raise MaxConnectionsExceeded(f"No database connection was free within {self.patience:g} s.")
+        patience = self.patience if patience is None else patience
+        if not self.places.acquire(timeout=patience):
+            raise MaxConnectionsExceeded(f"No database connection was free within {patience:g} s.")
         try:
             return super().connect(reuse_if_open)
         except BaseException:

@@ -192,9 +192,9 @@ def entry(raw: tuple[bytes, dict[bytes, bytes]]) -> Entry:
     return Entry(int(entry_id[:-2]), fields[b"k"], fields[b"e"], b"t" in fields)
 
 
-def read(run_id: UUID, after: int = 0, count: int = 500) -> list[Entry]:
+def read(run_id: UUID, after: int = 0, count: int = 500, within: redis.Redis | None = None) -> list[Entry]:
     """Entries with a sequence greater than `after`, oldest first."""
-    return [entry(raw) for raw in client().xrange(stream_key(run_id), min=f"({after}-0", count=count)]
+    return [entry(raw) for raw in (within or client()).xrange(stream_key(run_id), min=f"({after}-0", count=count)]
 
 
 def greet(owner: str, queues: str) -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from peewee import BigIntegerField, CharField, TextField, UUIDField, fn
+from peewee import BigIntegerField, CharField, IntegrityError, TextField, UUIDField, fn
 
 from models import events, jobs, progress
 from models.base import BinaryJSONField, DateTimeTZField, TenantModel, now, parse_uuid, transaction
@@ -134,9 +134,19 @@ class Run(TenantModel):
     @classmethod
     def reopen(cls, run_id: UUID) -> None:
         """In the caller's transaction: an operator retries the run's dead job."""
-        cls.update(
-            state=QUEUED, terminal=None, terminal_sequence=None, error_code=None, error_message=None, finished_at=None
-        ).where((cls.id == run_id) & (cls.state != SUCCEEDED)).execute()
+        try:
+            cls.update(
+                state=QUEUED,
+                terminal=None,
+                terminal_sequence=None,
+                error_code=None,
+                error_message=None,
+                finished_at=None,
+            ).where((cls.id == run_id) & (cls.state != SUCCEEDED)).execute()
+        except IntegrityError:  # run_one_active
+            raise jobs.JobNotRetryable(
+                "Its conversation is answering something else. Retry when that has ended."
+            ) from None
         progress.client().delete(progress.stream_key(run_id))
 
 

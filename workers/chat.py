@@ -133,4 +133,4 @@ def give_up(lease: Lease, run: Run, stream: Stream, error: ProviderError) -> Non
     stream.finish()
     terminal = events.failed(run.conversation_key, run.agent, error.code, str(error))
     with lease.job.finish(DEAD, f"{error.code}: {error}"):
-        run.conclude(FAILED, terminal, stream.next, error_code=error.code, error_message=str(error))
+        run.conclude(FAILED, terminal, stream.next, error_code=error.code, error_message=str(error), usage=error.usage)

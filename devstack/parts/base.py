@@ -52,6 +52,10 @@ class Part(ABC):
         self.launch()
         self.settle()
 
+    def died(self) -> bool:
+        """It was started, not stopped, and has ended."""
+        return self.process is not None and self.process.poll() is not None
+
     def stop(self) -> None:
         if self.process is not None:
             self.process.stop(self.stop_signal)

@@ -49,6 +49,7 @@ class Postgres(Part):
                 utils.ensure_prefix_permissions(path if path.exists() else path.parent)
             for path in (self.folder, self.socket):
                 shutil.chown(path, self.user)
+        self.socket.chmod(0o700)  # whoever can open the socket is trusted
         if not (self.data / "PG_VERSION").exists():
             shutil.rmtree(self.data, ignore_errors=True)
             self._run(
@@ -72,6 +73,10 @@ class Postgres(Part):
     def command(self) -> list[str]:
         tuning = [part for name, value in TUNING.items() for part in ("-c", f"{name}={value}")]
         return [str(self.binaries / "postgres"), "-D", str(self.data), "-k", str(self.socket), *tuning]
+
+    def kill(self) -> None:
+        super().kill()
+        shutil.rmtree(self.socket, ignore_errors=True)
 
     def options(self) -> dict:
         return {"user": self.user, "cwd": "/"}

@@ -85,6 +85,7 @@ def _passes(name: str, check) -> bool:
 
 
 def check_database() -> bool:
+    database.connect(reuse_if_open=True, patience=settings.database_health_timeout)
     return database.execute_sql("select 1").fetchone() == (1,)
 
 

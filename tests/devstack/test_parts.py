@@ -102,3 +102,27 @@ def test_nothing_outlives_a_starter_that_was_killed_not_even_grandchildren(tmp_p
     for process in left:
         process.kill()
     assert not left
+
+
+def test_a_part_knows_whether_it_died_or_was_stopped(tmp_path):
+    with Stack(tmp_path, environ={}) as stack:
+        stack.start_parts(only=["valkey"])
+        valkey = stack.parts["valkey"]
+        assert not valkey.died()
+        valkey.process.kill()
+        valkey.process.wait(5)
+        assert valkey.died()
+        valkey.start()
+        assert not valkey.died()
+        valkey.stop()
+        assert not valkey.died()
+
+
+def test_fresh_forgets_all_but_what_holds_the_folder(tmp_path):
+    (tmp_path / "postgres").mkdir()
+    (tmp_path / "secret_key").write_text("old")
+    with Stack(tmp_path, environ={}) as stack:
+        stack.wipe()
+        assert [entry.name for entry in tmp_path.iterdir()] == ["lock"]
+        with pytest.raises(SystemExit, match="in use"):
+            Stack(tmp_path, environ={}).wipe()

@@ -7,6 +7,7 @@ import pytest
 
 from models.base import database, release, transaction
 from models.jobs import DEAD, QUEUED, RUNNING, Job, JobFinished, JobNotRetryable, LeaseLost
+from models.runs import Run
 from workers import jobs
 from workers.broker import broker
 
@@ -132,6 +133,20 @@ def test_only_what_ended_badly_can_be_retried_and_only_what_lives_can_be_cancell
         pass
     with pytest.raises(JobFinished):
         Job.cancel(job.id)
+
+
+def test_a_chat_is_not_retried_while_its_conversation_answers_something_else(person, ask):
+    me = person()
+    first = ask(me, "One", "mine")
+    row = Job.get(Job.run_id == first.id)
+    with transaction():
+        Job.update(state="dead").where(Job.id == row.id).execute()
+        Run.close(first.id, "failed", "internal_error", "It broke.")
+    second = ask(me, "Two", "mine")
+    with pytest.raises(JobNotRetryable, match="answering something else"):
+        jobs.retry(row.id)
+    assert (Job.get_by_id(row.id).state, Run.get_by_id(first.id).state) == ("dead", "failed")
+    assert Run.get_by_id(second.id).state == "queued"
 
 
 def test_an_operator_retry_queues_a_dead_job_with_a_clean_slate(job):

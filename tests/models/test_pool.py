@@ -54,14 +54,14 @@ def test_who_waits_too_long_hears_it_and_nothing_leaks(small):
 
     def late():
         try:
-            small.connect()
+            small.connect(patience=0.1)
         except MaxConnectionsExceeded as error:
             caught.append(str(error))
 
     third = threading.Thread(target=late)
     third.start()
     third.join()
-    assert caught == ["No database connection was free within 0.3 s."]
+    assert caught == ["No database connection was free within 0.1 s."]
     done.set()
     thread.join()
     assert small.close() is True

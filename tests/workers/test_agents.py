@@ -121,6 +121,7 @@ def test_an_agent_that_never_stops_calling_tools_is_stopped():
     with pytest.raises(ProviderError) as stopped:
         turn("[[loop_tool=get_current_time]]", run_options={"max_turns": 3})
     assert stopped.value.code == "max_turns_exceeded"
+    assert stopped.value.usage["requests"] == 3  # a failed run has its price too
 
 
 def test_a_refusal_is_an_answer_and_says_that_it_is_one():

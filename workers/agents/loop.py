@@ -103,6 +103,13 @@ class Turn:
         return (self.options.get("run_config") or {}).get("model") or self.agent.model_name
 
     def run(self) -> Iterator[dict[str, Any]]:
+        try:
+            return (yield from self.turns())
+        except ProviderError as error:
+            error.usage = dict(self.usage)
+            raise
+
+    def turns(self) -> Iterator[dict[str, Any]]:
         yield self.entered()
         yield self.lifecycle("agent_start")
         for _ in range(self.options.get("max_turns") or DEFAULT_TURNS):

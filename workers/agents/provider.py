@@ -23,6 +23,7 @@ class ProviderError(Exception):
     def __init__(self, code: str, message: str, *, again: bool = False, retry_after: float | None = None):
         super().__init__(message)
         self.code, self.again, self.retry_after = code, again, retry_after
+        self.usage: dict[str, int] | None = None  # what the run had used by then
 
 
 @cache
