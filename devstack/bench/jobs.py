@@ -11,7 +11,7 @@ import redis
 from devstack.bench.tools import ms, row
 from devstack.process import Process
 
-PICKUPS, DRAINED = 200, 4000
+PICKUPS, WARM_UP, DRAINED = 300, 10, 4000
 
 
 def measure(name: str, stack, processes: dict) -> list[dict]:
@@ -44,7 +44,7 @@ def peer(stack, command: str) -> Process:
 
 
 def pickup(stack) -> list[dict]:
-    here = ours(stack, "pickup", PICKUPS)
+    here = ours(stack, "pickup", WARM_UP + PICKUPS)[WARM_UP:]
     worker = peer(stack, "dramatiq devstack.bench.peers --processes 1 --threads 8")
     time.sleep(3)
     stock = subprocess.run(
