@@ -46,7 +46,7 @@ def read(state: Path) -> dict | None:
     except (FileNotFoundError, ValueError):
         return None
     try:
-        return facts if psutil.Process(facts["pid"]).create_time() == facts["started"] else None
+        return facts if psutil.Process(facts["pid"]).create_time() == facts.get("started") else None
     except psutil.NoSuchProcess:
         return None
 
