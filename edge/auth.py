@@ -11,6 +11,7 @@ from models.base import parse_uuid
 from models.errors import Forbidden, NotAuthenticated
 from models.keys import TokenInvalid, keyset
 from models.principal import RANK, Principal
+from models.sessions import Session
 from models.settings import settings
 
 AUDIENCE = settings.items(settings.auth_audience)
@@ -40,6 +41,8 @@ def allow(*, role: str | None = "viewer", scope: str | None = None, verified: bo
         def guarded(self, req: falcon.Request, resp: falcon.Response, **params):
             claims = read_token(req)
             principal = as_principal(claims, req if role else None)
+            if principal.session_id is None or not Session.is_alive(principal.session_id):
+                raise NotAuthenticated("The session has ended. Sign in again.")
             if scope and not principal.has_scope(scope):
                 raise InsufficientScope()
             if verified and settings.require_email_verification and not principal.email_verified:

@@ -12,6 +12,7 @@ from edge import metrics
 from edge.validation import storable
 from models.base import release
 from models.errors import BadRequest, NotFound
+from models.origin import Origin
 from models.settings import settings
 
 log = structlog.get_logger("edge.access")
@@ -85,6 +86,10 @@ def client_ip(req: falcon.Request) -> str:
             break
         address = hop
     return address
+
+
+def origin(req: falcon.Request) -> Origin:
+    return Origin(client_ip(req) or None, req.user_agent)
 
 
 def _parsed(text: str):

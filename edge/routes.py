@@ -4,7 +4,7 @@ from edge.metrics import Metrics
 from edge.openapi import OpenApi
 from edge.reference import Reference
 from edge.resources.agents import Agents, Tools
-from edge.resources.auth import Me, Refresh, Token
+from edge.resources.auth import Logout, Me, Refresh, Sessions, Token
 from edge.resources.chat import Chat, ChatStream
 from edge.resources.conversations import Conversations
 from edge.resources.health import Health, Jwks, Root
@@ -14,6 +14,7 @@ from edge.resources.runs import Runs
 def routes() -> list[tuple[str, object, str | None]]:
     """(path, resource, responder suffix)"""
     health, agents, conversations, runs, reference = Health(), Agents(), Conversations(), Runs(), Reference()
+    logout, sessions = Logout(), Sessions()
     # fmt: off
     return [
         ("/",                                                Root(),        None),
@@ -27,6 +28,10 @@ def routes() -> list[tuple[str, object, str | None]]:
         ("/.well-known/jwks.json",                           Jwks(),        None),
         ("/api/v1/auth/token",                               Token(),       None),
         ("/api/v1/auth/refresh",                             Refresh(),     None),
+        ("/api/v1/auth/logout",                              logout,        None),
+        ("/api/v1/auth/logout/all",                          logout,        "all"),
+        ("/api/v1/auth/sessions",                            sessions,      None),
+        ("/api/v1/auth/sessions/{session_id}",               sessions,      "one"),
         ("/api/v1/auth/me",                                  Me(),          None),
         ("/api/v1/chat",                                     Chat(),        None),
         ("/api/v1/chat/stream",                              ChatStream(),  None),

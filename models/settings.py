@@ -96,6 +96,7 @@ class Settings(BaseSettings):
     access_token_expire_minutes: int = 30
     auth_refresh_token_ttl_minutes: int = 43_200
     require_email_verification: bool = True
+    geoip_database_path: str | None = None  # a MaxMind City database (.mmdb): sessions then show their location
 
     @cached_property
     def hardened(self) -> bool:

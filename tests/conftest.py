@@ -42,7 +42,7 @@ def clean():
     from models.base import database, release
     from workers.broker import broker
 
-    database.execute_sql("truncate tenant, users, job cascade")
+    database.execute_sql("truncate tenant, users, job, audit_event cascade")
     progress.client().flushdb()
     broker.client.flushdb()
     yield

@@ -1,6 +1,6 @@
 """Actors that keep the tables small, and the one that ends a run whose job is dead."""
 
-from models import accounts, progress
+from models import progress, sessions
 from models.conversations import RunEvent
 from models.jobs import Job
 from models.runs import Run
@@ -42,7 +42,7 @@ def purge_run_events(lease: Lease) -> None:
 
 @actor(SESSION_PURGE)
 def purge_sessions(lease: Lease) -> None:
-    accounts.purge_sessions()
+    sessions.purge_sessions()
 
 
 @actor(NOOP)

@@ -1,4 +1,4 @@
-"""Sign-in, refresh, and who I am."""
+"""Sign-in, refresh, sign-out, sessions, and who I am."""
 
 from dataclasses import asdict
 
@@ -6,14 +6,23 @@ import falcon
 
 from edge.auth import allow, public
 from edge.metrics import SIGNINGS
-from edge.middleware import client_ip
+from edge.middleware import origin
 from edge.openapi import describes
-from edge.schemas.auth import UserLoginRequest, UserRefreshRequest, UserSessionResponse
+from edge.schemas.auth import (
+    SessionQuery,
+    UserLoginRequest,
+    UserLogoutRequest,
+    UserRefreshRequest,
+    UserSessionListResponse,
+    UserSessionResponse,
+)
 from edge.schemas.common import SuccessResponse
-from edge.validation import body
-from models.accounts import IssuedTokens, Membership, SignIn, Tenant, User
-from models.base import iso
+from edge.validation import body, query
+from models.accounts import Membership, Tenant, User
+from models.base import iso, parse_uuid
 from models.errors import NotAuthenticated
+from models.origin import client
+from models.sessions import IssuedTokens, Session, SignIn, SignOut
 
 
 def show(tokens: IssuedTokens) -> dict:
@@ -28,16 +37,68 @@ class Token:
     @public
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         ask = body(req, UserLoginRequest)
-        resp.media = show(
-            SignIn.with_password(ask.email, ask.password, ask.tenant_id, ip=client_ip(req), user_agent=req.user_agent)
-        )
+        resp.media = show(SignIn.with_password(ask.email, ask.password, ask.tenant_id, origin=origin(req)))
 
 
 class Refresh:
     @describes("Refresh Access Token", "auth", body=UserRefreshRequest, answers={200: UserSessionResponse})
     @public
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
-        resp.media = show(SignIn.with_refresh_token(body(req, UserRefreshRequest).refresh_token))
+        resp.media = show(SignIn.with_refresh_token(body(req, UserRefreshRequest).refresh_token, origin=origin(req)))
+
+
+class Logout:
+    """`on_post`: the session of one refresh token. `all`: every session of the user, in all tenants."""
+
+    @describes("Logout Session", "auth", body=UserLogoutRequest, answers={200: SuccessResponse})
+    @allow(role=None, verified=False)
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        token = body(req, UserLogoutRequest).refresh_token
+        ended = SignOut.this(req.context.principal, token, origin=origin(req))
+        message = "Session revoked successfully." if ended else "Session already inactive."
+        resp.media = {"success": True, "message": message, "data": {"revoked": bool(ended)}}
+
+    @describes("Logout All Sessions", "auth", answers={200: SuccessResponse})
+    @allow(role=None, verified=False)
+    def on_post_all(self, req: falcon.Request, resp: falcon.Response) -> None:
+        ended = SignOut.everywhere(req.context.principal, origin=origin(req))
+        message = "All sessions revoked successfully." if ended else "No active sessions to revoke."
+        resp.media = {"success": True, "message": message, "data": {"revoked": ended}}
+
+
+class Sessions:
+    @describes("List User Sessions", "auth", query=SessionQuery, answers={200: UserSessionListResponse})
+    @allow(role=None, verified=False)
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        me, ask = req.context.principal, query(req, SessionQuery)
+        found, total = Session.page(me.user_id, **ask.model_dump())
+        resp.media = {
+            "sessions": [show_session(session, me.session_id) for session in found],
+            "total": total,
+            "limit": ask.limit,
+            "offset": ask.offset,
+        }
+
+    @describes("Revoke User Session", "auth", answers={200: SuccessResponse})
+    @allow(role=None, verified=False)
+    def on_delete_one(self, req: falcon.Request, resp: falcon.Response, session_id: str) -> None:
+        SignOut.one(req.context.principal, parse_uuid(session_id), origin=origin(req))
+        resp.media = {"success": True, "message": "Session revoked successfully.", "data": {"revoked": True}}
+
+
+def show_session(session: Session, current: object) -> dict:
+    return {
+        "id": str(session.id),
+        "tenant_id": str(session.tenant_id),
+        "created_at": iso(session.created_at),
+        "last_seen_at": iso(session.last_seen_at),
+        "revoked_at": iso(session.revoked_at) if session.revoked_at else None,
+        "ip_address_masked": session.ip_masked,
+        "fingerprint": session.fingerprint,
+        "client": client(session.user_agent),
+        "location": session.location,
+        "current": session.id == current,
+    }
 
 
 class Me:

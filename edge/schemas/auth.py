@@ -1,4 +1,4 @@
-"""Sign-in."""
+"""Sign-in, sessions, accounts."""
 
 from datetime import datetime
 from uuid import UUID
@@ -29,3 +29,47 @@ class UserSessionResponse(BaseModel):
     user_id: str
     email_verified: bool
     session_id: UUID
+
+
+class UserLogoutRequest(BaseModel):
+    refresh_token: str = Field(min_length=1)
+
+
+class SessionQuery(BaseModel):
+    include_revoked: bool = False
+    limit: int = Field(20, ge=1, le=100)
+    offset: int = Field(0, ge=0, le=1_000_000_000)
+    tenant_id: UUID | None = None
+
+
+class SessionClientInfo(BaseModel):
+    platform: str | None = None
+    browser: str | None = None
+    device: str | None = None
+    user_agent: str | None = None
+
+
+class SessionLocationInfo(BaseModel):
+    city: str | None = None
+    region: str | None = None
+    country: str | None = None
+
+
+class UserSessionItem(BaseModel):
+    id: UUID
+    tenant_id: UUID
+    created_at: datetime
+    last_seen_at: datetime | None
+    revoked_at: datetime | None
+    ip_address_masked: str | None = None
+    fingerprint: str | None = None
+    client: SessionClientInfo
+    location: SessionLocationInfo | None = None
+    current: bool
+
+
+class UserSessionListResponse(BaseModel):
+    sessions: list[UserSessionItem]
+    total: int
+    limit: int
+    offset: int

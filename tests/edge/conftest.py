@@ -21,7 +21,8 @@ def signed(tenant):
     """signed(role="member", verified=True, tenant=...) -> (headers, user) of a freshly signed-in user."""
     import os
 
-    from models.accounts import SignIn, User
+    from models.accounts import User
+    from models.sessions import SignIn
 
     def make(role="member", verified=True, tenant=tenant):
         email = f"{role}-{os.urandom(4).hex()}@example.com"

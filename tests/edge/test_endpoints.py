@@ -62,8 +62,8 @@ def test_a_refresh_token_works_once_and_its_second_use_ends_the_session(http, us
 def test_of_parallel_refreshes_at_most_one_succeeds(http, user):
     import threading
 
-    from models.accounts import RefreshRefused, SignIn
     from models.base import release
+    from models.sessions import RefreshRefused, SignIn
 
     refresh, answers = token(http, "jo@example.com").json["refresh_token"], []
 
