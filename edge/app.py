@@ -9,7 +9,7 @@ from edge import errors
 from edge.middleware import Envelope, cors
 from edge.openapi import OpenApi, document
 from edge.routes import routes
-from models import logs, sessions
+from models import logs, passwords
 from models.keys import keyset
 from models.settings import settings
 
@@ -22,7 +22,7 @@ def create_app() -> falcon.App:
     keyset()  # without a signing key there is no point in starting
     if gevent.monkey.is_module_patched("threading"):
         # Hashing a password takes 30 ms of CPU: in a real thread, so that no stream stutters meanwhile.
-        sessions.offload = lambda function, *args: gevent.get_hub().threadpool.apply(function, args)
+        passwords.offload = lambda function, *args: gevent.get_hub().threadpool.apply(function, args)
     app = falcon.App(middleware=[Envelope(), cors()])
     app.req_options.strip_url_path_trailing_slash = True
     app.resp_options.secure_cookies_by_default = True

@@ -8,13 +8,14 @@ from edge.resources.auth import Logout, Me, Refresh, Sessions, Token
 from edge.resources.chat import Chat, ChatStream
 from edge.resources.conversations import Conversations
 from edge.resources.health import Health, Jwks, Root
+from edge.resources.passwords import Email, Password
 from edge.resources.runs import Runs
 
 
 def routes() -> list[tuple[str, object, str | None]]:
     """(path, resource, responder suffix)"""
     health, agents, conversations, runs, reference = Health(), Agents(), Conversations(), Runs(), Reference()
-    logout, sessions = Logout(), Sessions()
+    logout, sessions, email, password = Logout(), Sessions(), Email(), Password()
     # fmt: off
     return [
         ("/",                                                Root(),        None),
@@ -32,6 +33,12 @@ def routes() -> list[tuple[str, object, str | None]]:
         ("/api/v1/auth/logout/all",                          logout,        "all"),
         ("/api/v1/auth/sessions",                            sessions,      None),
         ("/api/v1/auth/sessions/{session_id}",               sessions,      "one"),
+        ("/api/v1/auth/email/send",                          email,         "send"),
+        ("/api/v1/auth/email/verify",                        email,         "verify"),
+        ("/api/v1/auth/password/forgot",                     password,      "forgot"),
+        ("/api/v1/auth/password/confirm",                    password,      "confirm"),
+        ("/api/v1/auth/password/change",                     password,      "change"),
+        ("/api/v1/auth/password/reset",                      password,      "reset"),
         ("/api/v1/auth/me",                                  Me(),          None),
         ("/api/v1/chat",                                     Chat(),        None),
         ("/api/v1/chat/stream",                              ChatStream(),  None),

@@ -1,6 +1,8 @@
 """Tenants, users and their memberships."""
 
-from peewee import CharField, ForeignKeyField, TextField, fn
+from uuid import UUID
+
+from peewee import CharField, ForeignKeyField, IntegerField, TextField, fn
 
 from models.base import DateTimeTZField, Model, now
 from models.errors import Forbidden, Locked
@@ -22,6 +24,9 @@ class User(Model):
     status = CharField(default="active")
     display_name = CharField(null=True)
     email_verified_at = DateTimeTZField(null=True)
+    failures = IntegerField(default=0)  # wrong passwords since the last right one
+    failed_at = DateTimeTZField(null=True)
+    locked_until = DateTimeTZField(null=True)
 
     class Meta:
         table_name = "users"
@@ -51,7 +56,7 @@ class User(Model):
         return user
 
     def require_active(self) -> None:
-        if self.status == "locked":
+        if self.locked_until and self.locked_until > now():
             raise Locked()
         if self.status != "active":
             raise AccountNotActive(f"User is {self.status}.")
@@ -61,3 +66,20 @@ class Membership(Model):
     user = ForeignKeyField(User, on_delete="CASCADE", lazy_load=False)
     tenant = ForeignKeyField(Tenant, on_delete="CASCADE", lazy_load=False)
     role = CharField()
+
+
+class PasswordHistory(Model):
+    user = ForeignKeyField(User, on_delete="CASCADE", lazy_load=False)
+    password_hash = TextField()
+
+    @classmethod
+    def newest(cls, user_id: UUID, count: int) -> list[str]:
+        query = cls.select(cls.password_hash).where(cls.user == user_id).order_by(cls.id.desc()).limit(max(0, count))
+        return [row.password_hash for row in query]
+
+    @classmethod
+    def keep(cls, user_id: UUID, password_hash: str, count: int) -> None:
+        """Remember a password that is given up, and forget all but the newest `count`."""
+        cls.create(user=user_id, password_hash=password_hash)
+        kept = cls.select(cls.id).where(cls.user == user_id).order_by(cls.id.desc()).limit(max(0, count))
+        cls.delete().where((cls.user == user_id) & cls.id.not_in(kept)).execute()

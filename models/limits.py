@@ -1,5 +1,6 @@
 """Rate windows and concurrency slots in Redis. Both let calls through, with a warning, while Redis is away."""
 
+import contextlib
 import logging
 import secrets
 import time
@@ -32,9 +33,9 @@ return 0
 class QuotaExceeded(RateLimited):
     code = "rate_limit_exceeded"
 
-    def __init__(self, quota: str, retry_after: int):
+    def __init__(self, quota: str, retry_after: int, message: str | None = None):
         super().__init__(
-            f"Rate limit exceeded ({quota}). Retry after {retry_after}s.",
+            message or f"Rate limit exceeded ({quota}). Retry after {retry_after}s.",
             retry_after=retry_after,
             details={"quota": quota, "Retry-After": str(retry_after)},
         )
@@ -51,17 +52,32 @@ def _windows() -> FixedWindowRateLimiter:
 
 def hit(quota: str, limit: int, seconds: int, *parts: object) -> None:
     """Count a call in its fixed window of `seconds`; QuotaExceeded beyond `limit`. A limit of 0 or less is off."""
+    _ask("hit", quota, limit, seconds, parts)
+
+
+def check(quota: str, limit: int, seconds: int, *parts: object, message: str | None = None) -> None:
+    """QuotaExceeded if the window is used up; counts nothing."""
+    _ask("test", quota, limit, seconds, parts, message)
+
+
+def count(quota: str, limit: int, seconds: int, *parts: object) -> None:
+    """Count only; the next `check` tells."""
+    with contextlib.suppress(QuotaExceeded):
+        hit(quota, limit, seconds, *parts)
+
+
+def _ask(verb: str, quota: str, limit: int, seconds: int, parts: tuple, message: str | None = None) -> None:
     if limit <= 0:
         return
     window, key = RateLimitItemPerSecond(limit, seconds), [quota, *map(str, parts)]
     try:
-        if _windows().hit(window, *key):
+        if getattr(_windows(), verb)(window, *key):
             return
         reset = _windows().get_window_stats(window, *key).reset_time
     except redis.RedisError as error:
         log.warning("rate_limit.unavailable", extra={"quota": quota, "reason": repr(error)})
         return
-    raise QuotaExceeded(quota, max(1, round(reset - time.time())))
+    raise QuotaExceeded(quota, max(1, round(reset - time.time())), message)
 
 
 class Slot:

@@ -41,12 +41,18 @@ class Origin:
         return ":".join([*address.exploded.split(":")[:4], "*", "*", "*", "*"])
 
     @property
-    def network(self) -> str:
-        """The address, or for IPv6 the /64 that one subscriber owns: what limits count by."""
+    def networks(self) -> list[str]:
+        """What failures are counted by: an IPv4 address and its /24; of IPv6 the /64 that one subscriber owns."""
         address = self._address()
         if address is None:
-            return "unknown"
-        return str(address) if address.version == 4 else str(ipaddress.ip_network((address, 64), strict=False))
+            return ["unknown"]
+        wide = str(ipaddress.ip_network((address, 24 if address.version == 4 else 64), strict=False))
+        return [str(address), wide] if address.version == 4 else [wide]
+
+    @property
+    def network(self) -> str:
+        """What calls are counted by: the address, of IPv6 its /64."""
+        return self.networks[0]
 
     @property
     def fingerprint(self) -> str:

@@ -1,20 +1,79 @@
-"""Passwords: hashing and checking."""
+"""Passwords: the policy, hashing, and which ones an account had before.
 
+Hashing and judging cost tens of milliseconds of CPU: callers send them through `offload`, and hold no connection then.
+"""
+
+import string
+from collections.abc import Callable, Iterable
 from functools import cache
+from typing import Any
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
+from zxcvbn import zxcvbn
+
+from models.errors import BadRequest
+
+offload: Callable[..., Any] = lambda function, *args: function(*args)  # noqa: E731  the edge sends hashing to a thread
+SHORTEST, LONGEST = 14, 256  # characters
+JUDGED = 72  # characters that zxcvbn looks at: its time grows faster than its input
+STRONG = 3  # of zxcvbn's 0 to 4
+CATEGORIES = (str.isupper, str.islower, str.isdigit, lambda char: char in string.punctuation or char.isspace())
+
+
+class PasswordRefused(BadRequest):
+    code = "password_refused"
+
+
+class PasswordReused(PasswordRefused):
+    code, message = "password_reused", "Password was recently used."
+
+
+def problem(password: str, hints: Iterable[str] = ()) -> str | None:
+    """Why a password may not be chosen, None if it may. `hints` are words that make it guessable, such as the address."""
+    if len(password) < SHORTEST:
+        return f"Password must be at least {SHORTEST} characters long."
+    if len(password) > LONGEST:
+        return f"Password must be at most {LONGEST} characters long."
+    if sum(any(map(kind, password)) for kind in CATEGORIES) < 2:
+        return "Password must include at least two categories (upper, lower, digit, symbol)."
+    if zxcvbn(password[:JUDGED], user_inputs=list(hints))["score"] < STRONG:
+        return "Password is too weak according to the current policy."
+    return None
+
+
+def choose(password: str, email: str, earlier: Iterable[str] = ()) -> str:
+    """The hash of a password that meets the policy and is none of the `earlier` hashes. PasswordRefused otherwise."""
+    return offload(_choose, password, email, list(earlier))
+
+
+def _choose(password: str, email: str, earlier: list[str]) -> str:
+    if any(matches(stored, password) for stored in earlier):
+        raise PasswordReused()
+    if text := problem(password, [email, *email.replace("@", ".").split(".")]):
+        raise PasswordRefused(text)
+    return hash_password(password)
+
+
+def verify(stored: str | None, password: str) -> bool:
+    """Whether it is the password. Without a stored hash the answer is no, and costs the same."""
+    return offload(matches, stored or dummy_hash(), password) and stored is not None
+
+
+def matches(stored: str, password: str) -> bool:
+    try:
+        return _hasher().verify(stored, password)
+    except (VerificationError, InvalidHashError):
+        return False
 
 
 def hash_password(password: str) -> str:
     return _hasher().hash(password)
 
 
-def verify_password(stored: str, password: str) -> bool:
-    try:
-        return _hasher().verify(stored, password)
-    except (VerificationError, InvalidHashError):
-        return False
+def is_outdated(stored: str) -> bool:
+    """Whether the hash was made with other parameters than today's."""
+    return _hasher().check_needs_rehash(stored)
 
 
 @cache

@@ -86,7 +86,8 @@ class Settings(BaseSettings):
     minio_secure: bool = True
 
     # mail
-    smtp_url: str | None = None  # smtp://user:password@host:port
+    smtp_url: str | None = None  # smtp://user:password@host:port; smtps:// for TLS from the start
+    mail_from: str = "Longshore <no-reply@localhost>"
 
     # sign-in
     secret_key: SecretStr = SecretStr(DEV_SECRET)
@@ -96,6 +97,18 @@ class Settings(BaseSettings):
     access_token_expire_minutes: int = 30
     auth_refresh_token_ttl_minutes: int = 43_200
     require_email_verification: bool = True
+    email_verification_token_ttl_minutes: int = 60
+    email_verification_email_rate_limit_per_hour: int = 3  # mails per user
+    email_verification_ip_rate_limit_per_hour: int = 10  # ... and per address
+    password_reset_token_ttl_minutes: int = 30
+    password_reset_email_rate_limit_per_hour: int = 5  # requests per mail address
+    password_reset_ip_rate_limit_per_hour: int = 20  # ... and per network address
+    auth_password_history_count: int = 5  # the last passwords, today's included, that may not come again
+    auth_lockout_threshold: int = 5  # wrong passwords that lock an account; 0: never
+    auth_lockout_window_minutes: int = 60  # after so long without one, counting begins anew
+    auth_lockout_duration_minutes: int = 60
+    auth_ip_lockout_threshold: int = 50  # wrong passwords from one network that slow it down; 0: never
+    auth_ip_lockout_window_minutes: int = 10  # counted in windows of this length, and refused until its end
     geoip_database_path: str | None = None  # a MaxMind City database (.mmdb): sessions then show their location
 
     @cached_property

@@ -37,6 +37,9 @@ QUEUES = ("agents", "index", "events", "mail", "housekeeping")
 
 # fmt: off
 CHAT_RUN      = Job("chat.run",      queue="agents",       limit=900, retries=3, exhausted="run.fail")
+MAIL_VERIFY   = Job("mail.verify",   queue="mail",         limit=60,  retries=10)
+MAIL_RESET    = Job("mail.reset",    queue="mail",         limit=60,  retries=6)
+MAIL_NOTICE   = Job("mail.notice",   queue="mail",         limit=60,  retries=10)
 RUN_FAIL      = Job("run.fail",      queue="housekeeping", limit=30,  retries=20)
 JOB_PURGE     = Job("job.purge",     queue="housekeeping", limit=600, retries=0)
 EVENT_PURGE   = Job("event.purge",   queue="housekeeping", limit=600, retries=0)

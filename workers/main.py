@@ -9,7 +9,7 @@ if is_gevent_active():
 
 from models import logs
 from models.settings import settings
-from workers import chat, housekeeping
+from workers import chat, housekeeping, mail
 from workers.broker import broker
 from workers.runtime import keeper
 
@@ -17,4 +17,4 @@ logs.configure("worker")
 settings.require_safe()
 broker.add_middleware(keeper)
 
-__all__ = ["broker", "chat", "housekeeping"]
+__all__ = ["broker", "chat", "housekeeping", "mail"]

@@ -8,6 +8,7 @@ from edge.auth import allow, public
 from edge.metrics import SIGNINGS
 from edge.middleware import origin
 from edge.openapi import describes
+from edge.resources.passwords import lock_noticed
 from edge.schemas.auth import (
     SessionQuery,
     UserLoginRequest,
@@ -22,7 +23,8 @@ from models.accounts import Membership, Tenant, User
 from models.base import iso, parse_uuid
 from models.errors import NotAuthenticated
 from models.origin import client
-from models.sessions import IssuedTokens, Session, SignIn, SignOut
+from models.sessions import Session
+from models.signin import IssuedTokens, SignIn, SignOut
 
 
 def show(tokens: IssuedTokens) -> dict:
@@ -37,7 +39,9 @@ class Token:
     @public
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         ask = body(req, UserLoginRequest)
-        resp.media = show(SignIn.with_password(ask.email, ask.password, ask.tenant_id, origin=origin(req)))
+        with lock_noticed():
+            tokens = SignIn.with_password(ask.email, ask.password, ask.tenant_id, origin=origin(req))
+        resp.media = show(tokens)
 
 
 class Refresh:

@@ -73,3 +73,26 @@ class UserSessionListResponse(BaseModel):
     total: int
     limit: int
     offset: int
+
+
+class EmailVerificationConfirmRequest(BaseModel):
+    token: str = Field(min_length=1)
+
+
+class PasswordForgotRequest(BaseModel):
+    email: EmailStr
+
+
+class PasswordResetConfirmRequest(BaseModel):
+    token: str = Field(min_length=1)
+    new_password: str = Field(min_length=14)
+
+
+class PasswordChangeRequest(BaseModel):
+    current_password: str = Field(min_length=8)
+    new_password: str = Field(min_length=14)
+
+
+class PasswordResetRequest(BaseModel):
+    user_id: UUID
+    new_password: str = Field(min_length=14)

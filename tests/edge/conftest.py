@@ -22,7 +22,7 @@ def signed(tenant):
     import os
 
     from models.accounts import User
-    from models.sessions import SignIn
+    from models.signin import SignIn
 
     def make(role="member", verified=True, tenant=tenant):
         email = f"{role}-{os.urandom(4).hex()}@example.com"

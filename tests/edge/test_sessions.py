@@ -9,7 +9,8 @@ from models import progress
 from models.accounts import User
 from models.audit import AuditEvent
 from models.base import database, release
-from models.sessions import RefreshToken, Session, SignIn
+from models.sessions import RefreshToken, Session
+from models.signin import SignIn
 
 PASSWORD = "correct horse battery"
 PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15 Version/17.0 Mobile/15E148 Safari/604.1"

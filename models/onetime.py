@@ -1,0 +1,68 @@
+"""Tokens that are mailed and work once: `<id>.<secret>`. Only the secret's hash is stored."""
+
+import hashlib
+import hmac
+import secrets
+from datetime import timedelta
+from uuid import UUID
+
+from peewee import CharField, UUIDField
+
+from models.base import DateTimeTZField, Model, now, parse_uuid, transaction, uuid7
+from models.errors import BadRequest
+from models.settings import settings
+
+VERIFY_EMAIL, RESET_PASSWORD = "verify_email", "reset_password"
+NAMES = {VERIFY_EMAIL: "Verification", RESET_PASSWORD: "Password reset"}
+
+
+class TokenRefused(BadRequest):
+    code = "invalid_token"
+
+
+class OneTimeToken(Model):
+    user_id = UUIDField()
+    purpose = CharField()
+    secret_hash = CharField()
+    expires_at = DateTimeTZField()
+
+
+def mint(user_id: UUID, purpose: str, minutes: float) -> str:
+    """A new token; earlier ones of the same purpose are void."""
+    token_id, secret = uuid7(), secrets.token_hex(32)
+    with transaction():
+        revoke(user_id, purpose)
+        OneTimeToken.create(
+            id=token_id,
+            user_id=user_id,
+            purpose=purpose,
+            secret_hash=_hash(secret),
+            expires_at=now() + timedelta(minutes=minutes),
+        )
+    return f"{token_id.hex}.{secret}"
+
+
+def redeem(token: str, purpose: str) -> UUID:
+    """In the caller's transaction: use the token up; its user. If the caller fails, it can be used again."""
+    name, (token_id, _, secret) = NAMES[purpose], token.partition(".")
+    known = parse_uuid(token_id)
+    if known is None or len(secret) != 64:
+        raise TokenRefused(f"{name} token is malformed.")
+    row = OneTimeToken.lock(known)
+    good = row is not None and row.purpose == purpose and row.expires_at > now()
+    if not good or not hmac.compare_digest(row.secret_hash, _hash(secret)):
+        raise TokenRefused(f"{name} token is invalid or expired.")
+    row.delete_instance()
+    return row.user_id
+
+
+def revoke(user_id: UUID, purpose: str) -> None:
+    OneTimeToken.delete().where((OneTimeToken.user_id == user_id) & (OneTimeToken.purpose == purpose)).execute()
+
+
+def purge() -> int:
+    return OneTimeToken.delete().where(OneTimeToken.expires_at < now()).execute()
+
+
+def _hash(secret: str) -> str:
+    return hmac.new(settings.secret_key.get_secret_value().encode(), secret.encode(), hashlib.sha256).hexdigest()
