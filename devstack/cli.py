@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from devstack.operator import STATE, jobs
-from devstack.stack import ROOT
+from devstack.stack import ROOT, key_file
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -82,6 +82,16 @@ def seed(state: Path = STATE) -> None:
 
     user, tenant = create()
     console.print(f"{user.email} in tenant {tenant.id}")
+
+
+@app.command(context_settings=PASS)
+def keys(context: typer.Context, state: Path = STATE) -> None:
+    """The signing keys: create, list, rotate, revoke KID. With AUTH_KEY_STORAGE_PATH set, those of any file."""
+    if not os.environ.get("AUTH_KEY_STORAGE_PATH"):
+        os.environ["AUTH_KEY_STORAGE_PATH"] = str(key_file(state))
+    from models.keys import main
+
+    raise typer.Exit(main(context.args, prog="./dev keys"))
 
 
 @app.command()

@@ -35,6 +35,11 @@ def claim(state: Path):
     return lock
 
 
+def key_file(state: Path) -> Path:
+    """The instance's signing keys."""
+    return state.resolve() / "keys" / "keyset.json"
+
+
 class Stack:
     """`with Stack(folder) as stack: stack.start_parts(); stack.migrate(); stack.spawn("edge")`."""
 
@@ -93,7 +98,7 @@ class Stack:
             "ENVIRONMENT": "development",
             "SECRET_KEY": secret.read_text(),
             "PYTHONUNBUFFERED": "1",
-            "AUTH_KEY_STORAGE_PATH": str(self.state / "keys" / "keyset.json"),
+            "AUTH_KEY_STORAGE_PATH": str(key_file(self.state)),
             "PROMETHEUS_MULTIPROC_DIR": str(metrics),
         }
         for part in self.parts.values():

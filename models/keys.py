@@ -1,128 +1,230 @@
-"""The Ed25519 keys that sign tokens: one active, perhaps a next, and retired ones that still verify."""
+"""The signing keys' file: one key is active, one is published before it signs, retired ones verify until their last
+token has expired. `python -m models.keys create|list|rotate|revoke`; processes notice a change within a second.
+"""
 
-import hashlib
+import argparse
+import fcntl
 import json
+import logging
 import os
-import secrets
-from dataclasses import dataclass
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cache, cached_property
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
 
-import jwt
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+from cryptography.exceptions import UnsupportedAlgorithm
 
+from models.base import now
 from models.settings import settings
+from models.signing import ACTIVE, NEXT, RETIRED, Key, KeySet, TokenInvalid, utc
 
-LEEWAY_SECONDS = 30
-
-
-class TokenInvalid(Exception):
-    """Bad signature, unknown key, expired, not yet valid, wrong issuer or audience."""
-
-
-@dataclass(frozen=True)
-class Key:
-    kid: str
-    private: Ed25519PrivateKey
-    created_at: datetime
-
-    def jwk(self) -> dict[str, str]:
-        public = jwt.algorithms.OKPAlgorithm.to_jwk(self.private.public_key(), as_dict=True)
-        return {"kty": "OKP", "crv": "Ed25519", "kid": self.kid, "x": public["x"], "use": "sig", "alg": "EdDSA"}
+__all__ = ["Key", "KeySet", "TokenInvalid", "keyset"]
+log = logging.getLogger(__name__)
+LOOK_SECONDS = 1
 
 
-class KeySet:
-    """The first key signs; all of them verify."""
+class KeyFileInvalid(ValueError):
+    """What the file holds is not a key set."""
 
-    def __init__(self, keys: list[Key]):
-        self.keys = keys
-        self.by_kid = {key.kid: key.private.public_key() for key in keys}
 
-    @property
-    def active(self) -> Key:
-        return self.keys[0]
+class UnknownKey(LookupError):
+    """No key in the file has this kid."""
 
-    @property
-    def last_modified(self) -> datetime:
-        return max(key.created_at for key in self.keys)
 
-    @cached_property
-    def etag(self) -> str:
-        return hashlib.sha256(json.dumps(self.jwks(), sort_keys=True).encode()).hexdigest()
+class KeyFile:
+    """The key set of a file, read again when the file has changed. A file that went bad changes nothing."""
 
-    def jwks(self) -> dict[str, list[dict[str, str]]]:
-        return {"keys": [key.jwk() for key in self.keys]}
+    def __init__(self, path: Path):
+        self.path, self.lock = path, threading.Lock()
+        self.due = {False: time.monotonic() + LOOK_SECONDS, True: 0.0}
+        self.stamp = _stamp(path)
+        self._adopt(load(path))
 
-    def sign(self, claims: dict[str, Any]) -> str:
-        return jwt.encode(claims, self.active.private, algorithm="EdDSA", headers={"kid": self.active.kid})
+    def current(self, sought: bool = False) -> KeySet:
+        """The set. The file is looked at once a second at most, and once more for unknown keys (`sought`): one that
+        has just arrived is found at once, and strangers' tokens cost no more than that.
+        """
+        if time.monotonic() >= self.due[sought]:
+            with self.lock:
+                if time.monotonic() >= self.due[sought]:
+                    self._look()
+                    self.due[sought] = time.monotonic() + LOOK_SECONDS  # only now: until then others wait for the lock
+        return self.keys
 
-    def verify(self, token: str, *, audience: list[str] | None = None, check_expiry: bool = True) -> dict[str, Any]:
-        """The claims of a token that one of these keys signed. TokenInvalid for anything else."""
+    def _look(self) -> None:
+        stamp = _stamp(self.path)
+        if stamp == self.stamp:
+            return
+        self.stamp = stamp
         try:
-            public = self.by_kid.get(jwt.get_unverified_header(token).get("kid"))
-            if public is None:
-                raise TokenInvalid("unknown key")
-            return jwt.decode(
-                token,
-                public,
-                algorithms=["EdDSA"],
-                audience=audience,
-                issuer=settings.app_name,
-                leeway=LEEWAY_SECONDS,
-                options={
-                    "verify_aud": audience is not None,
-                    "verify_exp": check_expiry,
-                    "require": ["exp", "iat", "sub"],
-                },
-            )
-        except (jwt.PyJWTError, ValueError, TypeError) as error:
-            raise TokenInvalid(type(error).__name__) from None
+            self._adopt(read(self.path))
+            log.info("keys.changed", extra={"path": str(self.path), "active": self.keys.active.kid})
+        except Exception as error:  # whatever is wrong with it, requests go on with the last good set
+            log.error("keys.unusable", extra={"path": str(self.path), "reason": str(error)})
+
+    def _adopt(self, keys: KeySet) -> None:
+        keys.newest = partial(self.current, sought=True)
+        self.keys = keys
 
 
 @cache
+def _file(path: str) -> KeyFile:
+    return KeyFile(Path(path))
+
+
 def keyset() -> KeySet:
-    return load(Path(settings.auth_key_storage_path))
+    """The keys as they are now. Cheap enough for every request."""
+    return _file(settings.auth_key_storage_path).current()
 
 
 def load(path: Path) -> KeySet:
-    if not path.exists():
-        if settings.hardened:
-            raise SystemExit(
-                f"No signing key at {path}: create one with `python -m models.keys`, or set AUTH_KEY_STORAGE_PATH."
-            )
-        create(path)
-    document = json.loads(path.read_text())
-    return KeySet([_parse(item) for item in document["keys"]])
+    """The key set that a process starts with; SystemExit without one. In development a missing file is created."""
+    try:
+        if not path.exists() and not settings.hardened:
+            create(path)
+        return read(path)
+    except FileNotFoundError:
+        raise SystemExit(
+            f"No signing key at {path}: create one with `python -m models.keys create`, or set AUTH_KEY_STORAGE_PATH."
+        ) from None
+    except (OSError, KeyFileInvalid) as error:
+        raise SystemExit(f"No usable signing key: {error}") from None
+
+
+def read(path: Path) -> KeySet:
+    """The key set in a file. OSError when it cannot be read, KeyFileInvalid when it holds something else."""
+    # A file from before there were states does not say when a key was retired: when it was written, at the latest.
+    written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    try:
+        document = json.loads(path.read_text())
+        if document["schema_version"] != 1:
+            raise ValueError(f"schema_version {document['schema_version']!r} is unknown")
+        keys = [Key.parse(item, RETIRED if number else ACTIVE, written) for number, item in enumerate(document["keys"])]
+        changed_at = utc(document["changed_at"]) if "changed_at" in document else None
+    except (ValueError, KeyError, TypeError, AttributeError, UnsupportedAlgorithm) as error:
+        raise KeyFileInvalid(f"{path} is not a key set: {type(error).__name__}: {error}") from None
+    states = [key.state for key in keys]
+    if states.count(ACTIVE) != 1 or states.count(NEXT) > 1 or len({key.kid for key in keys}) < len(keys):
+        raise KeyFileInvalid(f"{path} is not a key set: one key is active, one may be next, and no kid comes twice.")
+    return KeySet(keys, changed_at)
 
 
 def create(path: Path) -> None:
-    """Write a key set with one fresh key, readable by its owner alone. Of two processes at once, one wins."""
+    """Write a key set with an active and a next key. A file that is there already gets the next key if it lacks one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-    key = {"kid": f"ed25519-{secrets.token_hex(6)}", "private_key": pem, "created_at": datetime.now(UTC).isoformat()}
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.touch(mode=0o600)
-    draft.write_text(json.dumps({"schema_version": 1, "keys": [key]}, indent=2))
+    with _locked(path) as path:
+        keys = read(path).keys if path.exists() else []
+        if not any(key.state == NEXT for key in keys):
+            _write(path, keys)
+
+
+def rotate(path: Path) -> None:
+    """The next key becomes active, the active one retired, and a fresh one next."""
+    with _locked(path) as path:
+        _write(path, [key.retire(now()) if key.state == ACTIVE else key for key in read(path).keys])
+
+
+def revoke(path: Path, kids: list[str]) -> None:
+    """Take keys out, and with them every token that they signed. UnknownKey, and nothing done, if one is not there."""
+    with _locked(path) as path:
+        keys = read(path)
+        if unknown := [kid for kid in kids if kid not in keys.by_kid]:
+            raise UnknownKey(f"{path} has no key {', '.join(unknown)}.")
+        _write(path, [key for key in keys.keys if key.kid not in kids])
+
+
+def _write(path: Path, keys: list[Key]) -> None:
+    """Replace the file at once and for good: with the empty places filled, and without keys whose time is over."""
+    held = {key.state: key for key in keys}
+    active = held.get(ACTIVE) or held.pop(NEXT, None) or Key.fresh(ACTIVE)
+    following = held.get(NEXT) or Key.fresh(NEXT)
+    keys = [replace(active, state=ACTIVE), following, *(key for key in keys if key.state == RETIRED and key.valid)]
+    document = {"schema_version": 1, "changed_at": now().isoformat(), "keys": [key.stored() for key in keys]}
+    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # readable by its owner alone
     try:
-        os.link(draft, path)
-    except FileExistsError:
-        pass
+        with open(handle, "w") as file:
+            _give_to_owner(path, handle)
+            file.write(json.dumps(document, indent=2))
+            file.flush()
+            os.fsync(handle)
+        os.replace(draft, path)
+    except BaseException:
+        os.unlink(draft)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    os.fsync(folder)  # a power cut must not bring a revoked key back
+    os.close(folder)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[Path]:
+    """Nobody else changes the file meanwhile. Yields where it really is: a symbolic link to it stays one."""
+    path = path.resolve()
+    path.parent.stat()  # names the folder that is missing, not our lock
+    handle = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        _give_to_owner(path, handle)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield path
     finally:
-        draft.unlink()
+        os.close(handle)
 
 
-def _parse(item: dict[str, str]) -> Key:
-    private = load_pem_private_key(item["private_key"].encode(), password=None)
-    if not isinstance(private, Ed25519PrivateKey):
-        raise SystemExit(f"Key {item['kid']} is not an Ed25519 key.")
-    return Key(item["kid"], private, datetime.fromisoformat(item["created_at"]))
+def _give_to_owner(path: Path, handle: int) -> None:
+    """What root writes belongs to the owner of the file, or of its folder: the processes are not root and read it."""
+    if os.geteuid() == 0:
+        owner = (path if path.exists() else path.parent).stat()
+        os.fchown(handle, owner.st_uid, owner.st_gid)
+
+
+def _stamp(path: Path) -> tuple[int, ...] | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_size  # ctime: it may have become readable
+
+
+def main(argv: list[str] | None = None, prog: str = "python -m models.keys") -> int:
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description="Look after the signing keys in the file AUTH_KEY_STORAGE_PATH. Processes notice a change within a second.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="create|list|rotate|revoke")
+    commands.add_parser("create", help="make the file with an active and a next key, if it is not there")
+    commands.add_parser("list", help="show all keys, without their private parts")
+    commands.add_parser("rotate", help="next becomes active, active retired (its tokens stay good), a fresh key next")
+    revoking = commands.add_parser("revoke", help="remove leaked keys: their tokens die at once")
+    revoking.add_argument("kid", nargs="+", help="as `list` shows it; of an active key the next one takes the place")
+    args = parser.parse_args(argv)
+    path = Path(settings.auth_key_storage_path)
+    try:
+        if args.command == "revoke":
+            revoke(path, args.kid)
+        elif args.command != "list":
+            {"create": create, "rotate": rotate}[args.command](path)
+        _print(path)
+    except (OSError, KeyFileInvalid, UnknownKey) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _print(path: Path) -> None:
+    row = "{:24} {:8} {:21} {:21} {}"
+    keys = read(path).keys
+    print(path)
+    print(row.format("kid", "state", "created", "retired", "valid until"))
+    for key in keys:
+        moments = (key.created_at, key.retired_at, key.valid_until)
+        print(row.format(key.kid, key.state, *(f"{at:%Y-%m-%dT%H:%M:%SZ}" if at else "-" for at in moments)))
 
 
 if __name__ == "__main__":
-    target = Path(settings.auth_key_storage_path)
-    if not target.exists():
-        create(target)
-    print(f"Signing key: {target}")
+    sys.exit(main())
