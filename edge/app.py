@@ -11,6 +11,7 @@ from edge.openapi import OpenApi, document
 from edge.routes import routes
 from models import logs, passwords
 from models.keys import keyset
+from models.service_accounts import catalogue
 from models.settings import settings
 
 METHODS = ("get", "post", "put", "patch", "delete")
@@ -19,7 +20,7 @@ METHODS = ("get", "post", "put", "patch", "delete")
 def create_app() -> falcon.App:
     logs.configure("edge")
     settings.require_safe()
-    keyset()  # without a signing key there is no point in starting
+    keyset(), catalogue()  # without a signing key there is no point in starting
     if gevent.monkey.is_module_patched("threading"):
         # Hashing a password takes 30 ms of CPU: in a real thread, so that no stream stutters meanwhile.
         passwords.offload = lambda function, *args: gevent.get_hub().threadpool.apply(function, args)

@@ -1,7 +1,9 @@
 """What the edge counts, and /metrics for all processes that share PROMETHEUS_MULTIPROC_DIR."""
 
+import contextlib
 import hmac
 import os
+from collections.abc import Iterator
 
 import falcon
 from prometheus_client import (
@@ -15,7 +17,7 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from models.errors import NotAuthenticated
+from models.errors import DomainError, NotAuthenticated
 from models.settings import settings
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
@@ -26,6 +28,9 @@ VERIFICATIONS = Counter("jwt_verifications_total", "Verified tokens.", ["result"
 SIGNINGS = Counter("jwt_signings_total", "Signed tokens.", ["result", "token_use"])
 JWKS = Counter("jwks_requests_total", "Requests for the public keys.")
 JWKS_SAME = Counter("jwks_not_modified_total", "Requests for the public keys answered with 304.")
+SIGNUPS = Counter("signup_attempts_total", "Registrations.", ["result", "policy"])
+SIGNUP_BLOCKED = Counter("signup_blocked_total", "Requests for access that were dropped.", ["reason"])
+SERVICE_TOKENS = Counter("service_account_issuance_total", "Issues of service account tokens.", ["account", "result"])
 LIMITED = Counter("rate_limit_hits_total", "Refused calls.", ["quota", "scope"])
 
 
@@ -33,6 +38,16 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 for _quota in ("chat_per_minute", "chat_stream_per_minute", "chat_stream_concurrency"):
     LIMITED.labels(_quota, "user")  # known before anything happened
 VERIFICATIONS.labels("success", "access"), SIGNINGS.labels("success", "access")
+
+
+@contextlib.contextmanager
+def signup_attempt(policy: str) -> Iterator[None]:
+    try:
+        yield
+    except DomainError as error:
+        SIGNUPS.labels(error.code, policy).inc()
+        raise
+    SIGNUPS.labels("success", policy).inc()
 
 
 def verified(result: str, use: str) -> None:

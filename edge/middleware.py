@@ -51,7 +51,7 @@ class Envelope:
             require_known_host(req)
 
     def process_resource(self, req, resp, resource, params) -> None:
-        if not all(storable(value) for value in params.values()):
+        if not all(storable(value) for value in params.values() if isinstance(value, str)):
             raise NotFound()
 
     def process_response(self, req, resp, resource, req_succeeded) -> None:

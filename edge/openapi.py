@@ -15,6 +15,7 @@ from models.settings import settings
 REF = "#/components/schemas/{model}"
 NULLABLE = {"anyOf": [{"type": "string"}, {"type": "null"}]}
 STREAM = "text/event-stream"
+PARAMETER = re.compile(r"{(\w+)(?::(\w+))?}")
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Operation:
     answers: dict[int, Any] = field(default_factory=dict)
     tenant: bool = False
     headers: tuple[str, ...] = ()
+    required_headers: tuple[str, ...] = ()
     streams: bool = False
 
 
@@ -41,23 +43,25 @@ def describes(summary: str, tag: str, **more: Any) -> Callable:
 
 def document(routes: list[tuple[str, object, str | None]]) -> dict[str, Any]:
     found = list(_operations(routes))
-    models = {ErrorEnvelope, HTTPValidationError}
+    models, enums = {ErrorEnvelope, HTTPValidationError}, {}
     for _, _, responder in found:
         operation = responder.operation
         models |= {model for model in (operation.body, *map(_model, operation.answers.values())) if model}
+        if operation.query:
+            enums |= operation.query.model_json_schema(ref_template=REF).get("$defs", {})
     _, schemas = models_json_schema(
         [(model, "validation") for model in sorted(models, key=lambda m: m.__name__)], ref_template=REF
     )
     paths: dict[str, Any] = {}
     for path, method, responder in found:
-        paths.setdefault(path, {})[method] = _operation(path, responder)
+        paths.setdefault(PARAMETER.sub(r"{\1}", path), {})[method] = _operation(path, responder)
     return {
         "openapi": "3.1.0",
         "info": {"title": settings.app_name, "version": settings.app_version, "description": settings.app_description},
         "paths": paths,
         "components": {
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
-            "schemas": schemas["$defs"],
+            "schemas": {**enums, **schemas["$defs"]},
         },
     }
 
@@ -97,10 +101,11 @@ def _operation(path: str, responder) -> dict[str, Any]:
 
 
 def _parameters(path: str, described: Operation):
-    for name in re.findall(r"{(\w+)}", path):
-        yield {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+    for name, kind in PARAMETER.findall(path):
+        schema = {"type": "string", "format": kind} if kind else {"type": "string"}
+        yield {"name": name, "in": "path", "required": True, "schema": schema}
     if described.query:
-        for name, schema in described.query.model_json_schema()["properties"].items():
+        for name, schema in described.query.model_json_schema(ref_template=REF)["properties"].items():
             wanted = {
                 key: value
                 for key, value in schema.items()
@@ -109,6 +114,8 @@ def _parameters(path: str, described: Operation):
             yield {"name": name, "in": "query", "required": False, "schema": wanted}
     for name in (("X-Tenant-Id", "X-Tenant-Role") if described.tenant else ()) + described.headers:
         yield {"name": name, "in": "header", "required": False, "schema": NULLABLE}
+    for name in described.required_headers:
+        yield {"name": name, "in": "header", "required": True, "schema": {"type": "string"}}
 
 
 def _answer(model: Any, streams: bool) -> dict[str, Any]:

@@ -256,7 +256,7 @@ class Body:
 
 def take_slot(who: Principal) -> Slot | None:
     """One of the caller's concurrent streams."""
-    return Slot.take("chat_stream_concurrency", settings.chat_stream_concurrent_limit, who.tenant_id, who.user_id)
+    return Slot.take("chat_stream_concurrency", settings.chat_stream_concurrent_limit, who.tenant_id, who.subject)
 
 
 def follow(resp: falcon.Response, run: Run, *, after: int = 0, frame=run_frame, slot: Slot | None = None) -> None:

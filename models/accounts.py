@@ -1,21 +1,66 @@
 """Tenants, users and their memberships."""
 
+import re
+import secrets
+import unicodedata
 from uuid import UUID
 
 from peewee import CharField, ForeignKeyField, IntegerField, TextField, fn
 
 from models.base import DateTimeTZField, Model, now
-from models.errors import Forbidden, Locked
+from models.errors import Conflict, Forbidden, Locked, NotFound
 from models.passwords import hash_password
+
+SLUG_LENGTH, SLUG_ATTEMPTS = 57, 10  # with its suffix a slug has at most 62 characters
 
 
 class AccountNotActive(Forbidden):
     code = "account_not_active"
 
 
+class EmailTaken(Conflict):
+    code, message = "email_taken", "Email already registered."
+
+
+class SlugsTaken(Conflict):
+    code, message = "slug_unavailable", "Unable to allocate a unique tenant slug."
+
+
+class PlanNotFound(NotFound):
+    code = "plan_not_found"
+
+
+class Plan(Model):
+    id = None
+    code = CharField(primary_key=True)
+    name = CharField()
+    trial_days = IntegerField(default=0)
+    created_at = DateTimeTZField(default=now)
+
+    @classmethod
+    def known(cls, code: str) -> "Plan":
+        plan = cls.get_or_none(cls.code == code)
+        if plan is None:
+            raise PlanNotFound(f"Plan '{code}' not found.")
+        return plan
+
+
 class Tenant(Model):
     slug = CharField(unique=True)
     name = CharField()
+    plan = ForeignKeyField(Plan, column_name="plan_code", null=True, lazy_load=False)
+    trial_ends_at = DateTimeTZField(null=True)
+
+    @classmethod
+    def open(cls, name: str, **more) -> "Tenant":
+        """In the caller's transaction: a new tenant, its slug made of its name and unlike all others."""
+        slug = slug_of(name)
+        for attempt in range(SLUG_ATTEMPTS):
+            tried = f"{slug}-{secrets.token_hex(2)}" if attempt else slug
+            made = cls.insert(slug=tried, name=name, **more).on_conflict_ignore().returning(cls).execute()
+            if rows := list(made):
+                return rows[0]
+        raise SlugsTaken()
 
 
 class User(Model):
@@ -36,24 +81,33 @@ class User(Model):
         return cls.get_or_none(fn.lower(cls.email) == email.strip().lower())
 
     @classmethod
-    def register(
+    def add(
         cls,
         email: str,
-        password: str,
+        password_hash: str,
         *,
         tenant: Tenant,
         role: str = "member",
         verified: bool = False,
         display_name: str | None = None,
     ) -> "User":
-        user = cls.create(
+        """In the caller's transaction: a new user and the membership. EmailTaken if the address has an account."""
+        made = cls.insert(
             email=email.strip().lower(),
-            password_hash=hash_password(password),
+            password_hash=password_hash,
             display_name=display_name,
             email_verified_at=now() if verified else None,
         )
-        Membership.create(user=user.id, tenant=tenant.id, role=role)
-        return user
+        rows = list(made.on_conflict_ignore().returning(cls).execute())
+        if not rows:
+            raise EmailTaken()
+        Membership.create(user=rows[0].id, tenant=tenant.id, role=role)
+        return rows[0]
+
+    @classmethod
+    def register(cls, email: str, password: str, **more) -> "User":
+        """`add` with a password that nobody judges: for seeds and tests."""
+        return cls.add(email, hash_password(password), **more)
 
     def require_active(self) -> None:
         if self.locked_until and self.locked_until > now():
@@ -66,6 +120,12 @@ class Membership(Model):
     user = ForeignKeyField(User, on_delete="CASCADE", lazy_load=False)
     tenant = ForeignKeyField(Tenant, on_delete="CASCADE", lazy_load=False)
     role = CharField()
+
+
+def slug_of(name: str) -> str:
+    """Lower-case ASCII letters, digits and dashes; accents are dropped."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    return re.sub("[^a-z0-9]+", "-", plain).strip("-")[:SLUG_LENGTH].strip("-") or "tenant"
 
 
 class PasswordHistory(Model):

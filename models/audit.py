@@ -36,7 +36,7 @@ def record(
     """In the caller's transaction: it happened, or neither it nor its record did."""
     if isinstance(actor, Principal):
         tenant_id = tenant_id or actor.tenant_id
-        actor = f"user:{actor.user_id}"
+        reason, actor = reason or actor.override, actor.subject
     AuditEvent.create(
         action=action,
         actor=actor,

@@ -138,7 +138,7 @@ class TenantModel(Model):
     def visible_to(cls, principal: Principal):
         """Rows that this caller may know of: the tenant's for its admins, else the caller's own."""
         query = cls.select().where(cls.tenant_id == principal.tenant_id)
-        if principal.is_admin or not hasattr(cls, "user_id"):
+        if principal.sees_tenant or not hasattr(cls, "user_id"):
             return query
         return query.where(cls.user_id == principal.user_id)
 

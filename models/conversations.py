@@ -174,7 +174,7 @@ class Conversation(TenantModel):
                 message_id=uuid7(),
                 tenant_id=principal.tenant_id,
                 user_id=principal.user_id,
-                admin=principal.is_admin,
+                admin=principal.sees_tenant,
                 key=key,
                 agent=agent,
                 message=message,

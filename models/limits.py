@@ -50,9 +50,9 @@ def _windows() -> FixedWindowRateLimiter:
     return FixedWindowRateLimiter(storage)
 
 
-def hit(quota: str, limit: int, seconds: int, *parts: object) -> None:
+def hit(quota: str, limit: int, seconds: int, *parts: object, message: str | None = None) -> None:
     """Count a call in its fixed window of `seconds`; QuotaExceeded beyond `limit`. A limit of 0 or less is off."""
-    _ask("hit", quota, limit, seconds, parts)
+    _ask("hit", quota, limit, seconds, parts, message)
 
 
 def check(quota: str, limit: int, seconds: int, *parts: object, message: str | None = None) -> None:

@@ -25,7 +25,7 @@ select begun.*, users.display_name as user_name, (
         select role, content, position from message where conversation_id = begun.conversation_id
         order by position desc limit %(history)s) newest
 ) as history
-from begun join users on users.id = begun.user_id"""
+from begun left join users on users.id = begun.user_id"""
 
 
 class RunNotFound(NotFound):
@@ -37,7 +37,7 @@ class RunFinished(Conflict):
 
 
 class Run(TenantModel):
-    user_id = UUIDField()
+    user_id = UUIDField(null=True)  # none: a service account has started it
     kind = CharField(default="chat")
     conversation_id = UUIDField(null=True)
     conversation_key = CharField()

@@ -5,19 +5,14 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-import redis
 from peewee import CharField, ForeignKeyField, UUIDField, fn
 
-from models import progress
+from models import liveness
 from models.accounts import Tenant, User
-from models.base import BinaryJSONField, DateTimeTZField, Model, database, now
+from models.base import BinaryJSONField, DateTimeTZField, Model, now
 from models.errors import NotFound
-from models.settings import settings
 
 log = logging.getLogger(__name__)
-# What Redis remembers of a session, key `session:<id>`. Revoking overwrites it at once; the life of ALIVE only bounds
-# what a revocation made while Redis was away can miss.
-ALIVE, ENDED, ALIVE_SECONDS = b"1", b"0", 60
 
 
 class SessionNotFound(NotFound):
@@ -70,47 +65,18 @@ class Session(Model):
             .where(RefreshToken.session.in_(ended) & RefreshToken.revoked_at.is_null())
             .execute()
         )
-        database.after_commit(lambda: _remember_ended(ended))
+        liveness.end(ended)
         log.info("auth.sessions_revoked", extra={"sessions": len(ended), "reason": reason})
         return ended, tokens
 
     @classmethod
     def is_alive(cls, session_id: UUID) -> bool:
-        """Whether access tokens of this session are still good. From Redis, from Postgres when Redis does not know."""
-        key = _state_key(session_id)
-        try:
-            known = progress.quick_client().get(key)
-        except redis.RedisError as error:
-            log.warning("auth.session_state_unavailable", extra={"reason": repr(error)})
-            return cls._is_open(session_id)
-        if known is not None:
-            return known == ALIVE
-        alive = cls._is_open(session_id)
-        if alive:
-            try:  # NX: a revocation that has come in between stays
-                progress.quick_client().set(key, ALIVE, ex=ALIVE_SECONDS, nx=True)
-            except redis.RedisError as error:
-                log.warning("auth.session_state_unavailable", extra={"reason": repr(error)})
-        return alive
+        """Whether access tokens of this session are still good."""
+        return liveness.is_alive(session_id, cls._is_open)
 
     @classmethod
     def _is_open(cls, session_id: UUID) -> bool:
         return cls.select(cls.id).where((cls.id == session_id) & cls.revoked_at.is_null()).exists()
-
-
-def _state_key(session_id: UUID) -> str:
-    return f"session:{session_id}"
-
-
-def _remember_ended(session_ids: list[UUID]) -> None:
-    seconds = 60 * settings.access_token_expire_minutes + 60
-    pipe = progress.quick_client().pipeline(transaction=False)
-    for session_id in session_ids:
-        pipe.set(_state_key(session_id), ENDED, ex=seconds)
-    try:
-        pipe.execute()
-    except redis.RedisError as error:  # what was known of them as alive lapses within ALIVE_SECONDS
-        log.warning("auth.session_state_unavailable", extra={"reason": repr(error)})
 
 
 class RefreshToken(Model):

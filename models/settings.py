@@ -96,6 +96,8 @@ class Settings(BaseSettings):
     auth_jwks_max_age_seconds: int = 300
     access_token_expire_minutes: int = 30
     auth_refresh_token_ttl_minutes: int = 43_200
+    auth_session_max_days: int = 180  # however often a session is refreshed, it ends after this
+    auth_refresh_rate_limit_per_minute: int = 30  # per session or service account token
     require_email_verification: bool = True
     email_verification_token_ttl_minutes: int = 60
     email_verification_email_rate_limit_per_hour: int = 3  # mails per user
@@ -109,7 +111,31 @@ class Settings(BaseSettings):
     auth_lockout_duration_minutes: int = 60
     auth_ip_lockout_threshold: int = 50  # wrong passwords from one network that slow it down; 0: never
     auth_ip_lockout_window_minutes: int = 10  # counted in windows of this length, and refused until its end
+    service_accounts_path: str | None = None  # the catalogue of service accounts (TOML); default: the packaged one
+    service_issue_verifier: str = Field("off", pattern="^(off|hmac|vault)$")  # who checks signed requests for tokens
+    service_issue_secret: SecretStr | None = None  # hmac: the secret that both sides know
+    service_issue_rate_limit_per_minute: int = 5  # tokens per service account
+    service_issue_global_rate_limit_per_minute: int = 30
+    vault_addr: str | None = None  # vault: its URL
+    vault_token: SecretStr | None = None
+    vault_namespace: str | None = None
+    vault_transit_key: str = "auth-service"
     geoip_database_path: str | None = None  # a MaxMind City database (.mmdb): sessions then show their location
+
+    # signing up
+    signup_access_policy: str = Field("invite_only", pattern="^(public|invite_only|approval)$")
+    signup_rate_limit_per_hour: int = 20  # registrations per network address, and as many requests for access
+    signup_rate_limit_per_ip_day: int = 100
+    signup_rate_limit_per_email_day: int = 3
+    signup_rate_limit_per_domain_day: int = 20  # of a mail domain, those of SIGNUP_SHARED_DOMAINS excepted
+    signup_shared_domains: str = (  # comma list: providers whose users have nothing to do with each other
+        "gmail.com,googlemail.com,outlook.com,hotmail.com,live.com,msn.com,yahoo.com,icloud.com,me.com,aol.com,"
+        "proton.me,protonmail.com,gmx.com,gmx.de,gmx.net,web.de,mail.com,zoho.com,fastmail.com,qq.com,163.com"
+    )
+    signup_concurrent_requests_limit: int = 3  # pending requests for access per network address and day
+    signup_default_plan_code: str = "starter"
+    allow_signup_trial_override: bool = False  # whether who registers may ask for a shorter trial
+    signup_invite_reservation_ttl_seconds: int = 900  # how long a signup under way holds its seat; at least 60
 
     @cached_property
     def hardened(self) -> bool:

@@ -1,22 +1,21 @@
 """Signing in and out: from a password or a refresh token to a pair of tokens, and back to none."""
 
-import hashlib
 import hmac
 import logging
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from models import audit, credentials
+from models import audit, credentials, limits, operators, service_accounts
 from models.accounts import Membership, User
 from models.base import now, parse_uuid, transaction, uuid7
-from models.errors import BadRequest, DomainError, Forbidden, NotAuthenticated
+from models.errors import BadRequest, Forbidden, NotAuthenticated
 from models.keys import TokenInvalid, keyset
 from models.origin import NOWHERE, Origin
 from models.principal import Principal, scopes_for
 from models.sessions import RefreshToken, Session, SessionNotFound
 from models.settings import settings
+from models.tokens import REFRESH, IssuedTokens, RefreshRefused, hash_token, sign, sign_access, whole_seconds
 
 log = logging.getLogger(__name__)
 
@@ -33,30 +32,8 @@ class TenantRequired(BadRequest):
     code, message = "tenant_required", "Tenant context required for multi-tenant users."
 
 
-class RefreshRefused(DomainError):
-    status, code, message = 401, "invalid_refresh_token", "Refresh token has been revoked or expired."
-
-
 class LogoutRefused(Forbidden):
     code = "invalid_refresh_token"
-
-
-@dataclass(frozen=True, slots=True)
-class IssuedTokens:
-    """What a sign-in or a refresh answers (contract: UserSessionResponse)."""
-
-    access_token: str
-    refresh_token: str
-    expires_at: datetime
-    refresh_expires_at: datetime
-    kid: str
-    refresh_kid: str
-    scopes: list[str]
-    tenant_id: str
-    user_id: str
-    email_verified: bool
-    session_id: UUID
-    token_type: str = "bearer"
 
 
 class SignIn:
@@ -90,43 +67,57 @@ class SignIn:
             tenant_id=membership.tenant_id,
             origin=origin,
         )
-        return _issue(user, membership, session.id)
+        return _issue(user, membership, session)
 
     @staticmethod
     def with_refresh_token(token: str, *, origin: Origin = NOWHERE) -> IssuedTokens:
-        """Exchange a refresh token, once. One that comes back after its exchange was stolen: its session ends."""
+        """Exchange a refresh token, once. One that comes back after its exchange was stolen: its session ends.
+
+        The refresh token of a service account is good until it expires or is revoked.
+        """
         claims = _refresh_claims(token)
+        limits.hit("refresh", settings.auth_refresh_rate_limit_per_minute, 60, claims.get("sid") or claims["jti"])
+        if service_accounts.is_subject(claims["sub"]):
+            return service_accounts.exchange(claims, token, origin=origin)
         with transaction():
-            row = RefreshToken.lock(parse_uuid(claims["jti"]))
-            if row is None or not hmac.compare_digest(row.token_hash, _hash_token(token)):
-                raise RefreshRefused()
-            session = Session.lock(row.session_id)
-            reused = row.revoked_at is not None and row.revoked_reason == "rotated" and session.revoked_at is None
-            if reused:
-                Session.revoke(Session.id == session.id, "refresh_token_reuse")
-                audit.record(
-                    "auth.refresh_token_reused",
-                    f"user:{session.user_id}",
-                    f"session:{session.id}",
-                    tenant_id=session.tenant_id,
-                    origin=origin,
-                )
-            else:
-                if row.revoked_at or session.revoked_at or row.expires_at <= now():
-                    raise RefreshRefused()
-                user, membership = _still_member(session)
-                RefreshToken.update(revoked_at=now(), revoked_reason="rotated").where(
-                    RefreshToken.id == row.id
-                ).execute()
-                seen: dict[str, Any] = {"last_seen_at": now()}
-                if origin.masked:
-                    seen |= {"ip_masked": origin.masked, "fingerprint": origin.fingerprint}
-                if place := origin.location():
-                    seen["location"] = place
-                Session.update(**seen).where(Session.id == session.id).execute()
-                return _issue(user, membership, session.id)
+            session, row = _locked(parse_uuid(claims["jti"]), token)
+            if not (row.revoked_reason == "rotated" and session.revoked_at is None):
+                return _rotate(session, row, origin)
+            Session.revoke(Session.id == session.id, "refresh_token_reuse")
+            audit.record(
+                "auth.refresh_token_reused",
+                f"user:{session.user_id}",
+                f"session:{session.id}",
+                tenant_id=session.tenant_id,
+                origin=origin,
+            )
         log.warning("auth.refresh_token_reuse", extra={"session_id": str(session.id), "user_id": str(session.user_id)})
         raise RefreshRefused()
+
+
+def _locked(jti: UUID, token: str) -> tuple[Session, RefreshToken]:
+    """The session first, then its token: the order in which ending a session locks them."""
+    known = RefreshToken.get_or_none(RefreshToken.id == jti)
+    session = Session.lock(known.session_id) if known else None
+    row = RefreshToken.lock(jti) if session else None
+    if row is None or not hmac.compare_digest(row.token_hash, hash_token(token)):
+        raise RefreshRefused()
+    return session, row
+
+
+def _rotate(session: Session, row: RefreshToken, origin: Origin) -> IssuedTokens:
+    """The account is looked at first: who is refused for it keeps the token."""
+    if row.revoked_at or session.revoked_at or row.expires_at <= now():
+        raise RefreshRefused()
+    user, membership = _still_member(session)
+    RefreshToken.update(revoked_at=now(), revoked_reason="rotated").where(RefreshToken.id == row.id).execute()
+    seen: dict[str, Any] = {"last_seen_at": now()}
+    if origin.masked:
+        seen |= {"ip_masked": origin.masked, "fingerprint": origin.fingerprint}
+    if place := origin.location():
+        seen["location"] = place
+    Session.update(**seen).where(Session.id == session.id).execute()
+    return _issue(user, membership, session)
 
 
 class SignOut:
@@ -137,7 +128,7 @@ class SignOut:
         """End the session of a refresh token, which may have expired. 0 when it had ended already."""
         claims = _own_refresh_claims(principal, token)
         with transaction():
-            row = RefreshToken.lock(parse_uuid(claims["jti"]))
+            row = RefreshToken.get_or_none(RefreshToken.id == parse_uuid(claims["jti"]))
             if row is None:
                 return 0
             if row.user_id != principal.user_id:
@@ -154,7 +145,7 @@ class SignOut:
             return tokens
 
     @staticmethod
-    def one(principal: Principal, session_id: UUID | None, *, origin: Origin = NOWHERE) -> None:
+    def one(principal: Principal, session_id: UUID, *, origin: Origin = NOWHERE) -> None:
         """End one of the caller's own sessions, by its id."""
         with transaction():
             mine = (Session.id == session_id) & (Session.user == principal.user_id)
@@ -174,7 +165,7 @@ def _own_refresh_claims(principal: Principal, token: str) -> dict[str, Any]:
         claims = _refresh_claims(token, check_expiry=False)
     except RefreshRefused as error:
         raise LogoutRefused(error.message) from None
-    if claims["sub"] != f"user:{principal.user_id}":
+    if claims["sub"] != principal.subject:
         raise LogoutRefused("Refresh token does not belong to the authenticated user.")
     return claims
 
@@ -186,7 +177,7 @@ def _refresh_claims(token: str, *, check_expiry: bool = True) -> dict[str, Any]:
         raise RefreshRefused("Refresh token verification failed.") from None
     if claims.get("token_use") != "refresh":
         raise RefreshRefused("Token is not a refresh token.")
-    if not str(claims["sub"]).startswith("user:"):
+    if not str(claims["sub"]).startswith("user:") and not service_accounts.is_subject(claims["sub"]):
         raise RefreshRefused("Refresh token subject is malformed.")
     if parse_uuid(claims.get("jti")) is None:
         raise RefreshRefused("Refresh token missing jti claim.")
@@ -218,52 +209,29 @@ def _membership(user: User, tenant_id: str | None) -> Membership:
     return held[0]
 
 
-def _issue(user: User, membership: Membership, session_id: UUID) -> IssuedTokens:
+def _issue(user: User, membership: Membership, session: Session) -> IssuedTokens:
     """Sign a pair of tokens and store the refresh token's hash, in the caller's transaction."""
-    moment, keys, jti = now().replace(microsecond=0), keyset(), uuid7()
-    scopes, verified = scopes_for(membership.role), user.email_verified_at is not None
-    common = {
-        "sub": f"user:{user.id}",
-        "tenant_id": str(membership.tenant_id),
-        "scope": " ".join(scopes),
-        "iss": settings.app_name,
-        "email_verified": verified,
-        "sid": str(session_id),
-        "iat": moment,
-        "nbf": moment,
-    }
-    expires = moment + timedelta(minutes=settings.access_token_expire_minutes)
-    refresh_expires = moment + timedelta(minutes=settings.auth_refresh_token_ttl_minutes)
-    access = keys.sign(
-        {
-            **common,
-            "roles": [membership.role],
-            "token_use": "access",
-            "jti": str(uuid7()),
-            "aud": settings.items(settings.auth_audience),
-            "exp": expires,
-        }
-    )
-    refresh = keys.sign(
-        {**common, "token_use": "refresh", "account": common["sub"], "jti": str(jti), "exp": refresh_expires}
-    )
+    subject, jti = f"user:{user.id}", uuid7()
+    scopes = sorted({*scopes_for(membership.role), *operators.scopes_of(user.id)})
+    last = session.created_at + timedelta(days=settings.auth_session_max_days)
+    refresh_expires = min(whole_seconds() + timedelta(minutes=settings.auth_refresh_token_ttl_minutes), last)
+    known = {"tenant_id": str(membership.tenant_id), "email_verified": user.email_verified_at is not None}
+    access, expires = sign_access(subject, session.id, scopes, refresh_expires, roles=[membership.role], **known)
+    refresh = sign(subject, REFRESH, jti, scopes, refresh_expires, sid=str(session.id), account=subject, **known)
     RefreshToken.create(
-        id=jti, session=session_id, user_id=user.id, token_hash=_hash_token(refresh), expires_at=refresh_expires
+        id=jti, session=session.id, user_id=user.id, token_hash=hash_token(refresh), expires_at=refresh_expires
     )
+    kid = keyset().active.kid
     return IssuedTokens(
-        access,
-        refresh,
-        expires,
-        refresh_expires,
-        keys.active.kid,
-        keys.active.kid,
-        scopes,
-        str(membership.tenant_id),
-        str(user.id),
-        verified,
-        session_id,
+        access_token=access,
+        refresh_token=refresh,
+        expires_at=expires,
+        refresh_expires_at=refresh_expires,
+        kid=kid,
+        refresh_kid=kid,
+        scopes=scopes,
+        tenant_id=known["tenant_id"],
+        user_id=str(user.id),
+        email_verified=known["email_verified"],
+        session_id=session.id,
     )
-
-
-def _hash_token(token: str) -> str:
-    return hmac.new(settings.secret_key.get_secret_value().encode(), token.encode(), hashlib.sha256).hexdigest()

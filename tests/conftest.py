@@ -18,7 +18,7 @@ def pytest_configure(config):
     stack = config.stash[STACK] = Stack(state, environ={**os.environ, "ENVIRONMENT": "test"})
     stack.start_parts(only=("postgres", "valkey"))
     os.environ.update(stack.env)
-    os.environ["ENVIRONMENT"] = "test"
+    os.environ |= {"ENVIRONMENT": "test", "CHAT_WAIT_SECONDS": "5"}
     stack.migrate()
 
 
@@ -42,7 +42,7 @@ def clean():
     from models.base import database, release
     from workers.broker import broker
 
-    database.execute_sql("truncate tenant, users, job, audit_event cascade")
+    database.execute_sql("truncate tenant, users, job, audit_event, signup_request, signup_invite cascade")
     progress.client().flushdb()
     broker.client.flushdb()
     yield

@@ -41,7 +41,7 @@ def question(run: Run) -> TurnRequest:
         agent=run.agent,
         history=run.history,
         conversation_id=run.conversation_key,
-        user_id=str(run.user_id),
+        user_id=str(run.user_id or ""),
         user_name=run.user_name,
         tenant_id=str(run.tenant_id),
         message=options["message"],

@@ -1,6 +1,6 @@
 """Actors that keep the tables small, and the one that ends a run whose job is dead."""
 
-from models import onetime, progress, sessions
+from models import onetime, progress, service_accounts, sessions
 from models.conversations import RunEvent
 from models.jobs import Job
 from models.runs import Run
@@ -44,6 +44,7 @@ def purge_run_events(lease: Lease) -> None:
 def purge_sessions(lease: Lease) -> None:
     sessions.purge_sessions()
     onetime.purge()
+    service_accounts.purge()
 
 
 @actor(NOOP)

@@ -13,8 +13,10 @@ from urllib.parse import unquote, urlsplit
 from models import onetime
 from models.accounts import User
 from models.base import now, parse_uuid, release
+from models.invites import Invite
 from models.settings import settings
-from workers.jobs import MAIL_NOTICE, MAIL_RESET, MAIL_VERIFY
+from models.signup import SignupRequest
+from workers.jobs import MAIL_ACCESS, MAIL_INVITE, MAIL_NOTICE, MAIL_RESET, MAIL_VERIFY
 from workers.runtime import Lease, actor
 
 TIMEOUT = 20  # seconds for one answer of the mail server
@@ -77,6 +79,39 @@ def mail_notice(lease: Lease) -> None:
     if user is not None:
         subject, text = NOTICES[lease.job.args["notice"]]
         send(lease, user.email, subject, f"{text}\n\nIf it was not you, reset your password at once: {_page()}")
+
+
+@actor(MAIL_INVITE)
+def mail_invite(lease: Lease) -> None:
+    invite = Invite.get_or_none(Invite.id == parse_uuid(lease.job.args["invite_id"]))
+    if invite is None or invite.shown_status != "active" or not invite.invited_email:
+        return
+    until = f"until {invite.expires_at:%Y-%m-%d %H:%M} UTC" if invite.expires_at else "until it is withdrawn"
+    send(
+        lease,
+        invite.invited_email,
+        "Your invitation",
+        f"You can sign up with this address: open\n\n{_page()}/register?invite={invite.token}\n\n"
+        f"or enter this invite token:\n\n{invite.token}\n\nIt is good {until}.",
+    )
+
+
+@actor(MAIL_ACCESS)
+def mail_access(lease: Lease) -> None:
+    """What became of a request for access, to who made it; or that there is one, to an operator who decides."""
+    request = SignupRequest.get_or_none(SignupRequest.id == parse_uuid(lease.job.args["request_id"]))
+    if request is None:
+        return
+    if operator_id := lease.job.args.get("operator_id"):
+        text = f"{request.email} of {request.organization} asks for access:\n\n{request.message or '(no message)'}"
+        send(lease, User.get_by_id(operator_id).email, "A request for access", text)
+    elif request.status == "rejected":
+        send(lease, request.email, "Your request for access", "We cannot give you access at this time.")
+    elif User.by_email(request.email):
+        text = f"There is an account with this address already. Sign in, or reset its password: {_page()}"
+        send(lease, request.email, "Your request for access", text)
+    else:
+        send(lease, request.email, "Your request for access", "We have received your request and will look at it.")
 
 
 def send(lease: Lease, to: str, subject: str, text: str) -> None:

@@ -1,10 +1,11 @@
 """Sign-in, refresh, sign-out, sessions, and who I am."""
 
 from dataclasses import asdict
+from uuid import UUID
 
 import falcon
 
-from edge.auth import allow, public
+from edge.auth import public, signed_in
 from edge.metrics import SIGNINGS
 from edge.middleware import origin
 from edge.openapi import describes
@@ -20,7 +21,7 @@ from edge.schemas.auth import (
 from edge.schemas.common import SuccessResponse
 from edge.validation import body, query
 from models.accounts import Membership, Tenant, User
-from models.base import iso, parse_uuid
+from models.base import iso
 from models.errors import NotAuthenticated
 from models.origin import client
 from models.sessions import Session
@@ -55,7 +56,7 @@ class Logout:
     """`on_post`: the session of one refresh token. `all`: every session of the user, in all tenants."""
 
     @describes("Logout Session", "auth", body=UserLogoutRequest, answers={200: SuccessResponse})
-    @allow(role=None, verified=False)
+    @signed_in
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         token = body(req, UserLogoutRequest).refresh_token
         ended = SignOut.this(req.context.principal, token, origin=origin(req))
@@ -63,7 +64,7 @@ class Logout:
         resp.media = {"success": True, "message": message, "data": {"revoked": bool(ended)}}
 
     @describes("Logout All Sessions", "auth", answers={200: SuccessResponse})
-    @allow(role=None, verified=False)
+    @signed_in
     def on_post_all(self, req: falcon.Request, resp: falcon.Response) -> None:
         ended = SignOut.everywhere(req.context.principal, origin=origin(req))
         message = "All sessions revoked successfully." if ended else "No active sessions to revoke."
@@ -72,7 +73,7 @@ class Logout:
 
 class Sessions:
     @describes("List User Sessions", "auth", query=SessionQuery, answers={200: UserSessionListResponse})
-    @allow(role=None, verified=False)
+    @signed_in
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         me, ask = req.context.principal, query(req, SessionQuery)
         found, total = Session.page(me.user_id, **ask.model_dump())
@@ -84,9 +85,9 @@ class Sessions:
         }
 
     @describes("Revoke User Session", "auth", answers={200: SuccessResponse})
-    @allow(role=None, verified=False)
-    def on_delete_one(self, req: falcon.Request, resp: falcon.Response, session_id: str) -> None:
-        SignOut.one(req.context.principal, parse_uuid(session_id), origin=origin(req))
+    @signed_in
+    def on_delete_one(self, req: falcon.Request, resp: falcon.Response, session_id: UUID) -> None:
+        SignOut.one(req.context.principal, session_id, origin=origin(req))
         resp.media = {"success": True, "message": "Session revoked successfully.", "data": {"revoked": True}}
 
 
@@ -107,7 +108,7 @@ def show_session(session: Session, current: object) -> dict:
 
 class Me:
     @describes("Get Current User Info", "auth", answers={200: SuccessResponse})
-    @allow(role=None, verified=False)
+    @signed_in
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         me = req.context.principal
         rows = (

@@ -87,7 +87,7 @@ class Chat:
     @allow(scope="conversations:write")
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         me, ask = req.context.principal, body(req, AgentChatRequest)
-        limits.hit("chat_per_minute", settings.chat_rate_limit_per_minute, 60, me.tenant_id, me.user_id)
+        limits.hit("chat_per_minute", settings.chat_rate_limit_per_minute, 60, me.tenant_id, me.subject)
         run = start(req, resp, ask)
         if not run.is_finished:
             relay.wait(run, settings.chat_wait_seconds)
@@ -132,7 +132,7 @@ class ChatStream:
     @allow(scope="conversations:write")
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         me, ask = req.context.principal, body(req, AgentChatRequest)
-        limits.hit("chat_stream_per_minute", settings.chat_stream_rate_limit_per_minute, 60, me.tenant_id, me.user_id)
+        limits.hit("chat_stream_per_minute", settings.chat_stream_rate_limit_per_minute, 60, me.tenant_id, me.subject)
         slot = relay.take_slot(me)
         try:
             run = start(req, resp, ask)

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from datetime import datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from functools import cache
 
@@ -135,22 +136,23 @@ class Jwks:
     @public
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         keys = keyset()
+        etag = keys.etag
         metrics.JWKS.inc()
         resp.set_header("Cache-Control", f"public, max-age={settings.auth_jwks_max_age_seconds}")
-        resp.set_header("ETag", f'"{keys.etag}"')
+        resp.set_header("ETag", f'"{etag}"')
         resp.set_header("Last-Modified", format_datetime(keys.last_modified, usegmt=True))
-        if self._known(req, keys):
+        if self._known(req, etag, keys.last_modified):
             metrics.JWKS_SAME.inc()
             resp.status = falcon.HTTP_304
         else:
             resp.media = keys.jwks()
 
     @staticmethod
-    def _known(req: falcon.Request, keys) -> bool:
+    def _known(req: falcon.Request, etag: str, last_modified: datetime) -> bool:
         if req.get_header("If-None-Match"):
-            return any(tag == "*" or tag == keys.etag for tag in req.if_none_match or ())
+            return any(tag == "*" or tag == etag for tag in req.if_none_match or ())
         since = req.get_header("If-Modified-Since")
         try:
-            return bool(since) and parsedate_to_datetime(since) >= keys.last_modified.replace(microsecond=0)
+            return bool(since) and parsedate_to_datetime(since) >= last_modified.replace(microsecond=0)
         except (TypeError, ValueError):
             return False

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import falcon
 
-from edge.auth import allow, public
+from edge.auth import allow, public, signed_in
 from edge.errors import Invalid
 from edge.middleware import origin
 from edge.openapi import describes
@@ -43,17 +43,17 @@ def lock_noticed() -> Iterator[None]:
         raise
 
 
-def require_allowed(password: str) -> None:
+def require_allowed(password: str, field: str = "new_password") -> None:
     """422 for a password that nobody may choose; what an account's own history and address forbid is told later."""
     if text := passwords.offload(passwords.problem, password):
-        raise Invalid([{"loc": ["body", "new_password"], "msg": text, "type": "password_refused"}])
+        raise Invalid([{"loc": ["body", field], "msg": text, "type": "password_refused"}])
 
 
 class Email:
     """`send`: mail a verification token to the caller. `verify`: use it."""
 
     @describes("Send Email Verification", "auth", answers={202: SuccessResponse})
-    @allow(role=None, verified=False)
+    @signed_in
     def on_post_send(self, req: falcon.Request, resp: falcon.Response) -> None:
         me = req.context.principal
         resp.status = falcon.HTTP_202
@@ -101,7 +101,7 @@ class Password:
         resp.media = done("Password has been reset successfully.")
 
     @describes("Change Password", "auth", body=PasswordChangeRequest, answers={200: SuccessResponse})
-    @allow(role=None, verified=False)
+    @signed_in
     def on_post_change(self, req: falcon.Request, resp: falcon.Response) -> None:
         me, ask = req.context.principal, body(req, PasswordChangeRequest)
         with lock_noticed():
@@ -113,7 +113,7 @@ class Password:
         resp.media = done("Password updated successfully")
 
     @describes("Admin Reset Password", "auth", body=PasswordResetRequest, answers={200: SuccessResponse})
-    @allow(role="admin", scope="support:read")
+    @allow(role="admin", scope="support:read", people=True)
     def on_post_reset(self, req: falcon.Request, resp: falcon.Response) -> None:
         ask = body(req, PasswordResetRequest)
         user = credentials.below(req.context.principal, ask.user_id)

@@ -5,6 +5,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, EmailStr, Field
 
+from edge.schemas.common import Offset
+
 
 class UserLoginRequest(BaseModel):
     email: EmailStr
@@ -38,7 +40,7 @@ class UserLogoutRequest(BaseModel):
 class SessionQuery(BaseModel):
     include_revoked: bool = False
     limit: int = Field(20, ge=1, le=100)
-    offset: int = Field(0, ge=0, le=1_000_000_000)
+    offset: Offset = 0
     tenant_id: UUID | None = None
 
 

@@ -1,8 +1,11 @@
 """Shapes that several tags use."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
+
+# Beyond any table; what is larger Postgres cannot count.
+Offset = Annotated[int, Field(ge=0), AfterValidator(lambda value: min(value, 10**15))]
 
 
 class ValidationError(BaseModel):

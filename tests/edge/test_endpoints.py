@@ -157,7 +157,7 @@ def test_chats_beyond_the_limit_are_told_when_to_come_back(http, signed, tenant,
 
     monkeypatch.setattr(settings, "chat_rate_limit_per_minute", 1)
     headers, user = signed()
-    limits.hit("chat_per_minute", 1, 60, tenant.id, user.id)
+    limits.hit("chat_per_minute", 1, 60, tenant.id, f"user:{user.id}")
     refused = http.simulate_post("/api/v1/chat", headers=headers, json={"message": "hi"})
     assert refused.status_code == 429 and 1 <= int(refused.headers["Retry-After"]) <= 60
     assert refused.json["message"].startswith("Rate limit exceeded (chat_per_minute). Retry after ")
@@ -169,12 +169,12 @@ def test_streams_beyond_the_limit_are_refused_until_one_is_given_back(http, sign
 
     monkeypatch.setattr(settings, "chat_stream_concurrent_limit", 1)
     headers, user = signed()
-    slot = limits.Slot.take("chat_stream_concurrency", 1, tenant.id, user.id)
+    slot = limits.Slot.take("chat_stream_concurrency", 1, tenant.id, f"user:{user.id}")
     given = {**headers, "X-Correlation-ID": "chosen-by-the-client"}
     refused = http.simulate_post("/api/v1/chat/stream", headers=given, json={"message": "hi"})
     assert (refused.status_code, refused.json["error"]) == (429, "rate_limit_exceeded")
     slot.release()
-    assert limits.Slot.take("chat_stream_concurrency", 1, tenant.id, user.id)
+    assert limits.Slot.take("chat_stream_concurrency", 1, tenant.id, f"user:{user.id}")
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=x", "limit=99999999999999999999", "limit="])

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from edge.openapi import _operations
+from edge.openapi import PARAMETER, _operations
 from edge.routes import routes
 from models.settings import settings
 
@@ -16,9 +16,7 @@ BY_NAME = [(method, path, responder) for method, path, responder in OPERATIONS i
 
 
 def filled(path, value="01a20ac7-784f-712d-8112-15c292557957"):
-    for name in ("conversation_id", "run_id", "agent_name"):
-        path = path.replace(f"{{{name}}}", value)
-    return path
+    return PARAMETER.sub(value, path)
 
 
 def call(http, method, path, headers=None, **more):
@@ -88,7 +86,8 @@ def test_an_unverified_address_is_told_to_verify(http, signed, method, path, res
 def test_tenant_headers_may_repeat_and_lower_but_never_change_or_raise(http, signed, method, path, responder):
     headers, _ = signed("viewer")
     other = {**headers, "X-Tenant-Id": "01a20ac7-784f-712d-8112-15c292557957"}
-    assert_envelope(call(http, method, path, other, json={}), 403, "tenant_mismatch")
+    code = "insufficient_role" if responder.guard["override"] else "tenant_mismatch"
+    assert_envelope(call(http, method, path, other, json={}), 403, code)
     assert_envelope(call(http, method, path, {**headers, "X-Tenant-Role": "owner"}, json={}), 403, "insufficient_role")
 
 
@@ -102,8 +101,9 @@ def test_ids_of_nobody_are_unknown_whoever_asks(http, signed, role, method, path
     guard = responder.guard
     allowed = (not guard["scope"] or who.has_scope(guard["scope"])) and who.has_role(guard["role"] or "viewer")
     for value in ("01a20ac7-784f-712d-8112-15c292557957", "no-such-thing", "x" * 300):
-        answer = http.simulate_request(method.upper(), filled(path, value), headers=headers)
-        assert_envelope(answer, 404 if allowed else 403)
+        answer = http.simulate_request(method.upper(), filled(path, value), headers=headers, json={})
+        fits = ":uuid" not in path or value.startswith("01a2")
+        assert_envelope(answer, 403 if fits and not allowed else 404)
 
 
 BROKEN = [
@@ -123,10 +123,17 @@ BROKEN = [
 ]
 
 
+def fits(schema, raw):
+    """Whether a body without any required field is what the schema takes."""
+    return not schema.model_json_schema().get("required") and raw in (b"{}", BROKEN[-2])
+
+
 @pytest.mark.parametrize("raw", BROKEN)
 @pytest.mark.parametrize(("method", "path", "responder"), WITH_BODY)
 def test_a_body_that_does_not_fit_is_a_422_that_echoes_nothing(http, signed, method, path, responder, raw):
-    headers, _ = signed("owner")
+    if fits(responder.operation.body, raw):
+        pytest.skip("This body is good.")
+    headers, _ = signed("owner", operator=True)
     answer = call(http, method, path, {**headers, "Content-Type": "application/json"}, body=raw)
     assert_envelope(answer, 422, "validation_error")
     assert answer.json["detail"] and all(set(problem) == {"loc", "msg", "type"} for problem in answer.json["detail"])
@@ -134,7 +141,7 @@ def test_a_body_that_does_not_fit_is_a_422_that_echoes_nothing(http, signed, met
 
 @pytest.mark.parametrize(("method", "path", "responder"), WITH_BODY)
 def test_other_content_types_and_oversize_bodies_are_refused(http, signed, method, path, responder):
-    headers, _ = signed("owner")
+    headers, _ = signed("owner", operator=True)
     assert_envelope(call(http, method, path, {**headers, "Content-Type": "text/plain"}, body="x=1"), 415)
     large = b'{"message": "' + b"x" * (settings.request_body_limit_bytes + 1) + b'"}'
     assert_envelope(
@@ -204,6 +211,44 @@ def test_the_public_keys_are_cached_by_their_etag(http):
         assert (same.status_code, same.content, same.headers["ETag"]) == (304, b"", tag)
 
 
+def test_a_rotation_changes_the_public_keys_and_their_etag(http, monkeypatch, tmp_path):
+    from models import keys
+
+    monkeypatch.setattr(settings, "auth_key_storage_path", str(tmp_path / "keyset.json"))
+    monkeypatch.setattr(keys, "LOOK_SECONDS", 0)
+    before = http.simulate_get("/.well-known/jwks.json")
+    keys.rotate(tmp_path / "keyset.json")
+    tag = {"If-None-Match": before.headers["ETag"]}
+    after = http.simulate_get("/.well-known/jwks.json", headers=tag)
+    assert after.status_code == 200 and after.headers["ETag"] != before.headers["ETag"]
+    active, following = [key["kid"] for key in before.json["keys"]]
+    kids = [key["kid"] for key in after.json["keys"]]
+    assert kids[0] == following and kids[2] == active and kids[1] not in (active, following)
+    assert all(set(key) == {"kty", "crv", "kid", "x", "use", "alg"} for key in after.json["keys"])
+
+
+def test_a_revocation_is_not_hidden_by_a_date(http, monkeypatch, tmp_path):
+    from datetime import UTC, datetime, timedelta
+
+    from models import keys, signing
+
+    path = tmp_path / "keyset.json"
+    monkeypatch.setattr(settings, "auth_key_storage_path", str(path))
+    monkeypatch.setattr(keys, "LOOK_SECONDS", 0)
+    moment = datetime.now(UTC).replace(microsecond=0)
+    for module in (keys, signing):
+        monkeypatch.setattr(module, "now", lambda: moment)
+    keys.create(path)
+    keys.rotate(path)
+    retired = keys.keyset().keys[2].kid
+    seen = {"If-Modified-Since": http.simulate_get("/.well-known/jwks.json").headers["Last-Modified"]}
+    assert http.simulate_get("/.well-known/jwks.json", headers=seen).status_code == 304
+    moment += timedelta(seconds=1)
+    keys.revoke(path, [retired])
+    answer = http.simulate_get("/.well-known/jwks.json", headers=seen)
+    assert answer.status_code == 200 and retired not in answer.text
+
+
 def test_the_reference_page_and_its_assets_are_ours(http):
     page = http.simulate_get("/docs")
     assert "reference.js" in page.text and "http" not in page.text.replace("http-equiv", "")
@@ -214,7 +259,7 @@ def test_the_reference_page_and_its_assets_are_ours(http):
 def test_the_description_is_openapi_3_1_and_names_every_route(http):
     api = json.loads(http.simulate_get("/openapi.json").content)
     assert api["openapi"].startswith("3.1")
-    assert {(method, path) for method, path, _ in OPERATIONS} == {
+    assert {(method, PARAMETER.sub(r"{\1}", path)) for method, path, _ in OPERATIONS} == {
         (m, p) for p, methods in api["paths"].items() for m in methods
     }
 

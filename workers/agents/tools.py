@@ -22,7 +22,7 @@ SHOWN = 5
 class ToolsContext:
     """On whose behalf a tool runs."""
 
-    user_id: UUID
+    user_id: UUID | None
     tenant_id: UUID
 
 
