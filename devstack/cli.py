@@ -1,7 +1,5 @@
 """The commands of ./dev."""
 
-import email
-import email.policy
 import os
 import subprocess
 import sys
@@ -94,23 +92,39 @@ def keys(context: typer.Context, state: Path = STATE) -> None:
     raise typer.Exit(main(context.args, prog="./dev keys"))
 
 
+@app.command(context_settings=PASS)
+def operators(context: typer.Context, state: Path = STATE) -> None:
+    """The platform's operators: list, create EMAIL, grant EMAIL, revoke EMAIL. With DATABASE_URL set, of any database."""
+    from devstack.operator import connect
+
+    if not {"-h", "--help"} & set(context.args):
+        connect(state)
+    from models.operators import main
+
+    raise typer.Exit(main(context.args, prog="./dev operators"))
+
+
 @app.command()
 def mail(
     show: int = typer.Option(None, help="Print the N-th newest mail whole; 1 is the newest."), state: Path = STATE
 ) -> None:
     """The mails that were sent, newest first."""
-    files = sorted((state / "mail").glob("*.eml"), reverse=True)
+    from devstack.mails import read, stored
+
+    files = stored(state)[::-1]
     if not files:
         console.print("No mail.")
     elif show is None:
         for number, file in enumerate(files[:50], 1):
-            message = email.message_from_bytes(file.read_bytes(), policy=email.policy.default)
+            message = read(file)
             console.print(f"{number:3}  {message['to']}  {message['subject']}", markup=False)
     elif 1 <= show <= len(files):
-        message = email.message_from_bytes(files[show - 1].read_bytes(), policy=email.policy.default)
+        message = read(files[show - 1])
         part = message.get_body(("plain", "html"))
         console.print(
-            f"To: {message['to']}\nSubject: {message['subject']}\n\n{part.get_content() if part else ''}", markup=False
+            f"To: {message['to']}\nSubject: {message['subject']}\n\n{part.get_content() if part else ''}",
+            markup=False,
+            soft_wrap=True,
         )
     else:
         raise SystemExit(f"There are {len(files)} mails.")

@@ -96,6 +96,7 @@ class Stack:
         metrics.mkdir(exist_ok=True)
         env = {
             "ENVIRONMENT": "development",
+            "SIGNUP_ACCESS_POLICY": "public",
             "SECRET_KEY": secret.read_text(),
             "PYTHONUNBUFFERED": "1",
             "AUTH_KEY_STORAGE_PATH": str(key_file(self.state)),

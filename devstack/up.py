@@ -11,6 +11,7 @@ import psutil
 from rich.console import Console
 
 from devstack import state as instance
+from devstack.mails import Mails
 from devstack.process import port_is_free, responds
 from devstack.stack import ROOT, Stack, procfile
 from devstack.supervise import hold
@@ -54,7 +55,7 @@ def _attached(state: Path, port: int, fresh: bool) -> int:
         signal.signal(number, lambda *_: sys.exit(0))  # until honcho takes over
 
     def tell(text: str) -> None:
-        console.print(f"  [dim]{time.monotonic() - began:5.1f} s[/]  {text}")
+        console.print(f"  [dim]{time.monotonic() - began:5.1f} s[/]  {text}", soft_wrap=True)
 
     with Stack(state, port) as stack:
         console.print(f"Starting in {stack.state}")
@@ -73,10 +74,12 @@ def _attached(state: Path, port: int, fresh: bool) -> int:
 
 def _run(stack: Stack, tell) -> int:
     commands = {name: command for name, command in procfile().items() if name != "release"}
-    ready = False
+    ready, mails = False, Mails(stack.state)
 
     def tick() -> None:
         nonlocal ready
+        for line in mails.new():
+            tell(line)
         for part in stack.parts.values():
             if part.died():
                 tell(f"{part.title} died unexpectedly; starting it again")
@@ -106,6 +109,7 @@ curl -N {url}/api/v1/chat/stream -H "Authorization: Bearer $TOKEN" \\
 """,
         flush=True,
     )
+    console.print("What is mailed stays here: ./dev mail")
     console.print('Or: ./dev chat "What time is it?"      Stop with Ctrl-C or ./dev down\n')
 
 

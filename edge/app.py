@@ -3,13 +3,12 @@
 import json
 
 import falcon
-import gevent.monkey
 
-from edge import errors
+from edge import errors, hashing
 from edge.middleware import Envelope, cors
 from edge.openapi import OpenApi, document
 from edge.routes import routes
-from models import logs, passwords
+from models import logs
 from models.keys import keyset
 from models.service_accounts import catalogue
 from models.settings import settings
@@ -21,9 +20,7 @@ def create_app() -> falcon.App:
     logs.configure("edge")
     settings.require_safe()
     keyset(), catalogue()  # without a signing key there is no point in starting
-    if gevent.monkey.is_module_patched("threading"):
-        # Hashing a password takes 30 ms of CPU: in a real thread, so that no stream stutters meanwhile.
-        passwords.offload = lambda function, *args: gevent.get_hub().threadpool.apply(function, args)
+    hashing.install()
     app = falcon.App(middleware=[Envelope(), cors()])
     app.req_options.strip_url_path_trailing_slash = True
     app.resp_options.secure_cookies_by_default = True

@@ -35,7 +35,6 @@ class Plan(Model):
     code = CharField(primary_key=True)
     name = CharField()
     trial_days = IntegerField(default=0)
-    created_at = DateTimeTZField(default=now)
 
     @classmethod
     def known(cls, code: str) -> "Plan":

@@ -84,8 +84,8 @@ def _known(email: str) -> User:
     return user
 
 
-def main(argv: list[str] | None = None) -> int:
-    args = _parser().parse_args(argv)
+def main(argv: list[str] | None = None, prog: str = "python -m models.operators") -> int:
+    args = _parser(prog).parse_args(argv)
     try:
         with database.connection_context():
             return _COMMANDS[args.command](args)
@@ -94,10 +94,8 @@ def main(argv: list[str] | None = None) -> int:
         return 2
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m models.operators", description="Who may operate the platform itself, across all tenants."
-    )
+def _parser(prog: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=prog, description="Who may operate the platform itself, across all tenants.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     commands.add_parser("list", help="the operators and their scopes").add_argument("--json", action="store_true")
     made = commands.add_parser(

@@ -15,11 +15,11 @@ from models import audit, limits, liveness
 from models.accounts import Tenant
 from models.base import BinaryJSONField, DateTimeTZField, Model, database, now, parse_uuid, transaction, uuid7
 from models.errors import BadRequest, Conflict, NotFound
-from models.keys import keyset
 from models.origin import NOWHERE, Origin
 from models.principal import Principal
 from models.settings import settings
-from models.tokens import REFRESH, IssuedTokens, RefreshRefused, hash_token, sign, sign_access, whole_seconds
+from models.signing import SERVICE_ACCOUNT_TOKEN_MINUTES
+from models.tokens import REFRESH, IssuedTokens, RefreshRefused, hash_token, kid_of, sign, sign_access, whole_seconds
 
 PREFIX = "service-account:"
 PACKAGED = Path(__file__).with_name("service_accounts.toml")
@@ -48,7 +48,7 @@ class Account(BaseModel, extra="forbid"):
     description: str = Field(min_length=3)
     scopes: list[Annotated[str, StringConstraints(pattern=r"^[a-z_]+:([a-z_]+|\*)$")]] = Field(min_length=1)
     tenant: Literal["required", "forbidden"] = "required"
-    max_lifetime: int = Field(gt=0)
+    max_lifetime: int = Field(gt=0, le=SERVICE_ACCOUNT_TOKEN_MINUTES)
     lifetime: int | None = Field(None, gt=0)  # when none is asked for; default: the longest
 
     @model_validator(mode="after")
@@ -150,7 +150,7 @@ class ServiceToken(Model):
         token = sign(
             PREFIX + self.account, REFRESH, self.id, self.scopes, self.expires_at, account=self.account, **bound
         )
-        self.token_hash, self.signing_kid = hash_token(token), keyset().active.kid
+        self.token_hash, self.signing_kid = hash_token(token), kid_of(token)
         return token
 
     def _replace_live(self, force: bool) -> None:
@@ -253,7 +253,7 @@ def exchange(claims: dict[str, Any], token: str, *, origin: Origin = NOWHERE) ->
         refresh_token=token,
         expires_at=expires,
         refresh_expires_at=row.expires_at,
-        kid=keyset().active.kid,
+        kid=kid_of(access),
         refresh_kid=row.signing_kid,
         scopes=scopes,
         tenant_id=bound.get("tenant_id", ""),

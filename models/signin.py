@@ -15,7 +15,7 @@ from models.origin import NOWHERE, Origin
 from models.principal import Principal, scopes_for
 from models.sessions import RefreshToken, Session, SessionNotFound
 from models.settings import settings
-from models.tokens import REFRESH, IssuedTokens, RefreshRefused, hash_token, sign, sign_access, whole_seconds
+from models.tokens import REFRESH, IssuedTokens, RefreshRefused, hash_token, kid_of, sign, sign_access, whole_seconds
 
 log = logging.getLogger(__name__)
 
@@ -221,14 +221,13 @@ def _issue(user: User, membership: Membership, session: Session) -> IssuedTokens
     RefreshToken.create(
         id=jti, session=session.id, user_id=user.id, token_hash=hash_token(refresh), expires_at=refresh_expires
     )
-    kid = keyset().active.kid
     return IssuedTokens(
         access_token=access,
         refresh_token=refresh,
         expires_at=expires,
         refresh_expires_at=refresh_expires,
-        kid=kid,
-        refresh_kid=kid,
+        kid=kid_of(access),
+        refresh_kid=kid_of(refresh),
         scopes=scopes,
         tenant_id=known["tenant_id"],
         user_id=str(user.id),

@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import jwt
+
 from models.base import now, uuid7
 from models.errors import DomainError
 from models.keys import keyset
@@ -62,6 +64,11 @@ def sign(subject: str, use: str, jti: UUID, scopes: list[str], expires: datetime
             **claims,
         }
     )
+
+
+def kid_of(token: str) -> str:
+    """The key that signed a token of ours."""
+    return jwt.get_unverified_header(token)["kid"]
 
 
 def whole_seconds() -> datetime:

@@ -30,6 +30,7 @@ BENCHES = {
     "first-token": "first text of POST /chat/stream against the bare call to the model",
     "chats": "100 and 200 chats at once on one edge and one worker-agents process",
     "streams": "1,000 open streams at 5 events/s each, /health meanwhile; 5,000 silent ones",
+    "sign-in": "sign-ins a second; open streams while 20 a second hash passwords",
     "reads": "REST reads over 32 connections",
 }
 

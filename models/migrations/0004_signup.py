@@ -7,7 +7,7 @@ create table operator_grant (
 );
 
 create table plan (
-    code varchar(64) primary key, name varchar(128) not null, trial_days integer not null default 0 check (trial_days >= 0)
+    code varchar(64) primary key, created_at timestamptz not null default now(), name varchar(128) not null, trial_days integer not null default 0 check (trial_days >= 0)
 );
 insert into plan (code, name, trial_days) values ('starter', 'Starter', 14), ('pro', 'Pro', 14);
 alter table tenant add plan_code varchar(64) references plan, add trial_ends_at timestamptz;
