@@ -1,5 +1,6 @@
 """The commands of ./dev."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -92,16 +93,25 @@ def keys(context: typer.Context, state: Path = STATE) -> None:
     raise typer.Exit(main(context.args, prog="./dev keys"))
 
 
-@app.command(context_settings=PASS)
-def operators(context: typer.Context, state: Path = STATE) -> None:
-    """The platform's operators: list, create EMAIL, grant EMAIL, revoke EMAIL. With DATABASE_URL set, of any database."""
+def _pass_on(name: str, context: typer.Context, state: Path) -> None:
+    """Run `python -m models.<name>` on the local instance, or on DATABASE_URL."""
     from devstack.operator import connect
 
     if not {"-h", "--help"} & set(context.args):
         connect(state)
-    from models.operators import main
+    raise typer.Exit(importlib.import_module(f"models.{name}").main(context.args, prog=f"./dev {name}"))
 
-    raise typer.Exit(main(context.args, prog="./dev operators"))
+
+@app.command(context_settings=PASS)
+def operators(context: typer.Context, state: Path = STATE) -> None:
+    """The platform's operators: list, create EMAIL, grant EMAIL, revoke EMAIL. With DATABASE_URL set, of any database."""
+    _pass_on("operators", context, state)
+
+
+@app.command(context_settings=PASS)
+def audit(context: typer.Context, state: Path = STATE) -> None:
+    """Who did what, when, from where: [--actor user:ID] [--subject ...] [--action auth.sign] [--tenant ID] [--json]."""
+    _pass_on("audit", context, state)
 
 
 @app.command()

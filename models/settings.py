@@ -1,5 +1,6 @@
 """Every knob: its name (upper-case in the environment), type and default, on one line. Read once per process."""
 
+from collections.abc import Iterator
 from functools import cached_property
 from urllib.parse import urlsplit, urlunsplit
 
@@ -111,6 +112,7 @@ class Settings(BaseSettings):
     auth_lockout_duration_minutes: int = 60
     auth_ip_lockout_threshold: int = 50  # wrong passwords from one network that slow it down; 0: never
     auth_ip_lockout_window_minutes: int = 10  # counted in windows of this length, and refused until its end
+    audit_retention_days: int = 400  # audit events, and decided requests for access, are purged after this
     service_accounts_path: str | None = None  # the catalogue of service accounts (TOML); default: the packaged one
     service_issue_verifier: str = Field("off", pattern="^(off|hmac|vault)$")  # who checks signed requests for tokens
     service_issue_secret: SecretStr | None = None  # hmac: the secret that both sides know
@@ -155,13 +157,25 @@ class Settings(BaseSettings):
         return [part.strip() for part in text.split(",") if part.strip()]
 
     def require_safe(self) -> None:
-        """Refuse to start in production with what is only fit for development."""
-        if self.hardened and self.secret_key.get_secret_value() == DEV_SECRET:
-            raise SystemExit("SECRET_KEY still has its development value: set it to at least 32 random characters.")
-        if self.hardened and not self.openai_api_key:
-            raise SystemExit(
-                "OPENAI_API_KEY is not set: agents cannot reach a model. Set it, or ENVIRONMENT=development."
-            )
+        """Refuse to start with what cannot work, and in production with what is only fit for development."""
+        if problem := next(self._problems(), None):
+            raise SystemExit(problem)
+
+    def _problems(self) -> Iterator[str]:
+        if self.service_issue_verifier == "hmac" and not self.service_issue_secret:
+            yield "SERVICE_ISSUE_SECRET is not set, which SERVICE_ISSUE_VERIFIER=hmac needs."
+        if self.service_issue_verifier == "vault" and not (self.vault_addr and self.vault_token):
+            yield "VAULT_ADDR or VAULT_TOKEN is not set, which SERVICE_ISSUE_VERIFIER=vault needs."
+        if not self.hardened:
+            return
+        if self.secret_key.get_secret_value() == DEV_SECRET:
+            yield "SECRET_KEY still has its development value: set it to at least 32 random characters."
+        if len(self.secret_key.get_secret_value()) < 32:
+            yield "SECRET_KEY is too short: set it to at least 32 random characters."
+        if not self.openai_api_key:
+            yield "OPENAI_API_KEY is not set: agents cannot reach a model. Set it, or ENVIRONMENT=development."
+        if self.require_email_verification and not self.smtp_url:
+            yield "SMTP_URL is not set: nobody can verify an address. Set it, or REQUIRE_EMAIL_VERIFICATION=false."
 
 
 settings = Settings()

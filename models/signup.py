@@ -213,3 +213,10 @@ def invite(issuer: Principal, *, email: str | None, request_id: UUID | None, ori
             raise Conflict("The signup request was made by another address.")
         email = request.email
     return Invite.issue(issuer, email=email, request_id=request_id, origin=origin, **more)
+
+
+def purge(days: int) -> None:
+    """Drop requests that were decided more than `days` ago, and what is left of signups that never came to an end."""
+    old = now() - timedelta(days=days)
+    SignupRequest.delete().where(SignupRequest.decided_at < old).execute()
+    Reservation.delete().where((Reservation.status != "active") & (Reservation.expires_at < old)).execute()

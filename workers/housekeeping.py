@@ -1,6 +1,7 @@
 """Actors that keep the tables small, and the one that ends a run whose job is dead."""
 
-from models import onetime, progress, service_accounts, sessions
+from models import onetime, progress, service_accounts, sessions, signup
+from models.audit import AuditEvent
 from models.conversations import RunEvent
 from models.jobs import Job
 from models.runs import Run
@@ -45,6 +46,8 @@ def purge_sessions(lease: Lease) -> None:
     sessions.purge_sessions()
     onetime.purge()
     service_accounts.purge()
+    signup.purge(settings.audit_retention_days)
+    AuditEvent.purge(settings.audit_retention_days)
 
 
 @actor(NOOP)
