@@ -73,6 +73,12 @@ def authenticate(email: str, password: str, *, origin: Origin = NOWHERE) -> User
     return user
 
 
+def hold(user: User) -> None:
+    """In the caller's transaction: the password that `authenticate` found right stays theirs until its end."""
+    if User.select(User.id).where(_unchanged(user)).for_update("FOR SHARE").first() is None:
+        raise InvalidCredentials()
+
+
 def prove(principal: Principal, password: str, *, origin: Origin = NOWHERE) -> User:
     """The caller, who knows the account's password. A wrong one counts like one at sign-in."""
     user = User.get_or_none(User.id == principal.user_id)

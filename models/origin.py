@@ -74,9 +74,10 @@ class Origin:
 
     def _address(self):
         try:
-            return ipaddress.ip_address(self.ip or "")
+            address = ipaddress.ip_address(self.ip or "")
         except ValueError:
             return None
+        return getattr(address, "ipv4_mapped", None) or address  # ::ffff:a.b.c.d, as a dual-stack socket names IPv4
 
 
 NOWHERE = Origin()

@@ -48,9 +48,9 @@ def choose(password: str, email: str, earlier: Iterable[str] = ()) -> str:
 
 
 def _choose(password: str, email: str, earlier: list[str]) -> str:
-    if any(matches(stored, password) for stored in earlier):
+    if len(password) <= LONGEST and any(matches(stored, password) for stored in earlier):
         raise PasswordReused()
-    if text := problem(password, [email, *email.replace("@", ".").split(".")]):
+    if text := problem(password, [email, *email.split("@"), *email.replace("@", ".").split(".")]):
         raise PasswordRefused(text)
     return hash_password(password)
 

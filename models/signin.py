@@ -47,6 +47,7 @@ class SignIn:
         membership = _membership(user, tenant_id)
         user.require_active()
         with transaction():
+            credentials.hold(user)  # whoever changes it now ends this session too
             return SignIn.open(user, membership, origin)
 
     @staticmethod

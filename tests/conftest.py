@@ -1,5 +1,7 @@
 """Real Postgres and Valkey for every test process; tables and streams are emptied between tests."""
 
+import email
+import email.policy
 import os
 import tempfile
 from pathlib import Path
@@ -47,6 +49,62 @@ def clean():
     broker.client.flushdb()
     yield
     release()
+
+
+@pytest.fixture
+def cheap_hashing(monkeypatch):
+    """Passwords are hashed in no time, for tests that hash a lot and do not look at the cost."""
+    from argon2 import PasswordHasher
+
+    from models import passwords
+
+    hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    monkeypatch.setattr(passwords, "_hasher", lambda: hasher)
+    passwords.dummy_hash.cache_clear()
+    yield
+    passwords.dummy_hash.cache_clear()
+
+
+@pytest.fixture
+def jobs_named(clean):
+    """jobs_named("mail.reset") -> the job rows of that name, the oldest first."""
+    from models.jobs import Job
+
+    return lambda name: list(Job.select().where(Job.name == name).order_by(Job.id))
+
+
+class Mailbox:
+    """An SMTP server that remembers (recipients, message) of all it was sent, and answers as told to."""
+
+    def __init__(self, port: int):
+        self.port, self.mails, self.answers = port, [], []
+        self.start()
+
+    def start(self):
+        from aiosmtpd.controller import Controller
+
+        self.controller = Controller(self, hostname="127.0.0.1", port=self.port)
+        self.controller.start()
+
+    def stop(self):
+        self.controller.stop(no_assert=True)
+
+    async def handle_DATA(self, server, session, envelope):
+        message = email.message_from_bytes(envelope.content, policy=email.policy.default)
+        self.mails.append((envelope.rcpt_tos, message))
+        return self.answers.pop(0) if self.answers else "250 kept"
+
+
+@pytest.fixture
+def mailbox(monkeypatch):
+    """The mail server of this process; `mailbox.stop()` takes it away."""
+    from devstack.process import free_port
+    from models.settings import settings
+
+    found = Mailbox(free_port())
+    monkeypatch.setattr(settings, "smtp_url", f"smtp://127.0.0.1:{found.port}")
+    yield found
+    found.stop()
 
 
 @pytest.fixture

@@ -125,7 +125,7 @@ def send(lease: Lease, to: str, subject: str, text: str) -> None:
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(text)
     with _server() as server:
-        server.send_message(message)
+        server.send_message(message, to_addrs=[to])  # one, whatever the header may be read as
 
 
 def _server() -> smtplib.SMTP:
