@@ -62,7 +62,7 @@ def authenticate(email: str, password: str, *, origin: Origin = NOWHERE) -> User
     user = User.by_email(email)
     release()  # hashing takes its time; others may use the connection meanwhile
     if not passwords.verify(user.password_hash if user else None, password):
-        raise InvalidCredentials(_failed(email, origin))
+        raise InvalidCredentials(_failed(email, user, origin))
     # Asked again, and not before: of many guesses at once none is accepted after the one that locked the account.
     if not _clear_failures(user.id):
         raise Locked()
@@ -106,8 +106,7 @@ def below(principal: Principal, user_id: UUID) -> User:
 def choose(user: User, new: str) -> str:
     """The hash of a user's new password. PasswordRefused when policy or history forbid it."""
     earlier = [user.password_hash, *PasswordHistory.newest(user.id, settings.auth_password_history_count - 1)]
-    if not database.in_transaction():
-        release()
+    release()
     return passwords.choose(new, user.email, earlier[: settings.auth_password_history_count])
 
 
@@ -121,14 +120,19 @@ def set_password(user: User, chosen: str, reason: str, *, by: Principal | str, o
     audit.record(f"auth.{reason}", by, f"user:{user.id}", origin=origin)
 
 
-def confirm_reset(token: str, new: str, *, origin: Origin = NOWHERE) -> User:
-    """In the caller's transaction: set the password by a mailed token, which stays good when the password is refused."""
-    user = User.get_or_none(User.id == onetime.redeem(token, onetime.RESET_PASSWORD))
+def choose_by_token(token: str, new: str) -> tuple[User, str]:
+    """(whose password a mailed token lets them set, the hash of the new one). Nothing is used up yet."""
+    user = User.get_or_none(User.id == onetime.look_up(token, onetime.RESET_PASSWORD).user_id)
     if user is None:
         raise onetime.TokenRefused("Password reset token is invalid or expired.")
-    set_password(user, choose(user, new), "password_reset_token", by=f"user:{user.id}", origin=origin)
+    return user, choose(user, new)
+
+
+def reset(token: str, user: User, chosen: str, *, origin: Origin = NOWHERE) -> None:
+    """In the caller's transaction: use the token up. If the password was refused before, it is still good."""
+    onetime.redeem(token, onetime.RESET_PASSWORD)
+    set_password(user, chosen, "password_reset_token", by=f"user:{user.id}", origin=origin)
     onetime.revoke(user.id, onetime.RESET_PASSWORD)
-    return user
 
 
 def verify_email(token: str, *, origin: Origin = NOWHERE) -> User:
@@ -145,7 +149,7 @@ def verify_email(token: str, *, origin: Origin = NOWHERE) -> User:
     return user
 
 
-def _failed(email: str, origin: Origin) -> UUID | None:
+def _failed(email: str, user: User | None, origin: Origin) -> UUID | None:
     """Count a wrong password; the user whose account it has locked."""
     for network in origin.networks:
         limits.count("login_network", settings.auth_ip_lockout_threshold, _seconds(), network)
@@ -159,8 +163,8 @@ def _failed(email: str, origin: Origin) -> UUID | None:
                 "locked": settings.auth_lockout_duration_minutes,
             },
         ).fetchone()
-        user_id, reached = row or (None, False)
-        subject = f"user:{user_id}" if user_id else None
+        user_id, reached = row or (None, False)  # nobody, or somebody whose account is locked already
+        subject = f"user:{user.id}" if user else None
         action = "auth.account_locked" if reached else "auth.sign_in_failed"
         audit.record(action, "anonymous", subject, origin=origin)
     log.warning("auth.login_failed", extra={"client_ip": origin.masked, "locked": bool(reached)})

@@ -44,16 +44,22 @@ def mint(user_id: UUID, purpose: str, minutes: float) -> str:
 
 def redeem(token: str, purpose: str) -> UUID:
     """In the caller's transaction: use the token up; its user. If the caller fails, it can be used again."""
+    row = look_up(token, purpose, lock=True)
+    row.delete_instance()
+    return row.user_id
+
+
+def look_up(token: str, purpose: str, *, lock: bool = False) -> OneTimeToken:
+    """The token's row, if the token is good. TokenRefused otherwise."""
     name, (token_id, _, secret) = NAMES[purpose], token.partition(".")
     known = parse_uuid(token_id)
     if known is None or len(secret) != 64:
         raise TokenRefused(f"{name} token is malformed.")
-    row = OneTimeToken.lock(known)
+    row = OneTimeToken.lock(known) if lock else OneTimeToken.get_or_none(OneTimeToken.id == known)
     good = row is not None and row.purpose == purpose and row.expires_at > now()
     if not good or not hmac.compare_digest(row.secret_hash, _hash(secret)):
         raise TokenRefused(f"{name} token is invalid or expired.")
-    row.delete_instance()
-    return row.user_id
+    return row
 
 
 def revoke(user_id: UUID, purpose: str) -> None:

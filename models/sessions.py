@@ -89,13 +89,6 @@ class RefreshToken(Model):
     revoked_reason = CharField(null=True)
     user_id = UUIDField()
 
-    @classmethod
-    def lock(cls, row_id: UUID) -> "RefreshToken | None":
-        """The row, locked after its session: in the order of Session.revoke, or the two would wait for each other."""
-        its = cls.select(cls.session).where(cls.id == row_id)
-        Session.select(Session.id).where(Session.id.in_(its)).for_update().first()
-        return super().lock(row_id)
-
 
 def purge_sessions(days: int = 30) -> int:
     """Drop refresh tokens, and sessions left without any, that ended more than `days` ago."""

@@ -38,7 +38,7 @@ QUEUES = ("agents", "index", "events", "mail", "housekeeping")
 # fmt: off
 CHAT_RUN      = Job("chat.run",      queue="agents",       limit=900, retries=3, exhausted="run.fail")
 MAIL_VERIFY   = Job("mail.verify",   queue="mail",         limit=60,  retries=10)
-MAIL_RESET    = Job("mail.reset",    queue="mail",         limit=60,  retries=6)
+MAIL_RESET    = Job("mail.reset",    queue="mail",         limit=60,  retries=10)
 MAIL_INVITE   = Job("mail.invite",   queue="mail",         limit=60,  retries=10)
 MAIL_ACCESS   = Job("mail.access",   queue="mail",         limit=60,  retries=10)
 MAIL_NOTICE   = Job("mail.notice",   queue="mail",         limit=60,  retries=10)

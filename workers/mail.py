@@ -53,6 +53,7 @@ def mail_verification(lease: Lease) -> None:
         "Verify your address",
         f"Open this page to verify that {user.email} is yours:\n\n{_link('verify-email', token)}\n\n"
         f"or enter this code:\n\n{token}\n\nIt works once, within {minutes} minutes ({_until(minutes)}).",
+        token,
     )
 
 
@@ -70,6 +71,7 @@ def mail_reset(lease: Lease) -> None:
         f"Somebody asked to reset the password of this account. If it was you, open\n\n"
         f"{_link('reset-password', token)}\n\nor enter this code:\n\n{token}\n\n"
         f"It works once, within {minutes} minutes ({_until(minutes)}). If it was not you, do nothing.",
+        token,
     )
 
 
@@ -114,13 +116,14 @@ def mail_access(lease: Lease) -> None:
         send(lease, request.email, "Your request for access", "We have received your request and will look at it.")
 
 
-def send(lease: Lease, to: str, subject: str, text: str) -> None:
-    """Send a plain-text mail. A retry of the same job repeats its Message-ID, so that servers can tell a double."""
+def send(lease: Lease, to: str, subject: str, text: str, token: str = "") -> None:
+    """Send a plain-text mail. A retry repeats its Message-ID, so that mailboxes can tell a double; but not with another
+    one-time token, which voids that of the first."""
     release()  # a mail server may take its time
     message = EmailMessage()
     message["From"], message["To"] = settings.mail_from, to
     message["Subject"] = f"{settings.app_name}: {subject}"
-    message["Message-ID"] = f"<{lease.job.id.hex}@{_domain()}>"
+    message["Message-ID"] = f"<{token.partition('.')[0] or lease.job.id.hex}@{_domain()}>"
     message["Date"] = now()
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(text)

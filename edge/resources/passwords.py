@@ -43,10 +43,15 @@ def lock_noticed() -> Iterator[None]:
         raise
 
 
-def require_allowed(password: str, field: str = "new_password") -> None:
-    """422 for a password that nobody may choose; what an account's own history and address forbid is told later."""
-    if text := passwords.offload(passwords.problem, password):
-        raise Invalid([{"loc": ["body", field], "msg": text, "type": "password_refused"}])
+@contextlib.contextmanager
+def refused_as_422(field: str) -> Iterator[None]:
+    """A password that the policy forbids is a body that does not fit; one that was used before is told as such."""
+    try:
+        yield
+    except passwords.PasswordReused:
+        raise
+    except passwords.PasswordRefused as error:
+        raise Invalid([{"loc": ["body", field], "msg": error.message, "type": error.code}]) from None
 
 
 class Email:
@@ -94,9 +99,10 @@ class Password:
     @public
     def on_post_confirm(self, req: falcon.Request, resp: falcon.Response) -> None:
         ask = body(req, PasswordResetConfirmRequest)
-        require_allowed(ask.new_password)
+        with refused_as_422("new_password"):
+            user, chosen = credentials.choose_by_token(ask.token, ask.new_password)
         with transaction():
-            user = credentials.confirm_reset(ask.token, ask.new_password, origin=origin(req))
+            credentials.reset(ask.token, user, chosen, origin=origin(req))
             enqueue(MAIL_NOTICE, user_id=str(user.id), notice="password_changed")
         resp.media = done("Password has been reset successfully.")
 

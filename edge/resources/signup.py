@@ -10,7 +10,7 @@ from edge.errors import Invalid
 from edge.middleware import origin
 from edge.openapi import describes
 from edge.resources.auth import show
-from edge.resources.passwords import require_allowed
+from edge.resources.passwords import refused_as_422
 from edge.schemas import signup as schemas
 from edge.validation import body, query
 from models import operators, signup
@@ -39,11 +39,11 @@ class Register:
         if len(ask.display_name or "") > LONGEST_NAME:
             text = f"A display name has {LONGEST_NAME} characters at most."
             raise Invalid([{"loc": ["body", "display_name"], "msg": text, "type": "string_too_long"}])
-        require_allowed(ask.password, "password")
         with metrics.signup_attempt(signup.policy()["policy"]):
             signup.count_attempt("signup", ask.email, origin(req))
             with signup.seat(ask.invite_token, ask.email) as held:
-                chosen = signup.choose_password(ask.password, ask.email)
+                with refused_as_422("password"):
+                    chosen = signup.choose_password(ask.password, ask.email)
                 with transaction():
                     tokens, tenant = signup.register(
                         email=ask.email,

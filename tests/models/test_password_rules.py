@@ -1,5 +1,7 @@
 """Passwords: which may be chosen, how they are hashed, and which were had before."""
 
+import time
+
 import pytest
 from argon2 import PasswordHasher
 
@@ -167,9 +169,21 @@ def test_another_accounts_passwords_are_no_ones_history(user, tenant):
 
 def test_of_two_changes_at_once_the_later_one_is_refused(user):
     first, second = User.get_by_id(user.id), User.get_by_id(user.id)
+    chosen, other = credentials.choose(first, STRONG), credentials.choose(second, f"{STRONG}2")
     with transaction():
-        credentials.set_password(first, credentials.choose(first, STRONG), "password_change", by="test")
+        credentials.set_password(first, chosen, "password_change", by="test")
     with pytest.raises(credentials.PasswordChangedMeanwhile), transaction():
-        credentials.set_password(second, credentials.choose(second, f"{STRONG}2"), "password_change", by="test")
+        credentials.set_password(second, other, "password_change", by="test")
     assert passwords.matches(User.get_by_id(user.id).password_hash, STRONG)
     assert PasswordHistory.select().count() == 1
+
+
+@pytest.mark.parametrize("text", ["4@8({[<369&6#!10|$57+%2" * 4, "p4$$w0rd1!|@3" * 6, "a" * 256, "qwertyuiop" * 25])
+def test_no_password_takes_zxcvbn_long(text):
+    began = time.process_time()
+    passwords.problem(text[:256])
+    assert time.process_time() - began < 0.7  # seconds; without a limit the first one takes three
+
+
+def test_l33t_of_a_common_password_is_still_weak():
+    assert passwords.problem("p4$$w0rdp4$$w0rd") == "Password is too weak according to the current policy."
