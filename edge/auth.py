@@ -128,15 +128,18 @@ def as_principal(claims: dict) -> Principal:
             raise TenantMissing()
         verified = claims.get("email_verified") is True
         principal = Principal(parse_uuid(name), tenant_id, _role(claims), scopes, session_id, verified)
-        alive = Session.is_alive
     elif kind == "service-account" and name:
         principal = Principal(None, tenant_id, role_for(scopes), scopes, session_id, True, account=name)
-        alive = ServiceToken.is_alive
     else:
         raise NotAuthenticated("Token subject must reference a user account.")
-    if session_id is None or not alive(session_id):
+    if session_id is None or not is_alive(principal):
         raise NotAuthenticated("The session has ended. Sign in again.")
     return principal
+
+
+def is_alive(principal: Principal) -> bool:
+    """Whether the session, or the service token that an access token was made with, is still good."""
+    return (ServiceToken if principal.account else Session).is_alive(principal.session_id)
 
 
 def _role(claims: dict) -> str:

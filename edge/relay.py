@@ -14,10 +14,12 @@ from uuid import UUID
 
 import falcon
 import gevent
+import peewee
 import redis
 from gevent.event import Event
 
 from edge import metrics
+from edge.auth import is_alive
 from models import progress
 from models.base import release
 from models.errors import DomainError
@@ -33,6 +35,7 @@ MAILBOX = 2000  # entries that wait for a slow client
 # After a read the hub rests, so that more comes with the next one: a read costs in proportion to the streams it names.
 REST_SECONDS, LONGEST_REST = 0.0001, 0.01  # per watched stream; altogether
 TICK_SECONDS = 3  # how often silent runs are looked up in Postgres
+CHECK_SECONDS = 15  # how often a stream asks whether its session is alive; silent ones when they wake
 SILENCE_TICKS = 5  # ... and after how many of these a client hears a comment
 
 
@@ -228,9 +231,9 @@ def run_frame(entry: Entry) -> bytes:
 class Body:
     """An event stream as a WSGI body. `close` is called in any case, so a slot is given back even if nobody ever read."""
 
-    def __init__(self, run: Run, after: int, frame, slot: Slot | None):
-        self.batches, self.frame, self.slot = batches(run, after), frame, slot
-        self.opened = False
+    def __init__(self, run: Run, after: int, frame, slot: Slot | None, who: Principal):
+        self.batches, self.frame, self.slot, self.who = batches(run, after), frame, slot, who
+        self.opened, self.due = False, time.monotonic() + CHECK_SECONDS
         metrics.STREAMS.inc()
 
     def __iter__(self):
@@ -241,11 +244,24 @@ class Body:
             self.opened = True
             return b": open\n\n"
         batch = next(self.batches)
+        if time.monotonic() >= self.due:
+            self._check()
         if not batch:
-            if self.slot:
-                self.slot.renew()
             return b": alive\n\n"
         return b"".join(map(self.frame, batch))
+
+    def _check(self) -> None:
+        """Keep the slot; but what a client could not open any more it does not go on reading either."""
+        self.due = time.monotonic() + CHECK_SECONDS
+        if self.slot:
+            self.slot.renew()
+        try:
+            if not is_alive(self.who):
+                raise StopIteration
+        except peewee.PeeweeException as error:  # Redis and Postgres are away: ask again later
+            log.warning("relay.database_away", extra={"reason": repr(error)})
+        finally:
+            release()
 
     def close(self) -> None:
         self.batches.close()
@@ -259,14 +275,16 @@ def take_slot(who: Principal) -> Slot | None:
     return Slot.take("chat_stream_concurrency", settings.chat_stream_concurrent_limit, who.tenant_id, who.subject)
 
 
-def follow(resp: falcon.Response, run: Run, *, after: int = 0, frame=run_frame, slot: Slot | None = None) -> None:
+def follow(
+    resp: falcon.Response, run: Run, who: Principal, *, after: int = 0, frame=run_frame, slot: Slot | None = None
+) -> None:
     """Answer with the run's events. No database connection is held while they flow."""
     release()
     resp.content_type = "text/event-stream; charset=utf-8"
     resp.set_header("Cache-Control", "no-cache, no-transform")
     resp.set_header("X-Accel-Buffering", "no")
     resp.set_header("X-Run-Id", str(run.id))
-    resp.stream = Body(run, after, frame, slot)
+    resp.stream = Body(run, after, frame, slot, who)
 
 
 def wait(run: Run, seconds: float) -> dict[str, Any]:

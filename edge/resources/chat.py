@@ -140,4 +140,4 @@ class ChatStream:
             if slot:
                 slot.release()
             raise
-        relay.follow(resp, run, frame=relay.chat_frame, slot=slot)
+        relay.follow(resp, run, me, frame=relay.chat_frame, slot=slot)

@@ -51,7 +51,7 @@ class Runs:
         me, after = req.context.principal, cursor(req)
         run = Run.find(me, run_id)
         slot = relay.take_slot(me)
-        relay.follow(resp, run, after=after, slot=slot)
+        relay.follow(resp, run, me, after=after, slot=slot)
 
     @describes("Cancel Run", "runs", answers={202: RunResponse}, tenant=True)
     @allow(scope="conversations:write")
