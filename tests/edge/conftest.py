@@ -1,7 +1,10 @@
 """The WSGI application itself, on real Postgres and Valkey; streams and processes are tested in tests/live."""
 
+from uuid import UUID
+
 import falcon.testing
 import pytest
+from people import NEW, PASSWORD
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +38,60 @@ def signed(tenant):
         return {"Authorization": f"Bearer {tokens.access_token}", "Host": "localhost"}, user
 
     return make
+
+
+SECRET_FIELDS = ("password", "current_password", "new_password", "token", "refresh_token")
+
+
+@pytest.fixture
+def post(http):
+    """post("password/forgot", headers, email=...) -> the answer, which no cache keeps and no secret comes back in."""
+
+    def send(path, headers=None, **body):
+        answer = http.simulate_post(f"/api/v1/auth/{path}", json=body, headers=headers)
+        assert answer.headers["Cache-Control"] == "no-store"
+        secrets = [body[name] for name in SECRET_FIELDS if len(body.get(name, "")) >= 8]
+        assert not [secret for secret in secrets if secret in answer.text]
+        return answer
+
+    return send
+
+
+@pytest.fixture
+def user(tenant):
+    from models.accounts import User
+
+    return User.register("jo@example.com", PASSWORD, tenant=tenant, verified=True)
+
+
+@pytest.fixture
+def sign_in(post, user):
+    return lambda password=PASSWORD, **more: post("token", **{"email": user.email, "password": password, **more})
+
+
+@pytest.fixture
+def confirm(post):
+    return lambda token, new=NEW: post("password/confirm", token=token, new_password=new)
+
+
+@pytest.fixture
+def change(post):
+    return lambda headers, new=NEW, current=PASSWORD: post(
+        "password/change", headers, current_password=current, new_password=new
+    )
+
+
+@pytest.fixture
+def reset(post):
+    return lambda headers, user_id, new=NEW: post("password/reset", headers, user_id=str(user_id), new_password=new)
+
+
+@pytest.fixture
+def alive(http):
+    """Whether an access token still opens anything."""
+    return lambda headers: http.simulate_get("/api/v1/auth/me", headers=headers).status_code == 200
+
+
+@pytest.fixture
+def notices(jobs_named):
+    return lambda: [(job.args["notice"], UUID(job.args["user_id"])) for job in jobs_named("mail.notice")]
