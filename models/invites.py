@@ -6,7 +6,7 @@ import hmac
 from datetime import timedelta
 from uuid import UUID
 
-from peewee import CharField, ForeignKeyField, IntegerField, TextField, UUIDField, fn
+from peewee import Case, CharField, ForeignKeyField, IntegerField, TextField, UUIDField
 
 from models import audit
 from models.base import DateTimeTZField, Model, now, transaction, uuid7
@@ -177,7 +177,7 @@ class Reservation(Model):
             raise InviteUsedUp()  # it took so long that somebody else has the seat
         used = Invite.redeemed_count + 1
         last = (used >= Invite.max_redemptions) & (Invite.status == ACTIVE)
-        status = fn.case(None, ((last, EXHAUSTED),), Invite.status)
+        status = Case(None, ((last, EXHAUSTED),), Invite.status)
         Invite.update(redeemed_count=used, status=status).where(Invite.id == self.invite_id).execute()
 
     def release(self) -> None:
