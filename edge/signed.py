@@ -27,7 +27,7 @@ REQUIRED = ("iss", "aud", "sub", "nonce", "iat", "exp", "account", "scopes")
 AHEAD, BEHIND = 30, 600  # seconds that `iat` may lie in the future, and in the past
 LONGEST = 600  # seconds from `iat` to `exp`
 VAULT_TIMEOUT = 5  # seconds
-DEVELOPER = "service-account-cli:dev-local"
+DEVELOPER = "signer:dev-local"
 
 
 class NotSigned(NotAuthenticated):
@@ -56,7 +56,7 @@ def require(req: falcon.Request, ask: ServiceAccountIssueRequest) -> tuple[Servi
     claims = _claims(payload)
     _check_time(claims)
     _use_nonce(claims)
-    return _agreed(ask, claims), f"{claims['sub']}:{claims['iss']}"[:128]
+    return _agreed(ask, claims), f"signer:{claims['sub']}@{claims['iss']}"[:128]  # never the name of a user
 
 
 def _credential(req: falcon.Request) -> str:
