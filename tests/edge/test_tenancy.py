@@ -14,9 +14,11 @@ from models.service_accounts import ServiceToken
 from models.sessions import Session
 
 OPERATIONS = [(method, path, responder) for path, method, responder in _operations(routes())]
-WITH_IDS = [(method, path, responder) for method, path, responder in OPERATIONS if PARAMETER.search(path)]
 # Read by whoever holds the scope, whatever their tenant; their parameters name nothing that a tenant owns.
 OF_THE_PLATFORM = ("agent_name", "request_id", "invite_id")
+NAMING = [(entry, [name for name, _ in PARAMETER.findall(entry[1])]) for entry in OPERATIONS]
+WITH_IDS = [entry for entry, names in NAMING if names and names[0] not in OF_THE_PLATFORM]
+LISTS = [entry for entry, names in NAMING if not names and entry[0] == "get" and entry[2].guard]
 
 
 @pytest.fixture
@@ -46,9 +48,6 @@ def rows():
 
 @pytest.mark.parametrize(("method", "path", "responder"), WITH_IDS)
 def test_ids_of_another_tenant_are_unknown_and_nothing_happens_to_them(http, signed, theirs, method, path, responder):
-    names = [name for name, _ in PARAMETER.findall(path)]
-    if names[0] in OF_THE_PLATFORM:
-        pytest.skip("Nothing of a tenant's is named here.")
     stranger, _ = signed("owner", tenant=Tenant.create(slug="other", name="Other"), operator=True)
     before = rows()
     answer = http.simulate_request(
@@ -58,12 +57,8 @@ def test_ids_of_another_tenant_are_unknown_and_nothing_happens_to_them(http, sig
     assert rows() == before
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "responder"), [entry for entry in OPERATIONS if entry[0] == "get" and entry[2].guard]
-)
+@pytest.mark.parametrize(("method", "path", "responder"), LISTS)
 def test_no_list_names_what_is_another_tenants(http, signed, theirs, tenant, method, path, responder):
-    if PARAMETER.search(path):
-        pytest.skip("One thing, not a list.")
     stranger, _ = signed("owner", tenant=Tenant.create(slug="other", name="Other"), operator=True)
     answer = http.simulate_get(path, headers=stranger)
     assert answer.status_code == 200
