@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -12,6 +13,8 @@ import httpx
 import psycopg2
 import pytest
 import redis
+
+from devstack import mails
 
 EMAIL, PASSWORD = "demo@example.com", "demo-password-please-change"
 
@@ -70,6 +73,16 @@ class Live:
 
     def redis(self, name="REDIS_URL"):
         return redis.Redis.from_url(self.stack.env[name])
+
+    def mail(self, to, subject):
+        """The newest mail of this subject to this address; None as long as its file is not there."""
+        found = [mails.read(file) for file in mails.stored(self.stack.state)]
+        fitting = [one for one in found if (one["To"], one["Subject"]) == (to, f"longshore: {subject}")]
+        return fitting[-1] if fitting else None
+
+    def mailed_tokens(self, to, subject):
+        message = self.mail(to, subject)
+        return set(re.findall(r"\b[0-9a-f]{32}\.[0-9a-f]{64}\b", message.get_content())) if message else set()
 
     def provider(self):
         return httpx.get(self.stack.env["OPENAI_BASE_URL"].replace("/v1", "/_standin/stats")).json()
