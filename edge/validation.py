@@ -21,7 +21,8 @@ def body(req: falcon.Request, schema: type[Schema]) -> Schema:
     try:
         data = json.loads(raw, parse_constant=_no_number)
     except (ValueError, RecursionError):
-        raise Invalid([{"loc": ["body"], "msg": "The body is not valid JSON.", "type": "json_invalid"}]) from None
+        text = "The body is not valid JSON." if raw else "The body is missing: send a JSON object."
+        raise Invalid([{"loc": ["body"], "msg": text, "type": "json_invalid"}]) from None
     if (path := _unstorable(data)) is not None:
         raise Invalid([_bad_value(["body", *path])])
     return _check(schema, data, "body")

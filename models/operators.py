@@ -12,7 +12,7 @@ from peewee import CharField, ForeignKeyField
 from models import audit, passwords
 from models.accounts import Tenant, User
 from models.base import Model, database, transaction
-from models.errors import DomainError, NotFound
+from models.errors import BadRequest, DomainError, NotFound
 from models.principal import ANY_SCOPE, OPERATOR
 from models.sessions import Session
 
@@ -21,6 +21,10 @@ GRANTABLE = (*OPERATOR, ANY_SCOPE)
 
 class OperatorUnknown(NotFound):
     code = "operator_unknown"
+
+
+class NoTerminal(BadRequest):
+    message = "There is no terminal to ask for the password: pipe it in, with --password-stdin."
 
 
 class OperatorGrant(Model):
@@ -129,6 +133,8 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _create(args: argparse.Namespace) -> int:
+    if not args.password_stdin and not sys.stdin.isatty():
+        raise NoTerminal()
     password = sys.stdin.readline().rstrip("\n") if args.password_stdin else getpass.getpass("Password: ")
     with transaction():
         user = create(args.email, password, args.tenant, by=_me())

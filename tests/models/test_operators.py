@@ -91,6 +91,12 @@ def test_the_first_operator_is_made_with_a_tenant_of_their_own(run, clean, monke
     assert json.loads(run("list", "--json")[1]) == [{"email": "jo@example.com", "scopes": sorted(OPERATOR)}]
 
 
+def test_without_a_terminal_nobody_waits_for_a_password(run, clean, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO(PASSWORD))
+    code, _, err = run("create", "jo@example.com")
+    assert code == 2 and "--password-stdin" in err and User.select().count() == 0
+
+
 @pytest.mark.parametrize(
     ("email", "password", "message"),
     [("kim@example.com", "password", "at least 14 characters"), ("jo@example.com", PASSWORD, "already registered")],
