@@ -1,6 +1,7 @@
 """`python -m devstack.seed`: the demo tenant and its owner. Repeatable."""
 
 from devstack.stack import EMAIL, PASSWORD
+from models import passwords
 from models.accounts import Membership, Tenant, User
 from models.base import transaction
 
@@ -10,7 +11,14 @@ def seed() -> tuple[User, Tenant]:
         tenant = Tenant.get_or_none(Tenant.slug == "demo") or Tenant.create(slug="demo", name="Demo")
         user = User.by_email(EMAIL)
         if user is None:
-            user = User.register(EMAIL, PASSWORD, tenant=tenant, role="owner", verified=True, display_name="Demo")
+            user = User.add(
+                EMAIL,
+                passwords.choose(PASSWORD, EMAIL),
+                tenant=tenant,
+                role="owner",
+                verified=True,
+                display_name="Demo",
+            )
         Membership.get_or_create(user=user.id, tenant=tenant.id, defaults={"role": "owner"})
     return user, tenant
 

@@ -4,6 +4,7 @@ One greenlet per process reads all watched streams (the hub) and fills the clien
 overflows reads Redis on its own until it has caught up. Postgres answers for what Redis no longer has.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -270,9 +271,16 @@ class Body:
             self.slot.release()
 
 
-def take_slot(who: Principal) -> Slot | None:
-    """One of the caller's concurrent streams."""
-    return Slot.take("chat_stream_concurrency", settings.chat_stream_concurrent_limit, who.tenant_id, who.subject)
+@contextlib.contextmanager
+def slot(who: Principal) -> Iterator[Slot | None]:
+    """One of the caller's concurrent streams; given back if the block fails before a stream has begun."""
+    taken = Slot.take("chat_stream_concurrency", settings.chat_stream_concurrent_limit, who.tenant_id, who.subject)
+    try:
+        yield taken
+    except BaseException:
+        if taken:
+            taken.release()
+        raise
 
 
 def follow(
@@ -280,11 +288,12 @@ def follow(
 ) -> None:
     """Answer with the run's events. No database connection is held while they flow."""
     release()
+    body = Body(run, after, frame, slot, who)
     resp.content_type = "text/event-stream; charset=utf-8"
     resp.set_header("Cache-Control", "no-cache, no-transform")
     resp.set_header("X-Accel-Buffering", "no")
     resp.set_header("X-Run-Id", str(run.id))
-    resp.stream = Body(run, after, frame, slot, who)
+    resp.stream = body
 
 
 def wait(run: Run, seconds: float) -> dict[str, Any]:

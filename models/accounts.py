@@ -7,9 +7,8 @@ from uuid import UUID
 
 from peewee import CharField, ForeignKeyField, IntegerField, TextField, fn
 
-from models.base import DateTimeTZField, Model, now
+from models.base import DateTimeTZField, Model, in_transaction, now
 from models.errors import Conflict, Forbidden, Locked, NotFound
-from models.passwords import hash_password
 
 SLUG_LENGTH, SLUG_ATTEMPTS = 57, 10  # with its suffix a slug has at most 62 characters
 
@@ -51,6 +50,7 @@ class Tenant(Model):
     trial_ends_at = DateTimeTZField(null=True)
 
     @classmethod
+    @in_transaction
     def open(cls, name: str, **more) -> "Tenant":
         """In the caller's transaction: a new tenant, its slug made of its name and unlike all others."""
         slug = slug_of(name)
@@ -80,6 +80,7 @@ class User(Model):
         return cls.get_or_none(fn.lower(cls.email) == email.strip().lower())
 
     @classmethod
+    @in_transaction
     def add(
         cls,
         email: str,
@@ -102,11 +103,6 @@ class User(Model):
             raise EmailTaken()
         Membership.create(user=rows[0].id, tenant=tenant.id, role=role)
         return rows[0]
-
-    @classmethod
-    def register(cls, email: str, password: str, **more) -> "User":
-        """`add` with a password that nobody judges: for seeds and tests."""
-        return cls.add(email, hash_password(password), **more)
 
     def require_active(self) -> None:
         if self.locked_until and self.locked_until > now():

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from peewee import CharField, TextField, UUIDField
 
-from models.base import BinaryJSONField, Model, database, iso, now, parse_uuid
+from models.base import BinaryJSONField, Model, database, in_transaction, iso, now, parse_uuid
 from models.origin import NOWHERE, Origin
 from models.principal import Principal
 
@@ -44,6 +44,7 @@ class AuditEvent(Model):
         return cls.delete().where(cls.created_at < now() - timedelta(days=days)).execute()
 
 
+@in_transaction
 def record(
     action: str,
     actor: Principal | str,

@@ -1,10 +1,13 @@
 """The pooled database, and what every table has: a time-ordered id, UTC timestamps, and one door to a tenant's rows."""
 
+import functools
 import os
 import select
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any, ClassVar, ParamSpec, TypeVar
 from uuid import UUID
 
 import peewee
@@ -71,6 +74,23 @@ database = Database(
 )
 
 transaction = database.atomic
+P, R = ParamSpec("P"), TypeVar("R")
+
+
+class NoTransaction(RuntimeError):
+    """A function that writes only part of a change was called outside the transaction that would hold all of it."""
+
+
+def in_transaction(function: Callable[P, R]) -> Callable[P, R]:
+    """Mark a function that must run inside the caller's transaction; NoTransaction is raised outside one."""
+
+    @functools.wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        if not database.in_transaction():
+            raise NoTransaction(f"{function.__qualname__} must be called inside a transaction.")
+        return function(*args, **kwargs)
+
+    return checked
 
 
 def release() -> None:
@@ -130,17 +150,31 @@ class Model(peewee.Model):
 
 
 class TenantModel(Model):
-    """A row that belongs to a tenant. Routes reach such rows through `visible_to` only."""
+    """A row that belongs to a tenant. Routes reach such rows through `visible_to` only.
 
+    Every model says whose its rows are: `owner` names the column that holds a user's id, or is None where the whole
+    tenant shares them. A model that does not say is refused when it is defined.
+    """
+
+    owner: ClassVar[str | None]
     tenant_id = peewee.UUIDField()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "owner" not in cls.__dict__:
+            raise TypeError(f"{cls.__name__} must declare `owner`: the column of a row's user, or None.")
 
     @classmethod
     def visible_to(cls, principal: Principal):
-        """Rows that this caller may know of: the tenant's for its admins, else the caller's own."""
+        """Rows that this caller may see: the tenant's for its admins, else the caller's own. None without a tenant."""
+        if principal.tenant_id is None:
+            return cls.select().where(peewee.SQL("false"))
         query = cls.select().where(cls.tenant_id == principal.tenant_id)
-        if principal.sees_tenant or not hasattr(cls, "user_id"):
+        if principal.sees_tenant or cls.owner is None:
             return query
-        return query.where(cls.user_id == principal.user_id)
+        if principal.user_id is None:
+            return query.where(peewee.SQL("false"))
+        return query.where(getattr(cls, cls.owner) == principal.user_id)
 
 
 __all__ = [
@@ -150,6 +184,7 @@ __all__ = [
     "Model",
     "TenantModel",
     "database",
+    "in_transaction",
     "iso",
     "now",
     "parse_uuid",

@@ -28,6 +28,7 @@ from models.base import (
     Model,
     TenantModel,
     database,
+    in_transaction,
     now,
     parse_uuid,
     transaction,
@@ -83,6 +84,7 @@ class InvalidCursor(BadRequest):
 
 
 class Conversation(TenantModel):
+    owner = "user_id"
     key = CharField(max_length=255)
     user_id = UUIDField(null=True)
     entry_agent = CharField()
@@ -150,6 +152,7 @@ class Conversation(TenantModel):
     # ------------------------------------------------------------- writing
 
     @classmethod
+    @in_transaction
     def ask(
         cls,
         principal: Principal,
@@ -206,6 +209,7 @@ class Conversation(TenantModel):
         return ConversationNotFound(f"Conversation {key} does not exist")
 
     @classmethod
+    @in_transaction
     def record(
         cls,
         run: Run,

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from models import audit, limits, onetime, passwords
 from models.accounts import Membership, PasswordHistory, User
-from models.base import database, now, release, transaction
+from models.base import database, in_transaction, now, release, transaction
 from models.errors import Conflict, Forbidden, Locked, NotAuthenticated, NotFound
 from models.origin import NOWHERE, Origin
 from models.principal import RANK, Principal
@@ -73,6 +73,7 @@ def authenticate(email: str, password: str, *, origin: Origin = NOWHERE) -> User
     return user
 
 
+@in_transaction
 def hold(user: User) -> None:
     """In the caller's transaction: the password that `authenticate` found right stays theirs until its end."""
     if User.select(User.id).where(_unchanged(user)).for_update("FOR SHARE").first() is None:
@@ -110,6 +111,7 @@ def choose(user: User, new: str) -> str:
     return passwords.choose(new, user.email, earlier[: settings.auth_password_history_count])
 
 
+@in_transaction
 def set_password(user: User, chosen: str, reason: str, *, by: Principal | str, origin: Origin = NOWHERE) -> None:
     """In the caller's transaction: the new password, no lock, and no session any more."""
     free = {"failures": 0, "failed_at": None, "locked_until": None}
@@ -128,6 +130,7 @@ def choose_by_token(token: str, new: str) -> tuple[User, str]:
     return user, choose(user, new)
 
 
+@in_transaction
 def reset(token: str, user: User, chosen: str, *, origin: Origin = NOWHERE) -> None:
     """In the caller's transaction: use the token up. If the password was refused before, it is still good."""
     onetime.redeem(token, onetime.RESET_PASSWORD)

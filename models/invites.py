@@ -9,7 +9,7 @@ from uuid import UUID
 from peewee import Case, CharField, ForeignKeyField, IntegerField, TextField, UUIDField
 
 from models import audit
-from models.base import DateTimeTZField, Model, now, transaction, uuid7
+from models.base import DateTimeTZField, Model, in_transaction, now, transaction, uuid7
 from models.errors import Conflict, Forbidden, NotFound
 from models.origin import NOWHERE, Origin
 from models.principal import Principal
@@ -81,6 +81,7 @@ class Invite(Model):
         return EXPIRED if lapsed else self.status
 
     @classmethod
+    @in_transaction
     def issue(
         cls,
         issuer: Principal,
@@ -171,6 +172,7 @@ class Reservation(Model):
             until = now() + timedelta(seconds=max(60, settings.signup_invite_reservation_ttl_seconds))
             return cls.create(invite=invite.id, expires_at=until)
 
+    @in_transaction
     def redeem(self) -> None:
         """In the transaction that creates the account: the seat is used up."""
         if not self._leave(FINALIZED):

@@ -11,7 +11,7 @@ from uuid import UUID
 import redis
 
 from models import progress
-from models.base import database
+from models.base import database, in_transaction
 from models.settings import settings
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,7 @@ def is_alive(session_id: UUID, is_open: Callable[[UUID], bool]) -> bool:
     return alive
 
 
+@in_transaction
 def end(session_ids: list[UUID]) -> None:
     """Refuse their access tokens from the commit of the caller's transaction on."""
     database.after_commit(lambda: _remember_ended(session_ids))

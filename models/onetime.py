@@ -8,7 +8,7 @@ from uuid import UUID
 
 from peewee import CharField, UUIDField
 
-from models.base import DateTimeTZField, Model, now, parse_uuid, transaction, uuid7
+from models.base import DateTimeTZField, Model, in_transaction, now, parse_uuid, transaction, uuid7
 from models.errors import BadRequest
 from models.settings import settings
 
@@ -42,6 +42,7 @@ def mint(user_id: UUID, purpose: str, minutes: float) -> str:
     return f"{token_id.hex}.{secret}"
 
 
+@in_transaction
 def redeem(token: str, purpose: str) -> UUID:
     """In the caller's transaction: use the token up; its user. If the caller fails, it can be used again."""
     row = look_up(token, purpose, lock=True)

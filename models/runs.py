@@ -6,7 +6,7 @@ from uuid import UUID
 from peewee import BigIntegerField, CharField, IntegrityError, TextField, UUIDField, fn
 
 from models import events, jobs, progress
-from models.base import BinaryJSONField, DateTimeTZField, TenantModel, now, parse_uuid, transaction
+from models.base import BinaryJSONField, DateTimeTZField, TenantModel, in_transaction, now, parse_uuid, transaction
 from models.errors import Conflict, NotFound
 from models.principal import Principal
 
@@ -37,6 +37,7 @@ class RunFinished(Conflict):
 
 
 class Run(TenantModel):
+    owner = "user_id"
     user_id = UUIDField(null=True)  # none: a service account has started it
     kind = CharField(default="chat")
     conversation_id = UUIDField(null=True)
@@ -81,6 +82,7 @@ class Run(TenantModel):
         """
         return cls.one(BEGIN, id=run_id, history=history)
 
+    @in_transaction
     def conclude(self, state: str, terminal: dict[str, Any], sequence: int, **fields: Any) -> bool:
         """In the caller's transaction: end the run with its terminal event. False when it has ended already."""
         terminal = {**terminal, "sequence_number": sequence}
@@ -91,6 +93,7 @@ class Run(TenantModel):
         return bool(ended)
 
     @classmethod
+    @in_transaction
     def close(cls, run_id: UUID, state: str, code: str, message: str, *, epoch: int | None = None) -> "Run | None":
         """In the caller's transaction: end a run that brought no result. None when it is gone or ended already.
 
@@ -132,6 +135,7 @@ class Run(TenantModel):
         return run
 
     @classmethod
+    @in_transaction
     def reopen(cls, run_id: UUID) -> None:
         """In the caller's transaction: an operator retries the run's dead job."""
         try:

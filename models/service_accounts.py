@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, StringConstraints, TypeAdapter, Validatio
 
 from models import audit, limits, liveness
 from models.accounts import Tenant
-from models.base import BinaryJSONField, DateTimeTZField, Model, database, now, parse_uuid, transaction, uuid7
+from models.base import BinaryJSONField, DateTimeTZField, TenantModel, database, now, parse_uuid, transaction, uuid7
 from models.errors import BadRequest, Conflict, NotFound
 from models.origin import NOWHERE, Origin
 from models.principal import Principal
@@ -75,9 +75,10 @@ def catalogue() -> dict[str, Account]:
     return found
 
 
-class ServiceToken(Model):
+class ServiceToken(TenantModel):
     """A service account's refresh token; `id` is its jti and the `sid` of the access tokens made with it."""
 
+    owner = None
     account = CharField()
     tenant_id = UUIDField(null=True)
     scopes = BinaryJSONField()
@@ -179,10 +180,9 @@ class ServiceToken(Model):
         return cls.select(cls.id).where((cls.id == token_id) & cls.revoked_at.is_null()).exists()
 
     @classmethod
-    def visible_to(cls, principal: Principal):
-        """Those of the caller's tenant; all of them for an operator who overrides."""
-        query = cls.select()
-        return query if principal.override else query.where(cls.tenant_id == principal.tenant_id)
+    def managed_by(cls, principal: Principal):
+        """All tokens for an operator who overrides, else those of the caller's tenant."""
+        return cls.select() if principal.override else cls.visible_to(principal)
 
     @classmethod
     def page(
@@ -198,7 +198,7 @@ class ServiceToken(Model):
         offset: int,
     ) -> tuple[list["ServiceToken"], int]:
         """(tokens, total), newest first. `include_global`, for operators: those without a tenant, too or alone."""
-        query = cls.visible_to(principal)
+        query = cls.managed_by(principal)
         if principal.override and (tenant_id or include_global):
             wanted = [cls.tenant_id == tenant_id] if tenant_id else []
             wanted += [cls.tenant_id.is_null()] if include_global else []
@@ -217,7 +217,7 @@ class ServiceToken(Model):
     def revoke(cls, principal: Principal, jti: UUID | None, reason: str, *, origin: Origin = NOWHERE) -> None:
         """A second time changes nothing. TokenNotFound for what the caller may not know of."""
         with transaction():
-            token = cls.visible_to(principal).where(cls.id == jti).for_update().first() if jti else None
+            token = cls.managed_by(principal).where(cls.id == jti).for_update().first() if jti else None
             if token is None:
                 raise TokenNotFound()
             if token.revoked_at is None:

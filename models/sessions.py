@@ -9,7 +9,7 @@ from peewee import CharField, ForeignKeyField, UUIDField, fn
 
 from models import liveness
 from models.accounts import Tenant, User
-from models.base import BinaryJSONField, DateTimeTZField, Model, now
+from models.base import BinaryJSONField, DateTimeTZField, Model, in_transaction, now
 from models.errors import NotFound
 
 log = logging.getLogger(__name__)
@@ -49,6 +49,7 @@ class Session(Model):
         return list(ordered.limit(limit).offset(offset)), query.count()
 
     @classmethod
+    @in_transaction
     def revoke(cls, which: Any, reason: str) -> tuple[list[UUID], int]:
         """In the caller's transaction: end the sessions that match and are not ended, and their refresh tokens.
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from models import audit, credentials, limits, operators, service_accounts
 from models.accounts import Membership, User
-from models.base import now, parse_uuid, transaction, uuid7
+from models.base import in_transaction, now, parse_uuid, transaction, uuid7
 from models.errors import BadRequest, Forbidden, NotAuthenticated
 from models.keys import TokenInvalid, keyset
 from models.origin import NOWHERE, Origin
@@ -51,6 +51,7 @@ class SignIn:
             return SignIn.open(user, membership, origin)
 
     @staticmethod
+    @in_transaction
     def open(user: User, membership: Membership, origin: Origin) -> IssuedTokens:
         """In the caller's transaction: a new session of somebody who has proved who they are."""
         session = Session.create(
@@ -210,6 +211,7 @@ def _membership(user: User, tenant_id: str | None) -> Membership:
     return held[0]
 
 
+@in_transaction
 def _issue(user: User, membership: Membership, session: Session) -> IssuedTokens:
     """Sign a pair of tokens and store the refresh token's hash, in the caller's transaction."""
     subject, jti = f"user:{user.id}", uuid7()

@@ -9,7 +9,7 @@ from peewee import CharField, TextField, fn
 
 from models import audit, limits, passwords
 from models.accounts import Membership, Plan, Tenant, User
-from models.base import DateTimeTZField, Model, now, release
+from models.base import DateTimeTZField, Model, in_transaction, now, release
 from models.errors import Conflict, Forbidden, NotFound, RateLimited
 from models.invites import Invite, RequestNotApproved, Reservation
 from models.origin import NOWHERE, Origin
@@ -80,6 +80,7 @@ def seat(token: str | None, email: str) -> Iterator[Reservation | None]:
         raise
 
 
+@in_transaction
 def register(
     *,
     email: str,
@@ -135,6 +136,7 @@ class SignupRequest(Model):
     invite_token_hint = CharField(null=True)
 
     @classmethod
+    @in_transaction
     def submit(
         cls, *, email: str, organization: str, full_name: str, message: str | None, origin: Origin
     ) -> "SignupRequest | None":
@@ -168,6 +170,7 @@ class SignupRequest(Model):
         return list(query.order_by(cls.id.desc()).limit(limit).offset(offset)), query.count()
 
     @classmethod
+    @in_transaction
     def approve(
         cls, operator: Principal, request_id: UUID, *, note: str | None, hours: int | None, origin: Origin
     ) -> tuple["SignupRequest", Invite]:
@@ -181,6 +184,7 @@ class SignupRequest(Model):
         return request, invite
 
     @classmethod
+    @in_transaction
     def reject(cls, operator: Principal, request_id: UUID, *, reason: str | None, origin: Origin) -> "SignupRequest":
         return cls._decide(operator, request_id, REJECTED, reason, origin)
 
@@ -201,6 +205,7 @@ class SignupRequest(Model):
         return request
 
 
+@in_transaction
 def invite(issuer: Principal, *, email: str | None, request_id: UUID | None, origin: Origin, **more) -> Invite:
     """In the caller's transaction: an invite, for an approved request if one is named: then for its requester alone."""
     if request_id:

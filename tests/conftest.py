@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.accounts import add_user
+
 STACK = pytest.StashKey()
 
 
@@ -117,12 +119,11 @@ def tenant(clean):
 @pytest.fixture
 def person(tenant):
     """person(role="member", tenant=...) -> the Principal of a fresh user."""
-    from models.accounts import User
     from models.principal import Principal, scopes_for
 
     def make(role="member", tenant=tenant, email=None):
         email = email or f"{role}-{os.urandom(4).hex()}@example.com"
-        user = User.register(email, "correct horse battery", tenant=tenant, role=role, verified=True)
+        user = add_user(email, "correct horse battery", tenant=tenant, role=role, verified=True)
         return Principal(user.id, tenant.id, role, frozenset(scopes_for(role)), None, True)
 
     return make

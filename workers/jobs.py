@@ -8,7 +8,7 @@ from uuid import UUID
 import dramatiq
 
 from models import jobs as ledger
-from models.base import database, transaction
+from models.base import database, in_transaction, transaction
 from models.jobs import Job as Row
 from models.runs import Run
 from models.settings import settings
@@ -52,6 +52,7 @@ NOOP          = Job("noop",          queue="housekeeping", limit=10,  retries=0)
 TABLE = {job.name: job for job in globals().values() if isinstance(job, Job)}
 
 
+@in_transaction
 def enqueue(kind: Job, *, run_id: UUID | None = None, tenant_id: UUID | None = None, **args: Any) -> Row:
     """Write the job row in the caller's transaction; it is sent after the commit, and swept if that is lost."""
     row = Row.create(
@@ -108,6 +109,7 @@ def reap() -> int:
     return len(rows)
 
 
+@in_transaction
 def bury(row: Row, **more: Any) -> None:
     """In the caller's transaction: the `exhausted` job follows one that ended without doing its work."""
     if row.exhausted:

@@ -133,11 +133,6 @@ class ChatStream:
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         me, ask = req.context.principal, body(req, AgentChatRequest)
         limits.hit("chat_stream_per_minute", settings.chat_stream_rate_limit_per_minute, 60, me.tenant_id, me.subject)
-        slot = relay.take_slot(me)
-        try:
+        with relay.slot(me) as slot:
             run = start(req, resp, ask)
-        except BaseException:
-            if slot:
-                slot.release()
-            raise
-        relay.follow(resp, run, me, frame=relay.chat_frame, slot=slot)
+            relay.follow(resp, run, me, frame=relay.chat_frame, slot=slot)

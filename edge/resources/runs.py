@@ -50,8 +50,8 @@ class Runs:
     def on_get_stream(self, req: falcon.Request, resp: falcon.Response, run_id: str) -> None:
         me, after = req.context.principal, cursor(req)
         run = Run.find(me, run_id)
-        slot = relay.take_slot(me)
-        relay.follow(resp, run, me, after=after, slot=slot)
+        with relay.slot(me) as slot:
+            relay.follow(resp, run, me, after=after, slot=slot)
 
     @describes("Cancel Run", "runs", answers={202: RunResponse}, tenant=True)
     @allow(scope="conversations:write")

@@ -4,7 +4,8 @@ from uuid import UUID
 
 import falcon.testing
 import pytest
-from people import NEW, PASSWORD
+
+from tests.support.accounts import NEW, PASSWORD, add_user
 
 
 @pytest.fixture(scope="session")
@@ -25,13 +26,12 @@ def signed(tenant):
     import os
 
     from models import operators
-    from models.accounts import User
     from models.principal import OPERATOR
     from models.signin import SignIn
 
     def make(role="member", verified=True, tenant=tenant, operator=False):
         email = f"{role}-{os.urandom(4).hex()}@example.com"
-        user = User.register(email, "correct horse battery", tenant=tenant, role=role, verified=verified)
+        user = add_user(email, "correct horse battery", tenant=tenant, role=role, verified=verified)
         if operator:
             operators.grant(email, list(OPERATOR), by="test")
         tokens = SignIn.with_password(email, "correct horse battery")
@@ -59,9 +59,8 @@ def post(http):
 
 @pytest.fixture
 def user(tenant):
-    from models.accounts import User
 
-    return User.register("jo@example.com", PASSWORD, tenant=tenant, verified=True)
+    return add_user("jo@example.com", PASSWORD, tenant=tenant, verified=True)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import pytest
 
 from models.accounts import Membership, Tenant, User
+from tests.support.accounts import add_user
 
 
 def token(http, email, password="correct horse battery", **more):
@@ -11,7 +12,7 @@ def token(http, email, password="correct horse battery", **more):
 
 @pytest.fixture
 def user(tenant):
-    return User.register("Jo@Example.com", "correct horse battery", tenant=tenant, role="member", verified=True)
+    return add_user("Jo@Example.com", "correct horse battery", tenant=tenant, role="member", verified=True)
 
 
 def test_signing_in_gives_a_pair_of_tokens_and_no_cache_keeps_them(http, user, tenant):
@@ -247,3 +248,22 @@ def test_answers_fit_the_schemas_that_describe_them(http, signed, ask, tenant):
         ("/api/v1/agents/triage/status", agents.AgentStatus),
     ):
         schema.model_validate(http.simulate_get(path, headers=headers).json, extra="forbid")
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_stream_that_cannot_begin_gives_its_slot_back(http, signed, ask, tenant, monkeypatch, method):
+    from edge import relay
+    from models import limits, progress
+    from models.principal import Principal
+
+    def fail(*args, **more):
+        raise RuntimeError("no stream today")
+
+    headers, user = signed()
+    run = ask(Principal(user.id, tenant.id, "member"))
+    monkeypatch.setattr(relay, "Body", fail)
+    path = f"/api/v1/runs/{run.id}/stream" if method == "GET" else "/api/v1/chat/stream"
+    answer = http.simulate_request(method, path, headers=headers, json={"message": "hi"} if method == "POST" else None)
+    assert answer.status_code == 500
+    assert progress.client().keys("*concurrency*") == []
+    assert limits.Slot.take("chat_stream_concurrency", 1, tenant.id, f"user:{user.id}")

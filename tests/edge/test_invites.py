@@ -5,14 +5,13 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
-from people import count_events, told
 
 from models import operators
-from models.accounts import User
 from models.base import now, release
 from models.invites import Invite
 from models.settings import settings
 from models.signup import SignupRequest
+from tests.support.accounts import add_user, count_events, told
 
 pytestmark = pytest.mark.usefixtures("cheap_hashing")
 PASSWORD = "a-long-walk-by-the-sea"
@@ -70,7 +69,7 @@ def listing(http, headers, path, **query):
 
 
 def test_every_request_is_answered_alike_and_only_honest_new_ones_are_kept(request_access, tenant, jobs_named):
-    User.register("known@example.com", PASSWORD, tenant=tenant)
+    add_user("known@example.com", PASSWORD, tenant=tenant)
     answers = [
         request_access(),
         request_access("JO@example.com"),

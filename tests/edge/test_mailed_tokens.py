@@ -4,7 +4,12 @@ from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import pytest
-from people import (
+
+from models import credentials, onetime
+from models.accounts import User
+from models.base import now, release
+from models.settings import settings
+from tests.support.accounts import (
     INVALID,
     MALFORMED,
     NEW,
@@ -20,11 +25,6 @@ from people import (
     same,
     told,
 )
-
-from models import credentials, onetime
-from models.accounts import User
-from models.base import now, release
-from models.settings import settings
 
 pytestmark = pytest.mark.usefixtures("cheap_hashing")
 

@@ -7,8 +7,8 @@ import pytest
 from argon2 import PasswordHasher
 
 from models import passwords
-from models.accounts import User
 from models.settings import settings
+from tests.support.accounts import add_user
 
 SAMPLES = 25
 
@@ -23,7 +23,7 @@ def known(tenant, monkeypatch):
         monkeypatch.setattr(settings, name, 10_000)
     for name in ("password_reset_email_rate_limit_per_hour", "password_reset_ip_rate_limit_per_hour"):
         monkeypatch.setattr(settings, name, 10_000)
-    yield User.register("jo@example.com", "correct horse battery", tenant=tenant).email
+    yield add_user("jo@example.com", "correct horse battery", tenant=tenant).email
     passwords.dummy_hash.cache_clear()
 
 

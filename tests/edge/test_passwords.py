@@ -3,12 +3,25 @@
 from uuid import uuid4
 
 import pytest
-from people import NEW, PASSWORD, REUSED, WEAK, WRONG, bearer, fresh, is_locked, join_another, lock, same, told
 
 from models import credentials, passwords
 from models.accounts import Tenant, User
 from models.audit import AuditEvent
 from models.principal import RANK
+from tests.support.accounts import (
+    NEW,
+    PASSWORD,
+    REUSED,
+    WEAK,
+    WRONG,
+    bearer,
+    fresh,
+    is_locked,
+    join_another,
+    lock,
+    same,
+    told,
+)
 
 pytestmark = pytest.mark.usefixtures("cheap_hashing")
 

@@ -4,7 +4,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from people import bearer, told
 
 from models import service_accounts
 from models.accounts import Tenant
@@ -16,6 +15,7 @@ from models.runs import Run
 from models.service_accounts import ServiceToken, TokenExists
 from models.sessions import RefreshToken
 from models.settings import settings
+from tests.support.accounts import bearer, told
 
 REASON = "a nightly report"
 

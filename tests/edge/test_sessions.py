@@ -6,11 +6,11 @@ import pytest
 import redis
 
 from models import progress
-from models.accounts import User
 from models.audit import AuditEvent
 from models.base import database, parse_uuid, release
 from models.sessions import RefreshToken, Session
 from models.signin import SignIn
+from tests.support.accounts import add_user
 
 PASSWORD = "correct horse battery"
 PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15 Version/17.0 Mobile/15E148 Safari/604.1"
@@ -18,7 +18,7 @@ PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.
 
 @pytest.fixture
 def user(tenant):
-    return User.register("jo@example.com", PASSWORD, tenant=tenant, verified=True)
+    return add_user("jo@example.com", PASSWORD, tenant=tenant, verified=True)
 
 
 @pytest.fixture

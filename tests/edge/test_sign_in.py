@@ -7,17 +7,6 @@ from uuid import uuid4
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from people import (
-    NEW,
-    PASSWORD,
-    WRONG,
-    count_events,
-    fresh,
-    is_locked,
-    join_another,
-    same,
-    told,
-)
 
 from models import credentials, passwords, signin
 from models.accounts import Membership, User
@@ -29,6 +18,18 @@ from models.origin import Origin
 from models.sessions import RefreshToken, Session
 from models.settings import settings
 from models.signin import SignIn
+from tests.support.accounts import (
+    NEW,
+    PASSWORD,
+    WRONG,
+    add_user,
+    count_events,
+    fresh,
+    is_locked,
+    join_another,
+    same,
+    told,
+)
 
 pytestmark = pytest.mark.usefixtures("cheap_hashing")
 
@@ -272,7 +273,7 @@ def test_a_threshold_of_zero_never_locks(sign_in, user, monkeypatch):
 
 
 def test_ones_wrong_passwords_do_not_lock_another(sign_in, user, tenant):
-    other = User.register("al@example.com", PASSWORD, tenant=tenant)
+    other = add_user("al@example.com", PASSWORD, tenant=tenant)
     for _ in range(5):
         sign_in(WRONG)
     assert is_locked(user) and not is_locked(other)

@@ -12,7 +12,6 @@ from uuid import uuid4
 
 import pytest
 import redis
-from people import told
 from pydantic import SecretStr
 
 from edge import signed as signing
@@ -21,6 +20,7 @@ from models.audit import AuditEvent
 from models.base import release
 from models.service_accounts import ServiceToken
 from models.settings import settings
+from tests.support.accounts import told
 
 SECRET = "known to both sides"
 

@@ -4,7 +4,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from people import bearer, count_events, refused_for_now, told
 
 from models import signup
 from models.accounts import Membership, Tenant, User
@@ -13,6 +12,7 @@ from models.invites import Invite, Reservation
 from models.principal import OPERATOR, Principal
 from models.sessions import Session
 from models.settings import settings
+from tests.support.accounts import add_user, bearer, count_events, refused_for_now, told
 
 pytestmark = pytest.mark.usefixtures("cheap_hashing")
 PASSWORD = "a-long-walk-by-the-sea"
@@ -260,7 +260,7 @@ def test_an_invite_that_is_revoked_under_way_still_lets_its_holder_in(register, 
 
 def test_a_failure_on_the_way_gives_the_seat_back(register, policy, invite):
     policy("invite_only")
-    register_owner = User.add("jo@example.com", "x", tenant=Tenant.create(slug="s", name="S"))
+    register_owner = add_user("jo@example.com", tenant=Tenant.create(slug="s", name="S"))
     token = invite().token
     assert register(register_owner.email, invite_token=token).status_code == 409
     assert [row.status for row in Reservation.select()] == ["released"]

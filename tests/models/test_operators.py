@@ -11,6 +11,7 @@ from models.audit import AuditEvent
 from models.principal import OPERATOR
 from models.sessions import Session
 from models.signin import SignIn
+from tests.support.accounts import add_user
 
 PASSWORD = "a-long-walk-by-the-sea"
 pytestmark = pytest.mark.usefixtures("cheap_hashing")
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("cheap_hashing")
 
 @pytest.fixture
 def user(tenant):
-    return User.register("jo@example.com", PASSWORD, tenant=tenant, role="viewer", verified=True)
+    return add_user("jo@example.com", PASSWORD, tenant=tenant, role="viewer", verified=True)
 
 
 @pytest.fixture

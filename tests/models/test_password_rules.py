@@ -10,6 +10,7 @@ from models.accounts import PasswordHistory, User
 from models.base import transaction
 from models.passwords import PasswordRefused, PasswordReused, problem
 from models.settings import settings
+from tests.support.accounts import add_user
 
 PASSWORD = "correct horse battery"
 STRONG = "violet tractor 4711 umbrella "
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("cheap_hashing")
 
 @pytest.fixture
 def user(tenant):
-    return User.register("jo@example.com", PASSWORD, tenant=tenant, verified=True)
+    return add_user("jo@example.com", PASSWORD, tenant=tenant, verified=True)
 
 
 @pytest.fixture
@@ -162,7 +163,7 @@ def test_without_a_history_any_password_may_come_again(user, monkeypatch):
 
 
 def test_another_accounts_passwords_are_no_ones_history(user, tenant):
-    other = User.register("al@example.com", STRONG, tenant=tenant)
+    other = add_user("al@example.com", STRONG, tenant=tenant)
     set_password(other, PASSWORD)
     set_password(user, STRONG)
 

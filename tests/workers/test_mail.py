@@ -11,6 +11,7 @@ from models.accounts import User
 from models.base import now, transaction
 from models.jobs import Job
 from models.settings import settings
+from tests.support.accounts import add_user
 from workers.broker import broker
 from workers.jobs import MAIL_NOTICE, MAIL_RESET, MAIL_VERIFY, enqueue
 from workers.mail import NOTICES
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("cheap_hashing", "mailbox")
 
 @pytest.fixture
 def user(tenant):
-    return User.register("jo@example.com", PASSWORD, tenant=tenant)
+    return add_user("jo@example.com", PASSWORD, tenant=tenant)
 
 
 def attempt(job):

@@ -4,13 +4,13 @@ import pytest
 
 import workers.mail  # noqa: F401  registers the actors
 from models import operators
-from models.accounts import User
 from models.base import now, transaction
 from models.invites import Invite
 from models.jobs import Job
 from models.origin import NOWHERE
 from models.principal import OPERATOR, Principal
 from models.signup import SignupRequest
+from tests.support.accounts import add_user
 from workers.broker import broker
 from workers.jobs import MAIL_ACCESS, MAIL_INVITE, enqueue
 
@@ -32,7 +32,8 @@ def invite(**more):
 
 def request():
     wanted = {"organization": "Acme", "full_name": "Jo", "message": "Let me in"}
-    return SignupRequest.submit(email="jo@example.com", **wanted, origin=NOWHERE)
+    with transaction():
+        return SignupRequest.submit(email="jo@example.com", **wanted, origin=NOWHERE)
 
 
 def test_an_invite_comes_with_its_token_and_its_end(mailbox):
@@ -52,7 +53,7 @@ def test_an_invite_that_is_not_good_any_more_is_not_mailed(mailbox):
 
 
 def test_who_asked_hears_that_it_was_received_and_the_operator_who_asked(mailbox, tenant):
-    user = User.register("ops@example.com", "correct horse battery", tenant=tenant)
+    user = add_user("ops@example.com", "correct horse battery", tenant=tenant)
     operators.grant(user.email, ["auth:signup_requests"], by="test")
     asked = request()
     mail(MAIL_ACCESS, request_id=str(asked.id))
@@ -64,7 +65,7 @@ def test_who_asked_hears_that_it_was_received_and_the_operator_who_asked(mailbox
 
 
 def test_who_has_an_account_already_is_told_so_by_mail_alone(mailbox, tenant):
-    User.register("jo@example.com", "correct horse battery", tenant=tenant)
+    add_user("jo@example.com", "correct horse battery", tenant=tenant)
     mail(MAIL_ACCESS, request_id=str(request().id))
     assert "There is an account with this address already" in mailbox.mails[0][1].get_content()
 
