@@ -1,6 +1,5 @@
 """The commands of ./dev."""
 
-import importlib
 import os
 import subprocess
 import sys
@@ -83,35 +82,39 @@ def seed(state: Path = STATE) -> None:
     console.print(f"{user.email} in tenant {tenant.id}")
 
 
+def _operate(name: str, context: typer.Context) -> None:
+    """Hand over to `python -m models <name>`."""
+    from models.commands import main
+
+    raise typer.Exit(main([name, *context.args], prog="./dev"))
+
+
 @app.command(context_settings=PASS)
 def keys(context: typer.Context, state: Path = STATE) -> None:
     """The signing keys: create, list, rotate, revoke KID. With AUTH_KEY_STORAGE_PATH set, those of any file."""
-    if not os.environ.get("AUTH_KEY_STORAGE_PATH"):
-        os.environ["AUTH_KEY_STORAGE_PATH"] = str(key_file(state))
-    from models.keys import main
-
-    raise typer.Exit(main(context.args, prog="./dev keys"))
-
-
-def _pass_on(name: str, context: typer.Context, state: Path) -> None:
-    """Run `python -m models.<name>` on the local instance, or on DATABASE_URL."""
-    from devstack.operator import connect
-
-    if not {"-h", "--help"} & set(context.args):
-        connect(state)
-    raise typer.Exit(importlib.import_module(f"models.{name}").main(context.args, prog=f"./dev {name}"))
+    os.environ["AUTH_KEY_STORAGE_PATH"] = os.environ.get("AUTH_KEY_STORAGE_PATH") or str(key_file(state))
+    _operate("keys", context)
 
 
 @app.command(context_settings=PASS)
 def operators(context: typer.Context, state: Path = STATE) -> None:
     """The platform's operators: list, create EMAIL, grant EMAIL, revoke EMAIL. With DATABASE_URL set, of any database."""
-    _pass_on("operators", context, state)
+    _connect_unless_help(context, state)
+    _operate("operators", context)
 
 
 @app.command(context_settings=PASS)
 def audit(context: typer.Context, state: Path = STATE) -> None:
     """Who did what, when, from where: [--actor user:ID] [--subject ...] [--action auth.sign] [--tenant ID] [--json]."""
-    _pass_on("audit", context, state)
+    _connect_unless_help(context, state)
+    _operate("audit", context)
+
+
+def _connect_unless_help(context: typer.Context, state: Path) -> None:
+    from devstack.operator import connect
+
+    if not {"-h", "--help"} & set(context.args):
+        connect(state)
 
 
 @app.command()

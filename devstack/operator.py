@@ -33,8 +33,8 @@ def as_dict(job) -> dict:
 
 
 def find(text: str):
-    from models.base import parse_uuid
-    from models.jobs import JobNotFound
+    from models.jobs.ledger import JobNotFound
+    from models.platform.ids import parse_uuid
 
     job_id = parse_uuid(text)
     if job_id is None:
@@ -53,7 +53,7 @@ def list_jobs(
 ) -> None:
     """The newest jobs."""
     connect(state)
-    from models.jobs import Job
+    from models.jobs.ledger import Job
 
     found = Job.listing(state=state_is, name=name, queue=queue, limit=limit)
     if as_json:
@@ -78,7 +78,7 @@ def list_jobs(
 def show(job_id: str, state: Path = STATE) -> None:
     """Everything about one job."""
     connect(state)
-    from models.jobs import Job
+    from models.jobs.ledger import Job
 
     _attempt(lambda: print(json.dumps(as_dict(Job.get_known(find(job_id))), indent=2)))
 
@@ -102,7 +102,7 @@ def cancel(job_id: str, state: Path = STATE) -> None:
 
 
 def _attempt(act) -> None:
-    from models.errors import DomainError
+    from models.platform.errors import DomainError
 
     try:
         act()

@@ -1,9 +1,10 @@
 """`python -m devstack.seed`: the demo tenant and its owner. Repeatable."""
 
 from devstack.stack import EMAIL, PASSWORD
-from models import passwords
-from models.accounts import Membership, Tenant, User
-from models.base import transaction
+from models.auth import passwords
+from models.auth.tenants import Tenant
+from models.auth.users import Membership, User
+from models.platform.database import transaction
 
 
 def seed() -> tuple[User, Tenant]:

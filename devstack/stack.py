@@ -116,7 +116,7 @@ class Stack:
         return done.stdout
 
     def migrate(self) -> None:
-        self.run("-m", "models.migrate", "up")
+        self.run("-m", "models", "migrate", "up")
 
     def seed(self) -> None:
         """Create the demo account."""

@@ -8,10 +8,10 @@ from edge import errors, hashing
 from edge.middleware import Envelope, cors
 from edge.openapi import OpenApi, document
 from edge.routes import routes
-from models import logs
-from models.keys import keyset
-from models.service_accounts import catalogue
-from models.settings import settings
+from models.auth.key_file import keyset
+from models.auth.service_accounts import catalogue
+from models.platform import logs
+from models.platform.settings import settings
 
 METHODS = ("get", "post", "put", "patch", "delete")
 

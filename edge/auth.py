@@ -9,14 +9,14 @@ import falcon
 import structlog
 
 from edge import metrics
-from models.accounts import Tenant
-from models.base import parse_uuid
-from models.errors import BadRequest, Forbidden, NotAuthenticated
-from models.keys import TokenInvalid, keyset
-from models.principal import RANK, Principal, role_for
-from models.service_accounts import ServiceToken
-from models.sessions import Session
-from models.settings import settings
+from models.auth.key_file import TokenInvalid, keyset
+from models.auth.service_accounts import ServiceToken
+from models.auth.sessions import Session
+from models.auth.tenants import Tenant
+from models.platform.errors import BadRequest, Forbidden, NotAuthenticated
+from models.platform.ids import parse_uuid
+from models.platform.principal import RANK, Principal, role_for
+from models.platform.settings import settings
 
 AUDIENCE = settings.items(settings.auth_audience)
 

@@ -9,8 +9,8 @@ import redis
 from playhouse.pool import MaxConnectionsExceeded
 
 from edge import metrics
-from models.errors import DomainError, Unavailable
-from models.limits import QuotaExceeded
+from models.platform.errors import DomainError, Unavailable
+from models.platform.limits import QuotaExceeded
 
 log = logging.getLogger(__name__)
 

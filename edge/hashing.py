@@ -11,7 +11,7 @@ from typing import Any
 import gevent.monkey
 from gevent.threadpool import ThreadPool
 
-from models import passwords
+from models.auth import passwords
 
 NICENESS = 10
 

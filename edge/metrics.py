@@ -17,8 +17,8 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from models.errors import DomainError, NotAuthenticated
-from models.settings import settings
+from models.platform.errors import DomainError, NotAuthenticated
+from models.platform.settings import settings
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 REQUESTS = Counter("http_requests_total", "Answered requests.", ["method", "route", "status"])

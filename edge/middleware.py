@@ -10,10 +10,10 @@ import structlog
 
 from edge import metrics
 from edge.validation import storable
-from models.base import release
-from models.errors import BadRequest, NotFound
-from models.origin import Origin
-from models.settings import settings
+from models.platform.client_info import Origin
+from models.platform.database import release
+from models.platform.errors import BadRequest, NotFound
+from models.platform.settings import settings
 
 log = structlog.get_logger("edge.access")
 CORRELATION_ID = re.compile(r"[A-Za-z0-9._:-]{8,128}")

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from edge.schemas.common import ErrorEnvelope, HTTPValidationError
-from models.settings import settings
+from models.platform.settings import settings
 
 REF = "#/components/schemas/{model}"
 NULLABLE = {"anyOf": [{"type": "string"}, {"type": "null"}]}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import falcon
 
-from models.errors import NotFound
+from models.platform.errors import NotFound
 
 TYPES = {"reference.html": "text/html; charset=utf-8", "reference.css": "text/css", "reference.js": "text/javascript"}
 POLICY = "default-src 'self'; style-src 'self'; script-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"

@@ -21,14 +21,15 @@ from gevent.event import Event
 
 from edge import metrics
 from edge.auth import is_alive
-from models import progress
-from models.base import release
-from models.errors import DomainError
-from models.limits import Slot
-from models.principal import Principal
-from models.progress import Entry
-from models.runs import Run
-from models.settings import settings
+from models.platform.database import release
+from models.platform.errors import DomainError
+from models.platform.limits import Slot
+from models.platform.principal import Principal
+from models.platform.redis import fast_redis_client
+from models.platform.settings import settings
+from models.runs import progress
+from models.runs.progress import Entry
+from models.runs.run import Run
 
 log = logging.getLogger(__name__)
 BATCH = 500  # entries in one read of one stream
@@ -108,7 +109,7 @@ class Hub:
         if self.blocked:
             self.blocked = False
             try:
-                progress.quick_client().xadd(self.control, {"w": 1}, maxlen=1)
+                fast_redis_client().xadd(self.control, {"w": 1}, maxlen=1)
             except redis.RedisError as error:  # the reader is about to notice as well, and then reads all keys anew
                 log.warning("relay.nudge_failed", extra={"reason": repr(error)})
 
@@ -211,7 +212,7 @@ def batches(run: Run, after: int) -> Iterator[list[Entry]]:
 
 def _past(run: Run, cursor: int) -> Iterator[list[Entry]]:
     try:
-        while batch := progress.read(run.id, cursor, BATCH, within=progress.quick_client()):
+        while batch := progress.read(run.id, cursor, BATCH, within=fast_redis_client()):
             yield batch
             cursor = batch[-1].sequence
     except redis.RedisError as error:  # the end is in Postgres as well

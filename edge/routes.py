@@ -4,14 +4,14 @@ from edge.metrics import Metrics
 from edge.openapi import OpenApi
 from edge.reference import Reference
 from edge.resources.agents import Agents, Tools
-from edge.resources.auth import Logout, Me, Refresh, Sessions, Token
+from edge.resources.auth.passwords import Email, Password
+from edge.resources.auth.service_accounts import ServiceAccountIssue, ServiceAccounts
+from edge.resources.auth.sessions import Logout, Me, Refresh, Sessions, Token
+from edge.resources.auth.signup import Invites, Register, RequestAccess, SignupPolicy, SignupRequests
 from edge.resources.chat import Chat, ChatStream
 from edge.resources.conversations import Conversations
 from edge.resources.health import Health, Jwks, Root
-from edge.resources.passwords import Email, Password
 from edge.resources.runs import Runs
-from edge.resources.service_accounts import ServiceAccountIssue, ServiceAccounts
-from edge.resources.signup import Invites, Register, RequestAccess, SignupPolicy, SignupRequests
 
 
 def routes() -> list[tuple[str, object, str | None]]:

@@ -8,7 +8,7 @@ import falcon
 from pydantic import BaseModel, ValidationError
 
 from edge.errors import Invalid, NotJson, TooLarge
-from models.settings import settings
+from models.platform.settings import settings
 
 Schema = TypeVar("Schema", bound=BaseModel)
 

@@ -20,24 +20,17 @@ from peewee import (
     fn,
 )
 
-from models import progress
-from models.base import (
-    BinaryJSONField,
-    DateTimeTZField,
-    Json,
-    Model,
-    TenantModel,
-    database,
-    in_transaction,
-    now,
-    parse_uuid,
-    transaction,
-    uuid7,
-)
-from models.errors import BadRequest, Conflict, NotFound
-from models.jobs import FINISHED, Job
-from models.principal import Principal
-from models.runs import ACTIVE, Run
+from models.jobs.ledger import FINISHED, Job
+from models.platform.clock import now
+from models.platform.database import Json, in_transaction, transaction
+from models.platform.errors import BadRequest, Conflict, NotFound
+from models.platform.ids import parse_uuid, uuid7
+from models.platform.locks import lock
+from models.platform.model import BinaryJSONField, DateTimeTZField, Model, TenantModel
+from models.platform.principal import Principal
+from models.platform.redis import redis_client
+from models.runs import progress
+from models.runs.run import ACTIVE, Run
 
 PREVIEW = 160
 # The user's message and its queued run, in one round trip. No row: the conversation is somebody else's, or still answering.
@@ -278,7 +271,7 @@ class Conversation(TenantModel):
             progress.end(run)
         keys = [progress.stream_key(run.id) for run in runs if run.id not in active]
         if keys:
-            progress.client().delete(*keys)
+            redis_client().delete(*keys)
 
 
 def _stop(run_id: UUID) -> Run | None:
@@ -297,10 +290,7 @@ def _belongs_elsewhere(principal: Principal, key: str) -> bool:
 
 def _earlier(principal: Principal, idempotency_key: str, fingerprint: str) -> Run | None:
     """The run that this key has started. Equal keys wait for each other here until their transactions end."""
-    database.execute_sql(
-        "select pg_advisory_xact_lock(hashtextextended(%s, 0))",
-        (f"{principal.tenant_id}:{principal.user_id}:{idempotency_key}",),
-    )
+    lock("idempotency-key", principal.tenant_id, principal.user_id, idempotency_key)
     mine = (Run.tenant_id == principal.tenant_id) & (Run.user_id == principal.user_id)
     run = Run.get_or_none(mine & (Run.idempotency_key == idempotency_key))
     if run and run.fingerprint != fingerprint:

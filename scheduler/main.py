@@ -13,14 +13,14 @@ import redis
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.cron import CronTrigger
 
-from models import logs
-from models.base import database, release, transaction
-from models.settings import settings
+from models.platform import logs
+from models.platform.database import database, release, transaction
+from models.platform.locks import SCHEDULER, try_session_lock
+from models.platform.settings import settings
 from scheduler.schedule import CRON
 from workers import jobs
 
 log = logging.getLogger(__name__)
-LOCK = 7_251_002
 TICK_SECONDS = 1.0
 
 
@@ -35,7 +35,7 @@ class Leader:
             if self.held:
                 database.execute_sql("select 1")
             else:
-                self.held = database.execute_sql("select pg_try_advisory_lock(%s)", (LOCK,)).fetchone()[0]
+                self.held = try_session_lock(SCHEDULER)
                 if self.held:
                     log.info("scheduler.leading")
         except peewee.PeeweeException as error:

@@ -1,5 +1,6 @@
 """Real Postgres and Valkey for every test process; tables and streams are emptied between tests."""
 
+import contextlib
 import email
 import email.policy
 import os
@@ -42,15 +43,24 @@ def stack(pytestconfig):
 @pytest.fixture
 def clean():
     """Empty tables and Redis databases; the connection goes back to the pool afterwards."""
-    from models import progress
-    from models.base import database, release
+    from models.platform.database import database, release
+    from models.platform.redis import redis_client
     from workers.broker import broker
 
     database.execute_sql("truncate tenant, users, job, audit_event, signup_request, signup_invite cascade")
-    progress.client().flushdb()
+    redis_client().flushdb()
     broker.client.flushdb()
     yield
     release()
+
+
+@pytest.fixture
+def configure():
+    """configure(name=value, ...): other settings until the end of the test."""
+    from models.platform.settings import settings
+
+    with contextlib.ExitStack() as overrides:
+        yield lambda **values: overrides.enter_context(settings.override(**values))
 
 
 @pytest.fixture
@@ -58,7 +68,7 @@ def cheap_hashing(monkeypatch):
     """Passwords are hashed in no time, for tests that hash a lot and do not look at the cost."""
     from argon2 import PasswordHasher
 
-    from models import passwords
+    from models.auth import passwords
 
     hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
     monkeypatch.setattr(passwords, "_hasher", lambda: hasher)
@@ -70,7 +80,7 @@ def cheap_hashing(monkeypatch):
 @pytest.fixture
 def jobs_named(clean):
     """jobs_named("mail.reset") -> the job rows of that name, the oldest first."""
-    from models.jobs import Job
+    from models.jobs.ledger import Job
 
     return lambda name: list(Job.select().where(Job.name == name).order_by(Job.id))
 
@@ -98,20 +108,19 @@ class Mailbox:
 
 
 @pytest.fixture
-def mailbox(monkeypatch):
+def mailbox(configure):
     """The mail server of this process; `mailbox.stop()` takes it away."""
     from devstack.process import free_port
-    from models.settings import settings
 
     found = Mailbox(free_port())
-    monkeypatch.setattr(settings, "smtp_url", f"smtp://127.0.0.1:{found.port}")
+    configure(smtp_url=f"smtp://127.0.0.1:{found.port}")
     yield found
     found.stop()
 
 
 @pytest.fixture
 def tenant(clean):
-    from models.accounts import Tenant
+    from models.auth.tenants import Tenant
 
     return Tenant.create(slug="acme", name="Acme")
 
@@ -119,7 +128,7 @@ def tenant(clean):
 @pytest.fixture
 def person(tenant):
     """person(role="member", tenant=...) -> the Principal of a fresh user."""
-    from models.principal import Principal, scopes_for
+    from models.platform.principal import Principal, scopes_for
 
     def make(role="member", tenant=tenant, email=None):
         email = email or f"{role}-{os.urandom(4).hex()}@example.com"
@@ -132,8 +141,8 @@ def person(tenant):
 @pytest.fixture
 def ask(clean):
     """ask(principal, message, ...) -> the committed run of one question."""
-    from models.base import transaction
     from models.conversations import Conversation
+    from models.platform.database import transaction
     from workers.jobs import CHAT_RUN, enqueue
 
     def make(principal, message="Hello", conversation_id=None, agent="triage", idempotency_key=None, **options):

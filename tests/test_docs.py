@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from models.settings import Settings
+from models.platform.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 

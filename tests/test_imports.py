@@ -47,7 +47,7 @@ def test_a_folder_imports_only_what_the_architecture_allows(folder):
     [
         ("openai", {"workers/agents/provider.py"}),
         ("stripe", set()),
-        ("psycopg2", {"models/base.py"}),
+        ("psycopg2", {"models/platform/database.py"}),
     ],
 )
 def test_a_library_is_imported_in_its_one_place_only(library, homes):

@@ -18,7 +18,7 @@ from dramatiq.errors import ActorNotFound
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
-from models.settings import settings
+from models.platform.settings import settings
 
 log = logging.getLogger(__name__)
 BLOCK_SECONDS = 1.0  # also the longest that a shutdown waits for a consumer

@@ -3,12 +3,12 @@
 from contextlib import contextmanager
 from typing import Any
 
-from models import events, progress
-from models.base import release
 from models.conversations import Conversation
-from models.jobs import DEAD
-from models.runs import FAILED, SUCCEEDED, Run
-from models.settings import settings
+from models.jobs.ledger import DEAD
+from models.platform.database import release
+from models.platform.settings import settings
+from models.runs import events, progress
+from models.runs.run import FAILED, SUCCEEDED, Run
 from workers.agents.loop import ToolsContext, TurnRequest, TurnResult, run_agent
 from workers.agents.provider import ProviderError
 from workers.jobs import CHAT_RUN

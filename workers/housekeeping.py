@@ -1,11 +1,13 @@
 """Actors that keep the tables small, and the one that ends a run whose job is dead."""
 
-from models import onetime, progress, service_accounts, sessions, signup
-from models.audit import AuditEvent
+from models.auth import email_tokens, service_accounts, sessions, signup
 from models.conversations import RunEvent
-from models.jobs import Job
-from models.runs import Run
-from models.settings import settings
+from models.jobs.ledger import Job
+from models.platform.audit import AuditEvent
+from models.platform.redis import redis_client
+from models.platform.settings import settings
+from models.runs import progress
+from models.runs.run import Run
 from workers.jobs import EVENT_PURGE, JOB_PURGE, NOOP, RUN_FAIL, SESSION_PURGE
 from workers.runtime import Lease, actor
 
@@ -44,7 +46,7 @@ def purge_run_events(lease: Lease) -> None:
 @actor(SESSION_PURGE)
 def purge_sessions(lease: Lease) -> None:
     sessions.purge_sessions()
-    onetime.purge()
+    email_tokens.purge()
     service_accounts.purge()
     signup.purge(settings.audit_retention_days)
     AuditEvent.purge(settings.audit_retention_days)
@@ -56,4 +58,4 @@ def noop(lease: Lease) -> None:
     if key := lease.job.args.get("mark"):
         import time
 
-        progress.client().rpush(key, time.time())
+        redis_client().rpush(key, time.time())

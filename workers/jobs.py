@@ -7,11 +7,11 @@ from uuid import UUID
 
 import dramatiq
 
-from models import jobs as ledger
-from models.base import database, in_transaction, transaction
-from models.jobs import Job as Row
-from models.runs import Run
-from models.settings import settings
+from models.jobs import ledger
+from models.jobs.ledger import Job as Row
+from models.platform.database import database, in_transaction, transaction
+from models.platform.settings import settings
+from models.runs.run import Run
 from workers.broker import broker
 
 log = logging.getLogger(__name__)

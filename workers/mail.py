@@ -10,12 +10,14 @@ from email.message import EmailMessage
 from email.utils import parseaddr
 from urllib.parse import unquote, urlsplit
 
-from models import onetime
-from models.accounts import User
-from models.base import now, parse_uuid, release
-from models.invites import Invite
-from models.settings import settings
-from models.signup import SignupRequest
+from models.auth import email_tokens
+from models.auth.invites import Invite
+from models.auth.signup import SignupRequest
+from models.auth.users import User
+from models.platform.clock import now
+from models.platform.database import release
+from models.platform.ids import parse_uuid
+from models.platform.settings import settings
 from workers.jobs import MAIL_ACCESS, MAIL_INVITE, MAIL_NOTICE, MAIL_RESET, MAIL_VERIFY
 from workers.runtime import Lease, actor
 
@@ -46,7 +48,7 @@ def mail_verification(lease: Lease) -> None:
     if user is None or user.email_verified_at is not None:
         return
     minutes = settings.email_verification_token_ttl_minutes
-    token = onetime.mint(user.id, onetime.VERIFY_EMAIL, minutes)
+    token = email_tokens.mint(user.id, email_tokens.VERIFY_EMAIL, minutes)
     send(
         lease,
         user.email,
@@ -63,7 +65,7 @@ def mail_reset(lease: Lease) -> None:
     if user is None or user.status == "disabled":
         return
     minutes = settings.password_reset_token_ttl_minutes
-    token = onetime.mint(user.id, onetime.RESET_PASSWORD, minutes)
+    token = email_tokens.mint(user.id, email_tokens.RESET_PASSWORD, minutes)
     send(
         lease,
         user.email,

@@ -7,8 +7,8 @@ if is_gevent_active():
 
     patch_psycopg()
 
-from models import logs
-from models.settings import settings
+from models.platform import logs
+from models.platform.settings import settings
 from workers import chat, housekeeping, mail
 from workers.broker import broker
 from workers.runtime import keeper

@@ -13,12 +13,13 @@ import dramatiq
 import peewee
 from dramatiq.threading import is_gevent_active, raise_thread_exception
 
-from models import jobs as ledger
-from models import progress
-from models.base import parse_uuid, release
-from models.jobs import LeaseLost
-from models.runs import Run
-from models.settings import settings
+from models.jobs import ledger, presence
+from models.jobs.ledger import LeaseLost
+from models.platform.database import release
+from models.platform.ids import parse_uuid
+from models.platform.settings import settings
+from models.runs import progress
+from models.runs.run import Run
 from workers import metrics
 from workers.broker import broker
 from workers.jobs import Job, bury, send
@@ -202,7 +203,7 @@ class Keeper(dramatiq.Middleware):
     def after_worker_shutdown(self, broker, worker):
         self.ending.set()
         self.thread.join(2)
-        progress.forget_worker(OWNER)
+        presence.withdraw(OWNER)
 
     def loop(self):
         while not self.ending.wait(settings.job_heartbeat_seconds):
@@ -213,7 +214,7 @@ class Keeper(dramatiq.Middleware):
                 release()
 
     def beat(self):
-        progress.greet(OWNER, self.queues)
+        presence.announce(OWNER, self.queues)
         held = dict(self.leases)
         if not held:
             return

@@ -10,6 +10,7 @@ import redis
 
 from devstack.bench.tools import ms, row
 from devstack.process import Process
+from models.platform.redis import redis_client
 
 PICKUPS, WARM_UP, DRAINED = 300, 10, 4000
 
@@ -151,12 +152,11 @@ def _inside(what: str, count: int) -> list:
     """Runs in a process of its own with the stack's environment."""
     import random
 
-    from models import progress
-    from models.base import database, transaction
-    from models.jobs import Job
+    from models.jobs.ledger import Job
+    from models.platform.database import database, transaction
     from workers import jobs as table
 
-    client = progress.client()
+    client = redis_client()
     if what == "pickup":
         waits = []
         for _ in range(count):

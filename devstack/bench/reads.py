@@ -11,8 +11,9 @@ import time  # noqa: E402
 import gevent  # noqa: E402
 
 from devstack.bench.tools import connect, ms, request, row, sign_in  # noqa: E402
-from models.base import transaction, uuid7  # noqa: E402
 from models.conversations import Conversation, Message  # noqa: E402
+from models.platform.database import transaction  # noqa: E402
+from models.platform.ids import uuid7  # noqa: E402
 
 CONNECTIONS, SECONDS = 32, 5
 PATHS = ("/health", "/api/v1/auth/me", "/api/v1/agents", "/api/v1/conversations")

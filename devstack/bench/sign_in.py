@@ -15,7 +15,7 @@ from gevent.threadpool import ThreadPool  # noqa: E402
 from devstack.bench.streams import Reader, make_runs, probe, write  # noqa: E402
 from devstack.bench.tools import connect, cpu, ms, request, row, sign_in  # noqa: E402
 from devstack.stack import EMAIL, PASSWORD  # noqa: E402
-from models.passwords import hash_password, matches  # noqa: E402
+from models.auth.passwords import hash_password, matches  # noqa: E402
 
 CONNECTIONS, SECONDS, STREAMS, RATE = 16, 5, 300, 20
 BODY = json.dumps({"email": EMAIL, "password": PASSWORD}).encode()

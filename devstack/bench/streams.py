@@ -13,9 +13,11 @@ import gevent  # noqa: E402
 import psutil  # noqa: E402
 
 from devstack.bench.tools import connect, cpu, ms, request, row, sign_in  # noqa: E402
-from models import events, progress  # noqa: E402
-from models.base import transaction, uuid7  # noqa: E402
-from models.runs import Run  # noqa: E402
+from models.platform.database import transaction  # noqa: E402
+from models.platform.ids import uuid7  # noqa: E402
+from models.platform.redis import redis_client  # noqa: E402
+from models.runs import events, progress  # noqa: E402
+from models.runs.run import Run  # noqa: E402
 
 RATE, SECONDS = 5, 10
 
@@ -69,7 +71,7 @@ def write(run_ids: list, at_once: bool) -> None:
     """RATE events a second to each stream for SECONDS, then the terminal one. Streams are out of step unless `at_once`."""
     template = progress.encode(events.event("raw_response", "bench", text_delta="%"))
     last = progress.encode(events.succeeded("bench", "triage", "", None))
-    client, total = progress.client(), RATE * SECONDS
+    client, total = redis_client(), RATE * SECONDS
     slots = 1 if at_once else 20
     groups = [run_ids[n::slots] for n in range(slots)]
     began = time.time()

@@ -5,8 +5,8 @@ import falcon
 from edge.auth import allow
 from edge.openapi import describes
 from edge.schemas.agents import AgentStatus, AgentSummary
-from models.base import iso
 from models.conversations import Conversation
+from models.platform.clock import iso
 from workers.agents.catalog import CATALOG
 
 

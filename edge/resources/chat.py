@@ -8,12 +8,12 @@ from edge.errors import Invalid
 from edge.openapi import describes
 from edge.schemas.chat import AgentChatRequest, AgentChatResponse, StreamingChatEvent
 from edge.validation import body
-from models import limits
-from models.base import transaction
 from models.conversations import Conversation
-from models.errors import Conflict, DomainError
-from models.runs import Run
-from models.settings import settings
+from models.platform import limits
+from models.platform.database import transaction
+from models.platform.errors import Conflict, DomainError
+from models.platform.settings import settings
+from models.runs.run import Run
 from workers.agents.catalog import CATALOG
 from workers.jobs import CHAT_RUN, enqueue
 

@@ -12,8 +12,8 @@ from edge.schemas.conversations import (
     EventsQuery,
 )
 from edge.validation import query
-from models.base import iso
 from models.conversations import Conversation, Message, RunEvent
+from models.platform.clock import iso
 
 
 class Conversations:

@@ -14,11 +14,13 @@ from edge import metrics
 from edge.auth import public
 from edge.openapi import describes
 from edge.schemas.common import HealthResponse
-from models import progress
-from models.base import database, iso, now
-from models.errors import Unavailable
-from models.keys import keyset
-from models.settings import settings
+from models.auth.key_file import keyset
+from models.jobs import presence
+from models.platform.clock import iso, now
+from models.platform.database import database
+from models.platform.errors import Unavailable
+from models.platform.redis import fast_redis_client
+from models.platform.settings import settings
 
 log = logging.getLogger(__name__)
 BEGAN = time.monotonic()
@@ -91,11 +93,11 @@ def check_database() -> bool:
 
 
 def check_redis() -> bool:
-    return progress.quick_client().ping()
+    return fast_redis_client().ping()
 
 
 def check_worker() -> bool:
-    return progress.workers_alive() > 0
+    return presence.workers_alive() > 0
 
 
 @cache

@@ -9,9 +9,9 @@ from edge.openapi import describes
 from edge.schemas.chat import StreamingChatEvent
 from edge.schemas.runs import RunResponse, RunStreamQuery
 from edge.validation import query
-from models.base import iso
-from models.jobs import Job
-from models.runs import Run
+from models.jobs.ledger import Job
+from models.platform.clock import iso
+from models.runs.run import Run
 
 
 def show(run: Run) -> dict:

@@ -9,9 +9,9 @@ import uuid
 import httpx
 import openai
 import pytest
-from asking import eventually, follow_up, function, kinds, text_of
 
 from devstack.openai.directives import read
+from tests.support.standin import eventually, follow_up, function, kinds, text_of
 
 pytestmark = pytest.mark.xdist_group("openai-standin")
 

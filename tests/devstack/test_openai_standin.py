@@ -6,10 +6,10 @@ import time
 import httpx
 import openai
 import pytest
-from asking import TOOLS, follow_up, kinds, text_of
 from pydantic import BaseModel, Field
 
 from devstack.openai.schemas import instance
+from tests.support.standin import TOOLS, follow_up, kinds, text_of
 
 pytestmark = pytest.mark.xdist_group("openai-standin")
 

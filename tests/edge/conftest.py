@@ -1,4 +1,4 @@
-"""The WSGI application itself, on real Postgres and Valkey; streams and processes are tested in tests/live."""
+"""The WSGI application itself, on real Postgres and Valkey; streams and processes are tested in tests/flows."""
 
 from uuid import UUID
 
@@ -25,9 +25,9 @@ def signed(tenant):
     """signed(role="member", verified=True, tenant=..., operator=False) -> (headers, user) of a freshly signed-in user."""
     import os
 
-    from models import operators
-    from models.principal import OPERATOR
-    from models.signin import SignIn
+    from models.auth import operators
+    from models.auth.login import SignIn
+    from models.platform.principal import OPERATOR
 
     def make(role="member", verified=True, tenant=tenant, operator=False):
         email = f"{role}-{os.urandom(4).hex()}@example.com"

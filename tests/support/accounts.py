@@ -15,9 +15,9 @@ INVALID = {
 
 def add_user(email, password=PASSWORD, *, tenant, **more):
     """A user with any password, however weak: the product itself has no way around the policy."""
-    from models.accounts import User
-    from models.base import transaction
-    from models.passwords import hash_password
+    from models.auth.passwords import hash_password
+    from models.auth.users import User
+    from models.platform.database import transaction
 
     with transaction():
         return User.add(email, hash_password(password), tenant=tenant, **more)
@@ -38,27 +38,28 @@ def bearer(tokens):
 
 
 def fresh(user):
-    from models.accounts import User
+    from models.auth.users import User
 
     return User.get_by_id(user.id)
 
 
 def is_locked(user):
-    from models.base import now
+    from models.platform.clock import now
 
     until = fresh(user).locked_until
     return until is not None and until > now()
 
 
 def lock(user):
-    from models.accounts import User
-    from models.base import now
+    from models.auth.users import User
+    from models.platform.clock import now
 
     User.update(locked_until=now() + timedelta(minutes=5)).where(User.id == user.id).execute()
 
 
 def join_another(user):
-    from models.accounts import Membership, Tenant
+    from models.auth.tenants import Tenant
+    from models.auth.users import Membership
 
     other = Tenant.create(slug="other", name="Other")
     Membership.create(user=user.id, tenant=other.id, role="member")
@@ -66,7 +67,7 @@ def join_another(user):
 
 
 def count_events(action):
-    from models.audit import AuditEvent
+    from models.platform.audit import AuditEvent
 
     return AuditEvent.select().where(AuditEvent.action == action).count()
 

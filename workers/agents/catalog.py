@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from string import Template
 from typing import Any
 
-from models.errors import NotFound
-from models.settings import settings
+from models.platform.errors import NotFound
+from models.platform.settings import settings
 
 
 class AgentNotFound(NotFound):

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-from models.events import event
+from models.runs.events import event
 from workers.agents import provider, tools
 from workers.agents.catalog import CATALOG, NOTHING, Agent, Catalog, Tool, handoff_tool
 from workers.agents.provider import ProviderError

@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 import openai
 
-from models.settings import settings
+from models.platform.settings import settings
 
 ATTEMPTS = 3  # calls until the first event; after that a repetition would contradict what was read
 LONGEST_WAIT = 5.0  # seconds that we sit out a Retry-After

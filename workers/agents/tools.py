@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from models.base import release
 from models.conversations import Conversation
-from models.principal import Principal
+from models.platform.database import release
+from models.platform.principal import Principal
 from workers.agents.catalog import CATALOG
 
 log = logging.getLogger(__name__)

@@ -1,0 +1,1 @@
+"""The tag `auth`: accounts, sessions, sign-up, service accounts."""

@@ -1,0 +1,1 @@
+"""Accounts: users, tenants, passwords, sessions, tokens, and who may sign up."""

@@ -1,0 +1,35 @@
+"""The operator's commands, `python -m models <command>`: one module each, with HELP, `configure(parser)` and `run(args)`."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from models.platform.errors import DomainError
+
+NAMES = ("migrate", "keys", "operators", "audit")
+
+
+class CommandFailed(Exception):
+    """What a command prints behind `error:` before it exits with 2."""
+
+
+def main(argv: Sequence[str] | None = None, prog: str = "python -m models") -> int:
+    """Run one command. The exit status: 0 done, 1 as the command says, 2 an error that was printed."""
+    args = _parser(prog).parse_args(argv)
+    try:
+        return int(args.run(args))
+    except (CommandFailed, DomainError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser(prog: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=prog, description="Operate an installation from a shell.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+    for name in NAMES:
+        module = importlib.import_module(f"models.commands.{name}")
+        command = commands.add_parser(name, help=module.HELP, description=module.HELP)
+        module.configure(command)
+        command.set_defaults(run=module.run)
+    return parser

@@ -1,0 +1,45 @@
+"""Look after the signing keys."""
+
+import argparse
+from pathlib import Path
+
+from models.auth import key_file
+from models.commands import CommandFailed
+from models.platform.settings import settings
+
+HELP = "Look after the signing keys in the file AUTH_KEY_STORAGE_PATH. Processes notice a change within a second."
+ROW = "{:24} {:8} {:21} {:21} {}"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="create|list|rotate|revoke")
+    actions.add_parser("create", help="make the file with an active and a next key, if it is not there")
+    actions.add_parser("list", help="show all keys, without their private parts")
+    actions.add_parser("rotate", help="next becomes active, active retired (its tokens stay good), a fresh key next")
+    revoking = actions.add_parser("revoke", help="remove leaked keys: their tokens are refused at once")
+    revoking.add_argument("kid", nargs="+", help="as `list` shows it; the next key takes the place of an active one")
+
+
+def run(args: argparse.Namespace) -> int:
+    path = Path(settings.auth_key_storage_path)
+    try:
+        match args.action:
+            case "create":
+                key_file.create(path)
+            case "rotate":
+                key_file.rotate(path)
+            case "revoke":
+                key_file.revoke(path, args.kid)
+        _print(path)
+    except (OSError, key_file.KeyFileInvalid, key_file.UnknownKey) as error:
+        raise CommandFailed(str(error)) from None
+    return 0
+
+
+def _print(path: Path) -> None:
+    keys = key_file.read(path).keys
+    print(path)
+    print(ROW.format("kid", "state", "created", "retired", "valid until"))
+    for key in keys:
+        times = (key.created_at, key.retired_at, key.valid_until)
+        print(ROW.format(key.kid, key.state, *(f"{time:%Y-%m-%dT%H:%M:%SZ}" if time else "-" for time in times)))

@@ -1,0 +1,39 @@
+"""Bring the schema up to date: the release process. One at a time, by an advisory lock."""
+
+import argparse
+from pathlib import Path
+
+from playhouse.migrations import MigrationError, Runner
+
+from models import platform
+from models.commands import CommandFailed
+from models.platform.database import database
+from models.platform.locks import MIGRATIONS, session_lock
+
+HELP = "Bring the database schema up to date, take migrations back, or list them."
+DIRECTORY = Path(platform.__file__).parent / "migrations"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", choices=["up", "down", "status"])
+    parser.add_argument("target", nargs="?", help="stop after this migration (default: all for up, one for down)")
+
+
+def run(args: argparse.Namespace) -> int:
+    runner = Runner(database, str(DIRECTORY))
+    with database.connection_context(), session_lock(MIGRATIONS):
+        if args.action == "status":
+            return _status(runner)
+        try:
+            names = runner.up(args.target) if args.action == "up" else runner.down(args.target)
+        except MigrationError as error:
+            raise CommandFailed(str(error)) from None
+    print("\n".join(f"{args.action}: {name}" for name in names) or "The schema is up to date.")
+    return 0
+
+
+def _status(runner: Runner) -> int:
+    rows = runner.status()
+    for row in rows:
+        print(f"{'applied' if row.applied else 'pending'}  {row.name}")
+    return int(any(not row.applied for row in rows))

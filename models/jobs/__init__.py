@@ -1,0 +1,1 @@
+"""The job ledger: what there is to do, who does it, and until when."""

@@ -1,0 +1,1 @@
+"""What every family builds on: settings, the database, errors, limits, the audit log. Knows no feature."""

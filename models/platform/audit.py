@@ -1,0 +1,70 @@
+"""The audit log: who did what to whom, when, from where, and why. Written in the transaction of the act itself.
+
+`python -m models audit` prints it.
+"""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from peewee import CharField, TextField, UUIDField
+
+from models.platform.client_info import NOWHERE, Origin
+from models.platform.clock import now
+from models.platform.database import in_transaction
+from models.platform.model import BinaryJSONField, Model
+from models.platform.principal import Principal
+
+
+class AuditEvent(Model):
+    """`actor` and `subject` are references such as `user:<id>`, `session:<id>`, `operator:cli`."""
+
+    action = CharField()
+    actor = CharField()
+    subject = CharField(null=True)
+    tenant_id = UUIDField(null=True)
+    reason = TextField(null=True)
+    ip = CharField(null=True)
+    user_agent = CharField(null=True)
+    details = BinaryJSONField(default=dict)
+
+    @classmethod
+    def newest(
+        cls, *, actor: str | None, subject: str | None, action: str | None, tenant_id: UUID | None, limit: int
+    ) -> list["AuditEvent"]:
+        query = cls.select().order_by(cls.id.desc()).limit(limit)
+        for column, wanted in ((cls.actor, actor), (cls.subject, subject), (cls.tenant_id, tenant_id)):
+            if wanted:
+                query = query.where(column == wanted)
+        return list(query.where(cls.action.startswith(action)) if action else query)
+
+    @classmethod
+    def purge(cls, days: int) -> int:
+        return cls.delete().where(cls.created_at < now() - timedelta(days=days)).execute()
+
+
+@in_transaction
+def record(
+    action: str,
+    actor: Principal | str,
+    subject: str | None = None,
+    *,
+    tenant_id: UUID | None = None,
+    reason: str | None = None,
+    origin: Origin = NOWHERE,
+    **details: Any,
+) -> None:
+    """In the caller's transaction: it happened, or neither it nor its record did."""
+    if isinstance(actor, Principal):
+        tenant_id = tenant_id or actor.tenant_id
+        reason, actor = reason or actor.override, actor.subject
+    AuditEvent.create(
+        action=action,
+        actor=actor,
+        subject=subject,
+        tenant_id=tenant_id,
+        reason=reason,
+        ip=origin.ip,
+        user_agent=origin.agent,
+        details=details,
+    )

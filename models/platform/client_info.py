@@ -1,0 +1,134 @@
+"""Where a request comes from: its address and its client, as far as users and operators may see them."""
+
+import hashlib
+import hmac
+import ipaddress
+import logging
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import maxminddb
+from ua_parser import parse
+
+from models.platform.settings import settings
+
+log = logging.getLogger(__name__)
+AGENT_LENGTH = 512  # characters of a User-Agent that are kept
+PLATFORMS = {"Mac OS X": "macOS", "Chrome OS": "ChromeOS", "Ubuntu": "Linux", "Debian": "Linux", "Fedora": "Linux"}
+KNOWN_PLATFORMS = ("iOS", "Android", "Windows", "Linux", "macOS", "ChromeOS")
+BROWSERS = {"Mobile Safari": "Safari", "IE": "Internet Explorer", "IE Mobile": "Internet Explorer"}
+KNOWN_BROWSERS = ("Edge", "Brave", "Arc", "Opera", "Firefox", "Chrome", "Safari", "Internet Explorer")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    ip: str | None = None
+    user_agent: str | None = None
+
+    @property
+    def agent(self) -> str | None:
+        return (self.user_agent or "")[:AGENT_LENGTH] or None
+
+    @property
+    def masked(self) -> str | None:
+        """The address without what names the machine: IPv4 /24, IPv6 /64."""
+        address = self._address()
+        if address is None:
+            return None
+        if address.version == 4:
+            return ".".join([*str(address).split(".")[:3], "*"])
+        return ":".join([*address.exploded.split(":")[:4], "*", "*", "*", "*"])
+
+    @property
+    def networks(self) -> list[str]:
+        """What failures are counted by: an IPv4 address and its /24; of IPv6 the /64 that one subscriber owns."""
+        address = self._address()
+        if address is None:
+            return ["unknown"]
+        wide = str(ipaddress.ip_network((address, 24 if address.version == 4 else 64), strict=False))
+        return [str(address), wide] if address.version == 4 else [wide]
+
+    @property
+    def network(self) -> str:
+        """What calls are counted by: the address, of IPv6 its /64."""
+        return self.networks[0]
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for the same client at the same address; tells nothing of either."""
+        text = f"{self.ip}\n{self.user_agent}".encode()
+        return hmac.new(settings.secret_key.get_secret_value().encode(), text, hashlib.sha256).hexdigest()
+
+    def location(self) -> dict[str, str | None] | None:
+        """{city, region, country} from the MaxMind database, if one is configured and knows the address."""
+        address = self._address()
+        if address is None or not address.is_global or not settings.geoip_database_path:
+            return None
+        try:
+            found = _reader(settings.geoip_database_path).get(address)
+        except (OSError, ValueError, maxminddb.InvalidDatabaseError) as error:
+            log.warning("geoip.unavailable", extra={"reason": repr(error)})
+            return None
+        return _place(found) if isinstance(found, dict) else None
+
+    def _address(self):
+        try:
+            address = ipaddress.ip_address(self.ip or "")
+        except ValueError:
+            return None
+        return getattr(address, "ipv4_mapped", None) or address  # ::ffff:a.b.c.d, as a dual-stack socket names IPv4
+
+
+NOWHERE = Origin()
+
+
+@cache
+def _reader(path: str) -> maxminddb.Reader:
+    return maxminddb.open_database(path)
+
+
+def _place(found: dict[str, Any]) -> dict[str, str | None]:
+    regions = found.get("subdivisions") or [{}]
+    return {
+        "city": _name(found.get("city")),
+        "region": _name(regions[0]),
+        "country": (found.get("country") or {}).get("iso_code"),
+    }
+
+
+def _name(record: dict[str, Any] | None) -> str | None:
+    return ((record or {}).get("names") or {}).get("en")
+
+
+def client(user_agent: str | None) -> dict[str, str | None]:
+    """{platform, browser, device, user_agent}: what a User-Agent says of its client, in the words of the contract."""
+    if not user_agent:
+        return {"platform": None, "browser": None, "device": None, "user_agent": None}
+    found = parse(user_agent)
+    system = found.os.family if found.os else ""
+    browser = found.user_agent.family if found.user_agent else ""
+    model = (found.device.model or "") if found.device else ""
+    brand = (found.device.brand or "") if found.device else ""
+    platform = PLATFORMS.get(system, system)
+    if platform == "iOS" and model.startswith("iPad"):
+        platform = "iPadOS"
+    browser = next((name for name in KNOWN_BROWSERS if name in BROWSERS.get(browser, browser)), None)
+    return {
+        "platform": platform if platform in (*KNOWN_PLATFORMS, "iPadOS") else None,
+        "browser": browser,
+        "device": _device(platform, brand, model, user_agent),
+        "user_agent": user_agent,
+    }
+
+
+def _device(platform: str, brand: str, model: str, user_agent: str) -> str:
+    if brand == "Spider":
+        return "bot"
+    if platform == "iPadOS" or "Tablet" in brand or "Tablet" in model:
+        return "tablet"
+    if platform == "iOS":
+        return "mobile"
+    if platform == "Android":
+        return "mobile" if "Mobile" in user_agent else "tablet"  # Google's rule for Android browsers
+    return "desktop"

@@ -1,0 +1,34 @@
+"""Postgres advisory locks: one per purpose and key, held until the transaction ends or the session gives it up."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from models.platform.database import database, in_transaction
+
+MIGRATIONS, SCHEDULER = "migrations", "scheduler"
+
+
+@in_transaction
+def lock(purpose: str, *key: object) -> None:
+    """Wait for the lock of this purpose and key, and hold it until the transaction ends."""
+    database.execute_sql("select pg_advisory_xact_lock(hashtextextended(%s, 0))", (_name(purpose, key),))
+
+
+@contextmanager
+def session_lock(purpose: str) -> Iterator[None]:
+    """Wait for the lock, and hold it for the block on this connection."""
+    database.execute_sql("select pg_advisory_lock(hashtextextended(%s, 0))", (purpose,))
+    try:
+        yield
+    finally:
+        database.execute_sql("select pg_advisory_unlock(hashtextextended(%s, 0))", (purpose,))
+
+
+def try_session_lock(purpose: str) -> bool:
+    """Take the lock for as long as this connection lives; False when another one holds it."""
+    row = database.execute_sql("select pg_try_advisory_lock(hashtextextended(%s, 0))", (purpose,)).fetchone()
+    return bool(row[0])
+
+
+def _name(purpose: str, key: tuple[object, ...]) -> str:
+    return ":".join([purpose, *map(str, key)])

@@ -1,0 +1,63 @@
+"""What every table has: a time-ordered id, a UTC timestamp, and for a tenant's rows one door."""
+
+from typing import Any, ClassVar
+from uuid import UUID
+
+import peewee
+from playhouse.postgres_ext import BinaryJSONField, DateTimeTZField
+
+from models.platform.clock import now
+from models.platform.database import database
+from models.platform.ids import uuid7
+from models.platform.principal import Principal
+
+__all__ = ["BinaryJSONField", "DateTimeTZField", "Model", "TenantModel"]
+
+
+class Model(peewee.Model):
+    id = peewee.UUIDField(primary_key=True, default=uuid7)
+    created_at = DateTimeTZField(default=now)
+
+    class Meta:
+        database = database
+        legacy_table_names = False
+
+    @classmethod
+    def lock(cls, row_id: UUID):
+        """The row, locked until the end of the transaction; None when it is gone."""
+        return cls.select().where(cls.id == row_id).for_update().first()
+
+    @classmethod
+    def one(cls, statement: str, **values: object):
+        """The row that a fixed statement returns, or None. For what runs all the time: composing it costs more than running it."""
+        cursor = database.execute_sql(statement, values)
+        row = cursor.fetchone()
+        return cls(**dict(zip((column.name for column in cursor.description), row, strict=True))) if row else None
+
+
+class TenantModel(Model):
+    """A row that belongs to a tenant. Routes reach such rows through `visible_to` only.
+
+    Every model says whose its rows are: `owner` names the column that holds a user's id, or is None where the whole
+    tenant shares them. A model that does not say is refused when it is defined.
+    """
+
+    owner: ClassVar[str | None]
+    tenant_id = peewee.UUIDField()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "owner" not in cls.__dict__:
+            raise TypeError(f"{cls.__name__} must declare `owner`: the column of a row's user, or None.")
+
+    @classmethod
+    def visible_to(cls, principal: Principal):
+        """Rows that this caller may see: the tenant's for its admins, else the caller's own. None without a tenant."""
+        if principal.tenant_id is None:
+            return cls.select().where(peewee.SQL("false"))
+        query = cls.select().where(cls.tenant_id == principal.tenant_id)
+        if principal.sees_tenant or cls.owner is None:
+            return query
+        if principal.user_id is None:
+            return query.where(peewee.SQL("false"))
+        return query.where(getattr(cls, cls.owner) == principal.user_id)

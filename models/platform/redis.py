@@ -1,0 +1,44 @@
+"""The two Redis clients of a process: one that waits for a server to return, one that answers at once."""
+
+from functools import cache
+
+import redis
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
+
+from models.platform.settings import settings
+
+
+def redis_client() -> redis.Redis:
+    """For work that may wait: it retries for as long as a server takes to restart."""
+    return _patient(settings.redis_url)
+
+
+@cache
+def _patient(url: str) -> redis.Redis:
+    # Retries span a restart of the server: a run pauses for it instead of failing.
+    return redis.Redis.from_url(
+        url,
+        socket_timeout=10,
+        socket_connect_timeout=2,
+        max_connections=20_000,
+        health_check_interval=30,
+        retry=Retry(ExponentialBackoff(cap=1.0, base=0.02), 20),
+        retry_on_error=[redis.BusyLoadingError, redis.ConnectionError, redis.TimeoutError],
+    )
+
+
+def fast_redis_client() -> redis.Redis:
+    """For requests: it fails within seconds when Redis is away."""
+    return _fast(settings.redis_url)
+
+
+@cache
+def _fast(url: str) -> redis.Redis:
+    return redis.Redis.from_url(
+        url,
+        socket_timeout=2,
+        socket_connect_timeout=1,
+        max_connections=20_000,
+        retry=Retry(ExponentialBackoff(cap=0.1, base=0.01), 1),
+    )

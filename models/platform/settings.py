@@ -1,0 +1,194 @@
+"""Every knob: its name (upper-case in the environment), type and default, on one line. Read once per process."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+DEV_SECRET = "development-only-secret"
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", validate_assignment=True)
+
+    # the service
+    app_name: str = "longshore"  # metadata, token issuer, `service` in logs
+    app_description: str = "An agent and task platform"
+    app_version: str = "0.1.0"
+    app_public_url: str = "http://localhost:3000"  # base of links in mails
+    environment: str = "development"  # development, dev, local and test are not hardened
+    debug: bool = False  # any host is trusted
+    port: int = 8000
+    log_level: str = "INFO"
+    log_format: str = Field("json", pattern="^(json|console)$")
+
+    # the HTTP edge
+    allowed_hosts: str = "localhost,127.0.0.1,[::1]"  # comma list, * for any
+    allowed_origins: str = "http://localhost:3000,http://localhost:8000"  # comma list
+    trusted_proxies: str = ""  # comma list of networks whose X-Forwarded-For is believed
+    request_body_limit_bytes: int = 1_048_576  # larger bodies are refused with 413
+    chat_wait_seconds: float = 300  # how long POST /chat waits for its run before it answers 504
+    metrics_token: SecretStr | None = None  # when set, /metrics wants it as a bearer
+
+    # Postgres
+    database_url: str = "postgresql://postgres@127.0.0.1:5432/longshore"
+    database_pool_size: int = 20  # connections per process
+    database_pool_timeout: float = 30  # seconds to wait for a free one
+    database_pool_recycle: int = 1800  # seconds after which a connection is replaced
+    database_health_timeout: float = 5  # seconds
+
+    # Redis: progress and limits in one database, the broker in another
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    broker_url: str | None = None  # default: redis_url with the next database; amqp://... moves the jobs to RabbitMQ
+    rate_limit_key_prefix: str = "rate-limit"
+    progress_ttl_seconds: int = 3600  # how long a finished run's stream is kept in Redis
+
+    # jobs
+    job_lease_seconds: float = 3  # a worker silent for this long has lost its jobs
+    job_heartbeat_seconds: float = 1  # one statement per process renews all its leases
+    job_resend_seconds: float = 3  # a due job that nobody claimed for this long is sent again
+    job_retention_days: int = 14  # finished jobs are purged after this
+    run_events_ttl_days: int = 180  # run events are purged after this
+    worker_grace_seconds: float = 20  # on SIGTERM running jobs may finish this long, then they are handed back
+
+    # the model provider
+    openai_api_key: SecretStr | None = None
+    openai_base_url: str | None = None  # any OpenAI-compatible server
+    openai_timeout_seconds: float = 60  # silence after which a provider call has timed out
+    agent_model_default: str = "gpt-5.1"
+    agent_model_triage: str | None = None
+    agent_model_code: str | None = None
+    agent_model_data: str | None = None
+    agent_models_allowed: str = ""  # comma list of models that clients may ask for besides the agents' own
+    agent_history_messages: int = 200  # newest messages of a conversation that the model is shown
+    mcp_tools: list[dict] = []  # hosted MCP servers, a JSON list
+    image_default_size: str = "1024x1024"
+    image_default_quality: str = "high"
+    image_default_format: str = "png"
+    image_default_background: str = "auto"
+    image_default_compression: int | None = None
+    image_max_partial_images: int = Field(2, ge=0, le=3)
+    container_default_auto_memory: str = "1g"
+
+    # rate limits per user; 0 or less switches one off
+    chat_rate_limit_per_minute: int = 60
+    chat_stream_rate_limit_per_minute: int = 30
+    chat_stream_concurrent_limit: int = 5
+
+    # object storage
+    storage_provider: str = "minio"
+    storage_bucket_prefix: str = "agent-data"
+    minio_endpoint: str | None = None  # host:port
+    minio_access_key: str | None = None
+    minio_secret_key: SecretStr | None = None
+    minio_region: str | None = None
+    minio_secure: bool = True
+
+    # mail
+    smtp_url: str | None = None  # smtp://user:password@host:port; smtps:// for TLS from the start
+    mail_from: str = "Longshore <no-reply@localhost>"
+
+    # sign-in
+    secret_key: SecretStr = SecretStr(DEV_SECRET)
+    auth_key_storage_path: str = "var/keys/keyset.json"
+    auth_audience: str = "agent-api,analytics-service,billing-worker,support-console,synthetic-monitor"
+    auth_jwks_max_age_seconds: int = 300
+    access_token_expire_minutes: int = 30
+    auth_refresh_token_ttl_minutes: int = 43_200
+    auth_session_max_days: int = 180  # however often a session is refreshed, it ends after this
+    auth_refresh_rate_limit_per_minute: int = 30  # per session or service account token
+    require_email_verification: bool = True
+    email_verification_token_ttl_minutes: int = 60
+    email_verification_email_rate_limit_per_hour: int = 3  # mails per user
+    email_verification_ip_rate_limit_per_hour: int = 10  # ... and per address
+    password_reset_token_ttl_minutes: int = 30
+    password_reset_email_rate_limit_per_hour: int = 5  # requests per mail address
+    password_reset_ip_rate_limit_per_hour: int = 20  # ... and per network address
+    auth_password_history_count: int = 5  # the last passwords, today's included, that may not come again
+    auth_lockout_threshold: int = 5  # wrong passwords that lock an account; 0: never
+    auth_lockout_window_minutes: int = 60  # after so long without one, counting begins anew
+    auth_lockout_duration_minutes: int = 60
+    auth_ip_lockout_threshold: int = 50  # wrong passwords from one network that slow it down; 0: never
+    auth_ip_lockout_window_minutes: int = 10  # counted in windows of this length, and refused until its end
+    audit_retention_days: int = 400  # audit events, and decided requests for access, are purged after this
+    service_accounts_path: str | None = None  # the catalogue of service accounts (TOML); default: the packaged one
+    service_issue_verifier: str = Field("off", pattern="^(off|hmac|vault)$")  # who checks signed requests for tokens
+    service_issue_secret: SecretStr | None = None  # hmac: the secret that both sides know
+    service_issue_rate_limit_per_minute: int = 5  # tokens per service account
+    service_issue_global_rate_limit_per_minute: int = 30
+    vault_addr: str | None = None  # vault: its URL
+    vault_token: SecretStr | None = None
+    vault_namespace: str | None = None
+    vault_transit_key: str = "auth-service"
+    geoip_database_path: str | None = None  # a MaxMind City database (.mmdb): sessions then show their location
+
+    # signing up
+    signup_access_policy: str = Field("invite_only", pattern="^(public|invite_only|approval)$")
+    signup_rate_limit_per_hour: int = 20  # registrations per network address, and as many requests for access
+    signup_rate_limit_per_ip_day: int = 100
+    signup_rate_limit_per_email_day: int = 3
+    signup_rate_limit_per_domain_day: int = 20  # of a mail domain, those of SIGNUP_SHARED_DOMAINS excepted
+    signup_shared_domains: str = (  # comma list: providers whose users have nothing to do with each other
+        "gmail.com,googlemail.com,outlook.com,hotmail.com,live.com,msn.com,yahoo.com,icloud.com,me.com,aol.com,"
+        "proton.me,protonmail.com,gmx.com,gmx.de,gmx.net,web.de,mail.com,zoho.com,fastmail.com,qq.com,163.com"
+    )
+    signup_concurrent_requests_limit: int = 3  # pending requests for access per network address and day
+    signup_default_plan_code: str = "starter"
+    allow_signup_trial_override: bool = False  # whether who registers may ask for a shorter trial
+    signup_invite_reservation_ttl_seconds: int = 900  # how long a signup under way holds its seat; at least 60
+
+    @property
+    def hardened(self) -> bool:
+        return not self.debug and self.environment.lower() not in {"development", "dev", "local", "test"}
+
+    @property
+    def broker(self) -> str:
+        """Where jobs are sent. Beside REDIS_URL by default, never in it: one database per purpose."""
+        if self.broker_url:
+            return self.broker_url
+        url = urlsplit(self.redis_url)
+        number = int(url.path.lstrip("/") or 0)
+        return urlunsplit(url._replace(path=f"/{number + 1}"))
+
+    @contextmanager
+    def override(self, **values: Any) -> Iterator[None]:
+        """Other values, validated, for the length of a block: how tests configure what they test."""
+        before = {name: getattr(self, name) for name in values}
+        try:
+            for name, value in values.items():
+                setattr(self, name, value)
+            yield
+        finally:
+            for name, value in before.items():
+                setattr(self, name, value)
+
+    @staticmethod
+    def items(text: str) -> list[str]:
+        return [part.strip() for part in text.split(",") if part.strip()]
+
+    def require_safe(self) -> None:
+        """Refuse to start with what cannot work, and in production with what is only fit for development."""
+        if problem := next(self._problems(), None):
+            raise SystemExit(problem)
+
+    def _problems(self) -> Iterator[str]:
+        if self.service_issue_verifier == "hmac" and not self.service_issue_secret:
+            yield "SERVICE_ISSUE_SECRET is not set, which SERVICE_ISSUE_VERIFIER=hmac needs."
+        if self.service_issue_verifier == "vault" and not (self.vault_addr and self.vault_token):
+            yield "VAULT_ADDR or VAULT_TOKEN is not set, which SERVICE_ISSUE_VERIFIER=vault needs."
+        if not self.hardened:
+            return
+        if self.secret_key.get_secret_value() == DEV_SECRET:
+            yield "SECRET_KEY still has its development value: set it to at least 32 random characters."
+        if len(self.secret_key.get_secret_value()) < 32:
+            yield "SECRET_KEY is too short: set it to at least 32 random characters."
+        if not self.openai_api_key:
+            yield "OPENAI_API_KEY is not set: agents cannot reach a model. Set it, or ENVIRONMENT=development."
+        if self.require_email_verification and not self.smtp_url:
+            yield "SMTP_URL is not set: nobody can verify an address. Set it, or REQUIRE_EMAIL_VERIFICATION=false."
+
+
+settings = Settings()

@@ -1,0 +1,313 @@
+"""Tokens for machines that sign their requests: what is accepted, once, and what is told to everybody else."""
+
+import base64
+import hashlib
+import hmac
+import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from uuid import uuid4
+
+import pytest
+
+from edge import request_signatures as signing
+from models.auth.service_accounts import ServiceToken
+from models.platform.audit import AuditEvent
+from models.platform.database import release
+from models.platform.settings import settings
+from tests.support.accounts import told
+
+SECRET = "known to both sides"
+
+
+def sign(payload, secret=SECRET):
+    return hmac.new(secret.encode(), payload, hashlib.sha256).hexdigest()
+
+
+def encoded(payload):
+    return base64.urlsafe_b64encode(payload).decode()
+
+
+@pytest.fixture
+def claims(tenant):
+    moment = int(time.time())
+    return {
+        "iss": "ci",
+        "aud": ["auth-service"],
+        "sub": "deploy",
+        "nonce": uuid4().hex,
+        "iat": moment,
+        "exp": moment + 300,
+        "account": "analytics-batch",
+        "scopes": ["conversations:read"],
+        "tenant_id": str(tenant.id),
+    }
+
+
+@pytest.fixture
+def shared_secret(configure):
+    configure(service_issue_verifier="hmac")
+    configure(service_issue_secret=SECRET)
+    for name in ("service_issue_rate_limit_per_minute", "service_issue_global_rate_limit_per_minute"):
+        configure(**{name: 0})
+
+
+@pytest.fixture
+def issue(http, claims, shared_secret):
+    """issue(body={...}, payload=..., authorization=...) -> the answer; None leaves a header out."""
+
+    def send(body=None, payload=..., authorization=..., **changed):
+        made = {name: value for name, value in {**claims, **changed}.items() if value is not ...}
+        raw = json.dumps(made).encode() if payload is ... else payload
+        asked = {name: claims[name] for name in ("account", "scopes", "tenant_id")} | (body or {})
+        headers = {
+            "X-Vault-Payload": encoded(raw) if isinstance(raw, bytes) else raw,
+            "Authorization": f"Bearer vault:{sign(raw)}" if authorization is ... else authorization,
+        }
+        return http.simulate_post(
+            "/api/v1/auth/service-accounts/issue",
+            json={name: value for name, value in asked.items() if value is not ...},
+            headers={name: value for name, value in headers.items() if value is not None},
+        )
+
+    return send
+
+
+def test_a_signed_request_brings_a_token_once(issue, tenant):
+    answer = issue()
+    assert answer.status_code == 201 and answer.headers["Cache-Control"] == "no-store"
+    assert (answer.json["account"], answer.json["tenant_id"]) == ("analytics-batch", str(tenant.id))
+    assert answer.json["token_use"] == "refresh" and answer.json["issued_at"].endswith("+00:00")
+    row = ServiceToken.get()
+    assert (str(row.id), row.issued_by) == (answer.json["session_id"], "signer:deploy@ci")
+    assert AuditEvent.get(AuditEvent.action == "auth.service_token_issued").actor == "signer:deploy@ci"
+    assert told(issue(body={"force": True})) == (401, "Vault payload nonce already used.")
+
+
+def test_a_signer_cannot_pass_for_a_user(issue):
+    assert issue(sub="user:01a20ac7-784f-712d-8112-15c292557957").status_code == 201
+    assert ServiceToken.get().issued_by.startswith("signer:user:")
+
+
+def test_of_parallel_replays_one_is_accepted(issue):
+    def replay(_):
+        try:
+            return issue().status_code
+        finally:
+            release()
+
+    with ThreadPoolExecutor(12) as pool:
+        assert sorted(pool.map(replay, range(12))) == [201] + [401] * 11
+    assert ServiceToken.select().count() == 1
+
+
+@pytest.mark.parametrize(
+    ("authorization", "payload", "expected"),
+    [
+        ("Basic abc", ..., (401, "Authorization header must use Bearer scheme.")),
+        ("Bearer vault:x", None, (401, "Missing X-Vault-Payload header.")),
+        ("Bearer abc", ..., (401, "Vault-signed credential required for service-account issuance.")),
+        ("Bearer dev-local", ..., (401, "Vault-signed credential required for service-account issuance.")),
+        ("Bearer vault:x", ..., (401, "Invalid Vault signature.")),
+        ("Bearer vault:é", ..., (401, "Invalid Vault signature.")),
+        ("Bearer vault:x", "%%%", (400, "Invalid Vault payload encoding.")),
+        (..., b"{", (400, "Invalid Vault payload JSON.")),
+        (..., b"[]", (400, "Unexpected Vault payload shape.")),
+    ],
+)
+def test_what_is_not_signed_is_refused(issue, authorization, payload, expected):
+    if isinstance(authorization, str):
+        authorization = authorization.encode().decode("latin-1")
+        payload = b"{}" if payload is ... else payload
+    answer = issue(authorization=authorization, payload=payload)
+    assert told(answer) == expected and "WWW-Authenticate" not in answer.headers
+    assert ServiceToken.select().count() == 0
+
+
+def test_without_the_header_the_request_does_not_fit(issue):
+    answer = issue(authorization=None)
+    assert answer.status_code == 422 and answer.json["detail"][0]["loc"] == ["header", "Authorization"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        *[({name: ...}, (401, f"Vault payload missing fields: {name}")) for name in ("iss", "aud", "sub", "account")],
+        ({"nonce": ...}, (401, "Vault payload missing fields: nonce")),
+        ({"iat": ..., "exp": None}, (401, "Vault payload missing fields: iat, exp")),
+        ({"aud": ["agent-api"]}, (401, "Vault payload audience invalid.")),
+        ({"aud": "auth-service"}, (401, "Vault payload audience invalid.")),
+        ({"scopes": "conversations:read"}, (401, "Vault payload scopes must be a list.")),
+        ({"lifetime_minutes": 0}, (401, "Vault payload lifetime_minutes must be a positive integer.")),
+        ({"lifetime_minutes": "9"}, (401, "Vault payload lifetime_minutes must be a positive integer.")),
+        ({"fingerprint": 9}, (401, "Vault payload fingerprint invalid.")),
+        ({"iat": "now"}, (401, "Vault payload missing iat.")),
+        ({"exp": True}, (401, "Vault payload missing exp.")),
+        ({"account": "billing-worker"}, (400, "Vault payload account mismatch.")),
+        ({"tenant_id": ...}, (400, "Vault payload tenant mismatch.")),
+        ({"scopes": ["billing:read"]}, (400, "Vault payload scopes mismatch.")),
+    ],
+)
+def test_claims_that_do_not_fit_are_named(issue, changed, expected):
+    assert told(issue(**changed)) == expected
+    assert ServiceToken.select().count() == 0
+
+
+@pytest.mark.parametrize(
+    ("shift", "expected"),
+    [
+        ({"exp": -1}, "Vault payload expired."),
+        ({"iat": 60, "exp": 300}, "Vault payload iat is in the future."),
+        ({"iat": -601, "exp": 60}, "Vault payload iat outside acceptable window."),
+        ({"exp": 601}, "Vault payload iat outside acceptable window."),
+    ],
+)
+def test_a_payload_is_good_for_ten_minutes_at_most(issue, claims, shift, expected):
+    moved = {name: claims["iat"] + seconds for name, seconds in shift.items()}
+    assert told(issue(**moved)) == (401, expected)
+
+
+@pytest.mark.parametrize(
+    ("body", "changed", "message"),
+    [
+        ({"lifetime_minutes": 5}, {}, "Vault payload missing lifetime_minutes."),
+        ({"lifetime_minutes": 5}, {"lifetime_minutes": 6}, "Vault payload lifetime_minutes mismatch."),
+        ({"fingerprint": "a"}, {}, "Vault payload missing fingerprint."),
+        ({"fingerprint": "a"}, {"fingerprint": "b"}, "Vault payload fingerprint mismatch."),
+        ({"force": True}, {}, "Vault payload force mismatch."),
+        ({"tenant_id": ...}, {}, "Vault payload tenant mismatch."),
+    ],
+)
+def test_the_body_may_not_say_what_was_not_signed(issue, body, changed, message):
+    assert told(issue(body=body, **changed)) == (400, message)
+
+
+def test_what_was_signed_fills_in_what_the_body_leaves_out(issue):
+    assert issue(lifetime_minutes=7, fingerprint="host-1").status_code == 201
+    row = ServiceToken.get()
+    assert (row.expires_at - row.created_at).total_seconds() == 7 * 60 and row.fingerprint == "host-1"
+    assert issue(body={"force": True}, nonce=uuid4().hex, force=True).status_code == 201
+
+
+def test_a_stranger_learns_nothing_of_the_claims(issue):
+    assert told(issue(authorization=f"Bearer vault:{'0' * 64}", account="other", exp=0)) == (
+        401,
+        "Invalid Vault signature.",
+    )
+
+
+def test_without_redis_no_signed_request_is_accepted(issue, configure):
+    configure(redis_url="redis://127.0.0.1:1/0")
+    assert issue().status_code == 503
+    assert ServiceToken.select().count() == 0
+
+
+# ---------------------------------------------------------------- development
+
+
+@pytest.mark.parametrize(
+    ("hardened", "verifier", "status"), [(False, "off", 201), (True, "off", 401), (False, "hmac", 401)]
+)
+def test_the_developers_escape_is_open_in_development_alone(issue, configure, hardened, verifier, status):
+    configure(service_issue_verifier=verifier)
+    configure(environment="production" if hardened else "development")
+    assert issue(authorization="Bearer dev-local").status_code == status
+
+
+def test_where_nobody_verifies_signatures_are_not_believed(issue, configure):
+    configure(service_issue_verifier="off")
+    assert told(issue()) == (503, "Vault verification disabled; cannot accept vault credentials.")
+
+
+# ---------------------------------------------------------------- Vault
+
+
+class Transit(BaseHTTPRequestHandler):
+    """The verify endpoint of Vault's Transit engine, with HMAC for its key."""
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        status, answer = self.decide(body)
+        data = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def decide(self, body):
+        self.server.seen.append((self.path, dict(self.headers)))
+        if self.server.broken:
+            return self.server.broken
+        if self.headers["X-Vault-Token"] != "vault-token":
+            return 403, {"errors": ["permission denied"]}
+        if not body["signature"].startswith("vault:v1:"):
+            return 400, {"errors": ["invalid signature"]}
+        payload = base64.urlsafe_b64decode(base64.b64decode(body["input"]))
+        return 200, {"data": {"valid": hmac.compare_digest(body["signature"], f"vault:v1:{sign(payload)}")}}
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def vault(configure):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Transit)
+    server.seen, server.broken = [], None
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    configure(vault_addr=f"http://127.0.0.1:{server.server_port}/")
+    configure(vault_token="vault-token")
+    configure(vault_namespace="team")
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def by_vault(issue, claims, vault, configure):
+    configure(service_issue_verifier="vault")
+
+    def send(signature=None, **more):
+        raw = json.dumps(claims).encode()
+        return issue(payload=raw, authorization=f"Bearer vault:{signature or f'vault:v1:{sign(raw)}'}", **more)
+
+    return send
+
+
+def test_vault_is_asked_about_the_signature(by_vault, vault):
+    assert by_vault().status_code == 201
+    [(path, headers)] = vault.seen
+    assert path == "/v1/transit/verify/auth-service" and headers["X-Vault-Namespace"] == "team"
+
+
+@pytest.mark.parametrize("signature", ["vault:v1:0000", "rubbish"])
+def test_what_vault_does_not_confirm_is_refused(by_vault, signature):
+    assert told(by_vault(signature)) == (401, "Invalid Vault signature.")
+
+
+@pytest.mark.parametrize(
+    "broken", [(500, {}), (403, {"errors": ["secret detail"]}), (200, {}), (200, {"data": None}), (200, [])]
+)
+def test_a_vault_that_cannot_tell_is_not_a_yes(by_vault, vault, broken):
+    vault.broken = broken
+    answer = by_vault()
+    assert told(answer) == (503, "Secrets provider cannot verify signatures.")
+    assert "secret detail" not in answer.text and ServiceToken.select().count() == 0
+
+
+def test_a_vault_that_is_away_is_not_a_yes(by_vault, configure):
+    configure(vault_addr="http://127.0.0.1:1")
+    assert told(by_vault()) == (503, "Secrets provider cannot verify signatures.")
+
+
+@pytest.mark.parametrize("missing", ["vault_addr", "vault_token"])
+def test_a_verifier_that_is_not_configured_says_so(by_vault, configure, missing):
+    configure(**{missing: None})
+    assert told(by_vault()) == (503, "Secrets provider not configured for Vault verification.")
+    with pytest.raises(SystemExit, match="VAULT_ADDR or VAULT_TOKEN"):
+        settings.require_safe()
+
+
+def test_an_edge_waits_for_vault_no_longer_than_its_limit():
+    assert signing._pool.connection_pool_kw["timeout"] == signing.VAULT_TIMEOUT == 5

@@ -1,0 +1,304 @@
+"""Registering: a tenant and its owner, all of it or nothing, and never more of them than an invite has seats."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+
+from models.auth import signup
+from models.auth.invites import Invite, Reservation
+from models.auth.sessions import Session
+from models.auth.tenants import Tenant
+from models.auth.users import Membership, User
+from models.platform.clock import now
+from models.platform.database import release, transaction
+from models.platform.principal import OPERATOR, Principal
+from tests.support.accounts import add_user, bearer, count_events, refused_for_now, told
+
+pytestmark = pytest.mark.usefixtures("cheap_hashing")
+PASSWORD = "a-long-walk-by-the-sea"
+
+
+@pytest.fixture
+def policy(configure):
+    return lambda name: configure(signup_access_policy=name)
+
+
+@pytest.fixture(autouse=True)
+def no_limits(configure):
+    for name in ("per_hour", "per_ip_day", "per_email_day", "per_domain_day"):
+        configure(**{f"signup_rate_limit_{name}": 0})
+
+
+@pytest.fixture
+def register(post, policy):
+    policy("public")
+
+    def send(email="jo@example.com", **more):
+        body = {"email": email, "password": PASSWORD, "tenant_name": "Jo's Café", "accept_terms": True, **more}
+        return post("register", **{name: value for name, value in body.items() if value is not ...})
+
+    return send
+
+
+@pytest.fixture
+def invite(clean):
+    """invite(max_redemptions=1, ...) -> the committed invite of an operator."""
+    operator = Principal(None, None, scopes=frozenset(OPERATOR), account="test")
+
+    def make(**more):
+        with transaction():
+            return Invite.issue(operator, **more)
+
+    return make
+
+
+def at_once(calls):
+    """Their answers, in the order of the calls, which run at the same time."""
+
+    def run(call):
+        try:
+            return call()
+        finally:
+            release()
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(run, calls))
+
+
+def nothing_was_created():
+    counts = [model.select().count() for model in (Tenant, User, Membership, Session)]
+    active = Reservation.select().where(Reservation.status == "active").count()
+    return counts == [0, 0, 0, 0] and active == 0
+
+
+def test_the_policy_is_told_to_everybody(http, policy):
+    expected = {"public": (False, False), "invite_only": (True, True), "approval": (True, True)}
+    for name, (invite_required, request_access_enabled) in expected.items():
+        policy(name)
+        assert http.simulate_get("/api/v1/auth/signup-policy").json == {
+            "policy": name,
+            "invite_required": invite_required,
+            "request_access_enabled": request_access_enabled,
+        }
+
+
+def test_who_registers_owns_a_new_tenant_and_is_signed_in_but_unverified(http, register, jobs_named):
+    answer = register("Jo@Example.com", display_name="Jo")
+    assert answer.status_code == 201
+    tenant, user = Tenant.get(), User.get()
+    tokens = answer.json
+    assert (tokens["tenant_id"], tokens["user_id"], tokens["tenant_slug"]) == (
+        str(tenant.id),
+        str(user.id),
+        "jo-s-cafe",
+    )
+    assert (user.email, user.display_name, user.email_verified_at) == ("jo@example.com", "Jo", None)
+    assert Membership.get().role == "owner" and "billing:manage" in tokens["scopes"]
+    assert tenant.plan_code == "starter"
+    assert timedelta(days=13.9) < tenant.trial_ends_at - now() <= timedelta(days=14)
+    assert http.simulate_get("/api/v1/auth/me", headers=bearer(tokens)).status_code == 200
+    refused = http.simulate_get("/api/v1/conversations", headers=bearer(tokens))
+    assert (refused.status_code, refused.json["error"]) == (403, "email_not_verified")
+    assert [job.args for job in jobs_named("mail.verify")] == [{"user_id": str(user.id)}]
+    assert count_events("auth.registered") == count_events("auth.signed_in") == 1
+
+
+def test_registrations_are_counted_by_what_came_of_them(http, register):
+    register()
+    register()
+    text = http.simulate_get("/metrics").text
+    assert 'signup_attempts_total{policy="public",result="success"}' in text
+    assert 'signup_attempts_total{policy="public",result="email_taken"}' in text
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"accept_terms": False}, "accept_terms"),
+        ({"accept_terms": ...}, "accept_terms"),
+        ({"password": "Password123456789"}, "password"),
+        ({"password": "x" * 13}, "password"),
+        ({"tenant_name": "  x  "}, "tenant_name"),
+        ({"tenant_name": "x" * 129}, "tenant_name"),
+        ({"display_name": "x" * 129}, "display_name"),
+        ({"trial_days": 366}, "trial_days"),
+        ({"email": "jo"}, "email"),
+    ],
+)
+def test_what_does_not_fit_is_named_and_creates_nothing(register, change, field):
+    answer = register(**change)
+    assert answer.status_code == 422 and answer.json["detail"][0]["loc"] == ["body", field]
+    assert nothing_was_created()
+
+
+def test_an_unknown_plan_creates_nothing_and_gives_the_seat_back(register, policy, invite):
+    policy("invite_only")
+    token = invite().token
+    assert told(register(invite_token=token, plan_code="golden")) == (404, "Plan 'golden' not found.")
+    assert nothing_was_created()
+    assert register(invite_token=token, plan_code="pro").status_code == 201
+    assert Tenant.get().plan_code == "pro"
+
+
+@pytest.mark.parametrize(("allowed", "asked", "days"), [(False, 3, 14), (True, 3, 3), (True, 99, 14), (True, 0, 0)])
+def test_a_trial_may_be_shortened_only_where_that_is_allowed(register, configure, allowed, asked, days):
+    configure(allow_signup_trial_override=allowed)
+    assert register(trial_days=asked).status_code == 201
+    ends = Tenant.get().trial_ends_at
+    assert round((ends - now()).total_seconds() / 86_400) == days if days else ends is None
+
+
+def test_an_address_registers_once_however_it_is_spelled(register):
+    assert register().status_code == 201
+    assert told(register("JO@EXAMPLE.com")) == (409, "Email already registered.")
+    assert (Tenant.select().count(), User.select().count(), Session.select().count()) == (1, 1, 1)
+
+
+def test_of_parallel_registrations_of_one_address_one_succeeds(register):
+    answers = at_once([register] * 8)
+    assert sorted(answer.status_code for answer in answers) == [201] + [409] * 7
+    assert (Tenant.select().count(), User.select().count()) == (1, 1)
+
+
+def test_tenants_of_one_name_have_slugs_of_their_own(register):
+    answers = at_once([lambda n=n: register(f"jo{n}@example.com") for n in range(8)])
+    slugs = {answer.json["tenant_slug"] for answer in answers}
+    assert len(slugs) == 8 and all(slug.startswith("jo-s-cafe") for slug in slugs)
+
+
+@pytest.mark.parametrize(
+    ("name", "slug"),
+    [("Müller & Söhne GmbH", "muller-sohne-gmbh"), ("日本語", "tenant"), ("!!!", "tenant"), ("a" * 128, "a" * 57)],
+)
+def test_a_slug_is_made_of_what_ascii_has_of_the_name(register, name, slug):
+    assert register(tenant_name=name).json["tenant_slug"] == slug
+
+
+# ---------------------------------------------------------------- invites
+
+
+@pytest.mark.parametrize(
+    ("flaw", "message"),
+    [
+        ("none", "Invite token is required for signup."),
+        ("unknown", "Invite token is invalid."),
+        ("revoked", "Invite token is no longer active."),
+        ("exhausted", "Invite token is no longer active."),
+        ("held", "Invite token is no longer active."),
+        ("expired", "Invite token has expired."),
+        ("another's", "Invite token is restricted to a different email."),
+        ("not approved", "Approval-required signup must use an approved invite."),
+    ],
+)
+def test_without_a_good_invite_nobody_registers(register, policy, invite, flaw, message):
+    policy("approval" if flaw == "not approved" else "invite_only")
+    one = invite(email="kim@example.com" if flaw == "another's" else None)
+    token = {"none": ..., "unknown": "x" * 43}.get(flaw, one.token)
+    if flaw in ("revoked", "exhausted"):
+        Invite.update(status=flaw).execute()
+    elif flaw == "expired":
+        Invite.update(expires_at=now()).execute()
+    elif flaw == "held":
+        Reservation.hold(token, "kim@example.com", approved_only=False)
+    assert told(register(invite_token=token)) == (403, message)
+    Reservation.delete().execute() if flaw == "held" else None
+    assert nothing_was_created()
+
+
+def test_where_signup_is_public_an_invite_is_not_looked_at(register, invite):
+    assert register(invite_token="anything").status_code == 201
+
+
+@pytest.mark.parametrize("seats", [1, 3])
+def test_of_parallel_redemptions_no_more_succeed_than_there_are_seats(register, policy, invite, seats):
+    policy("invite_only")
+    token = invite(max_redemptions=seats).token
+    answers = at_once([lambda n=n: register(f"jo{n}@example.com", invite_token=token) for n in range(12)])
+    assert sorted(answer.status_code for answer in answers) == [201] * seats + [403] * (12 - seats)
+    used = Invite.get()
+    assert (used.redeemed_count, used.status) == (seats, "exhausted")
+    assert Tenant.select().count() == User.select().count() == seats
+
+
+def test_a_seat_that_was_never_used_is_free_after_its_time(register, policy, invite):
+    policy("invite_only")
+    token = invite().token
+    Reservation.hold(token, "kim@example.com", approved_only=False)
+    assert register(invite_token=token).status_code == 403
+    Reservation.update(expires_at=now()).execute()
+    assert register(invite_token=token).status_code == 201
+    assert {row.status for row in Reservation.select()} == {"expired", "finalized"}
+
+
+def test_who_took_so_long_that_the_seat_was_given_away_gets_nothing(register, policy, invite, monkeypatch):
+    policy("invite_only")
+    token, choose = invite().token, signup.choose_password
+
+    def slowly(password, email):
+        if email == "slow@example.com":
+            Reservation.update(expires_at=now()).execute()
+            assert register("quick@example.com", invite_token=token).status_code == 201
+        return choose(password, email)
+
+    monkeypatch.setattr(signup, "choose_password", slowly)
+    assert told(register("slow@example.com", invite_token=token)) == (403, "Invite token is no longer active.")
+    assert [user.email for user in User.select()] == ["quick@example.com"] and Tenant.select().count() == 1
+
+
+def test_an_invite_that_is_revoked_under_way_still_lets_its_holder_in(register, policy, invite, monkeypatch):
+    policy("invite_only")
+    token, choose = invite().token, signup.choose_password
+
+    def meanwhile(password, email):
+        Invite.update(status="revoked").execute()
+        return choose(password, email)
+
+    monkeypatch.setattr(signup, "choose_password", meanwhile)
+    assert register(invite_token=token).status_code == 201
+    assert (Invite.get().status, Invite.get().redeemed_count) == ("revoked", 1)
+
+
+def test_a_failure_on_the_way_gives_the_seat_back(register, policy, invite):
+    policy("invite_only")
+    register_owner = add_user("jo@example.com", tenant=Tenant.create(slug="s", name="S"))
+    token = invite().token
+    assert register(register_owner.email, invite_token=token).status_code == 409
+    assert [row.status for row in Reservation.select()] == ["released"]
+    assert register("kim@example.com", invite_token=token).status_code == 201
+
+
+# ---------------------------------------------------------------- limits
+
+
+@pytest.mark.parametrize(
+    ("setting", "quota", "other"),
+    [
+        ("per_hour", "signup_per_hour", None),
+        ("per_ip_day", "signup_per_day", None),
+        ("per_email_day", "signup_per_email_day", "kim@example.com"),
+        ("per_domain_day", "signup_per_domain_day", "jo@elsewhere.example"),
+    ],
+)
+def test_attempts_are_limited_whatever_came_of_them(register, configure, setting, quota, other):
+    configure(**{f"signup_rate_limit_{setting}": 1})
+    assert register(plan_code="golden").status_code == 404
+    refused = register("JO@example.com")
+    assert refused.status_code == 429 and refused.json["details"]["quota"] == quota
+    assert 0 < int(refused.headers["Retry-After"]) <= 86_400
+    if other:
+        assert register(other).status_code == 201
+    else:
+        assert register("kim@elsewhere.example").status_code == 429
+
+
+def test_users_of_a_public_mail_provider_do_not_shut_each_other_out(register, configure):
+    configure(signup_rate_limit_per_domain_day=1)
+    assert [register(f"jo{n}@gmail.com").status_code for n in range(3)] == [201] * 3
+    assert [register(f"jo{n}@acme.example").status_code for n in range(2)] == [201, 429]
+
+
+def test_the_hour_is_told_in_seconds(register, configure):
+    configure(signup_rate_limit_per_hour=1)
+    register()
+    assert refused_for_now(register("kim@example.com"), "signup_per_hour")

@@ -1,0 +1,191 @@
+"""Whatever is sent to a route that takes a body or a query: an answer in the envelope, never a crash, nothing echoed."""
+
+import json
+import string
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from edge import relay
+from edge.openapi import PARAMETER, _operations
+from edge.routes import routes
+from models.platform.settings import settings
+
+OPERATIONS = [(method, path, responder) for path, method, responder in _operations(routes())]
+WITH_BODY = [(method, path, responder) for method, path, responder in OPERATIONS if responder.operation.body]
+WITH_QUERY = [(method, path, responder) for method, path, responder in OPERATIONS if responder.operation.query]
+CANARY = "canary-in-the-request"
+ID = "01a20ac7-784f-712d-8112-15c292557957"
+EXPECTED = {200, 201, 202, 204, 400, 401, 403, 404, 409, 422, 423, 429, 503, 504}
+
+odd_text = st.one_of(
+    st.text(max_size=40),
+    st.text(alphabet=st.characters(), max_size=20),
+    st.sampled_from(["", " ", "\0", "\ud800", "é" * 300, "x" * 5000, "null", "%", "../..", ID, CANARY, "a@b.example"]),
+    st.builds(lambda text: f"{CANARY}{text}", st.text(string.printable, max_size=10)),
+)
+odd = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.sampled_from([0, -1, 2**31, 2**63, 2**64, 10**40]),
+        st.floats(allow_nan=False, allow_infinity=False),
+        odd_text,
+    ),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=20), inner, max_size=3)),
+    max_leaves=6,
+)
+
+
+def fitting(schema, defs):
+    """Values that a JSON schema describes, more or less: most of them pass, so that what lies behind is reached."""
+    if "$ref" in schema:
+        return fitting(defs[schema["$ref"].rsplit("/", 1)[-1]], defs)
+    if "anyOf" in schema:
+        return st.one_of([fitting(option, defs) for option in schema["anyOf"]])
+    if "enum" in schema:
+        return st.sampled_from(schema["enum"])
+    kind = schema.get("type")
+    if kind == "string":
+        return text_of(schema)
+    if kind == "integer":
+        low, high = schema.get("minimum", -5), schema.get("maximum", 10**6)
+        return st.integers(int(low), int(high))
+    if kind == "number":
+        return st.floats(schema.get("minimum", -10), schema.get("maximum", 10))
+    if kind == "boolean":
+        return st.booleans()
+    if kind == "null":
+        return st.none()
+    if kind == "array":
+        return st.lists(fitting(schema.get("items", {}), defs), max_size=3)
+    if kind == "object" and "properties" in schema:
+        required = set(schema.get("required", ()))
+        fields = {name: fitting(part, defs) for name, part in schema["properties"].items()}
+        return st.fixed_dictionaries(
+            {name: field for name, field in fields.items() if name in required},
+            optional={name: field for name, field in fields.items() if name not in required},
+        )
+    return odd
+
+
+def text_of(schema):
+    shortest, longest = schema.get("minLength", 0), schema.get("maxLength", 300)
+    if schema.get("format") == "email":
+        return st.sampled_from(["jo@example.com", "JO@EXAMPLE.COM", "ä@example.com", "a@b.example"])
+    if schema.get("format") == "uuid":
+        return st.one_of(st.uuids().map(str), st.just(ID))
+    return st.one_of(
+        st.text(min_size=shortest, max_size=min(longest, shortest + 40)),
+        st.just((CANARY + "-Horse Battery 9!" * 40)[: max(shortest, min(longest, 60))]),
+    )
+
+
+def bodies(model):
+    schema = model.model_json_schema()
+    good = fitting(schema, schema.get("$defs", {}))
+    names = st.sampled_from(sorted(schema["properties"]) or ["x"])
+    spoiled = st.builds(lambda body, name, value: {**body, name: value}, good, names, odd)
+    return st.one_of(good, spoiled, odd)
+
+
+@pytest.fixture
+def open_gates(monkeypatch, configure, cheap_hashing):
+    """No limit stops the fuzzing before it has begun."""
+    for name in type(settings).model_fields:
+        if "rate_limit" in name and name != "rate_limit_key_prefix":
+            configure(**{name: 0})
+    configure(signup_access_policy="public")
+    configure(auth_ip_lockout_threshold=0)
+    configure(chat_stream_concurrent_limit=0)
+    monkeypatch.setattr(relay, "wait", unanswered)  # nobody works in these tests
+
+
+def unanswered(run, seconds):
+    raise relay.RunStillRunning()
+
+
+def assert_answered(answer):
+    assert answer.status_code in EXPECTED, answer.text
+    assert answer.headers["X-Correlation-ID"]
+    if answer.status_code >= 400:
+        assert answer.json["success"] is False and answer.json["error"]
+        assert answer.status_code != 500
+
+
+def bounded(examples):
+    return hypothesis_settings(
+        max_examples=examples,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    )
+
+
+@pytest.mark.parametrize(("method", "path", "responder"), [entry for entry in WITH_BODY if "stream" not in entry[1]])
+def test_no_body_breaks_a_route_or_comes_back_in_an_error(http, signed, open_gates, method, path, responder):
+    headers, _ = signed("owner", operator=True)
+
+    @bounded(100)
+    @given(body=bodies(responder.operation.body))
+    def send(body):
+        sent = {**headers, "Content-Type": "application/json"}  # surrogates travel escaped
+        answer = http.simulate_request(
+            method.upper(), PARAMETER.sub(ID, path), headers=sent, body=json.dumps(body).encode()
+        )
+        assert_answered(answer)
+        if answer.status_code == 422:
+            assert CANARY not in answer.text
+
+    send()
+    assert http.simulate_get("/health").status_code == 200
+
+
+@pytest.mark.parametrize(("method", "path", "responder"), [entry for entry in WITH_QUERY if "stream" not in entry[1]])
+def test_no_query_breaks_a_route(http, signed, open_gates, method, path, responder):
+    headers, _ = signed("owner", operator=True)
+    names = sorted(responder.operation.query.model_fields)
+
+    @bounded(40)
+    @given(query=st.dictionaries(st.sampled_from(names), st.one_of(st.integers().map(str), odd_text), max_size=4))
+    def send(query):
+        sendable = {name: value.encode("utf-8", "replace").decode() for name, value in query.items()}
+        answer = http.simulate_request(method.upper(), PARAMETER.sub(ID, path), headers=headers, params=sendable)
+        assert_answered(answer)
+
+    send()
+
+
+@pytest.mark.parametrize("header", ["X-Tenant-Id", "X-Tenant-Role", "X-Operator-Override", "X-Operator-Reason"])
+def test_no_header_breaks_the_guard(http, signed, open_gates, header):
+    headers, _ = signed("owner", operator=True)
+
+    @bounded(40)
+    @given(value=st.text(alphabet=st.characters(min_codepoint=32, max_codepoint=255), max_size=200))
+    def send(value):
+        given_headers = {**headers, "X-Operator-Override": "1", header: value}
+        assert_answered(http.simulate_get("/api/v1/auth/service-accounts/tokens", headers=given_headers))
+
+    send()
+
+
+@pytest.mark.parametrize("header", ["Authorization", "X-Vault-Payload"])
+def test_no_signed_request_breaks_the_issue_of_tokens(http, open_gates, configure, header):
+
+    configure(service_issue_verifier="hmac")
+    configure(service_issue_secret="known to both")
+    prefix = {"Authorization": "Bearer vault:", "X-Vault-Payload": ""}[header]
+
+    @bounded(60)
+    @given(value=st.text(alphabet=st.characters(min_codepoint=32, max_codepoint=255), max_size=80))
+    def send(value):
+        sent = {"Authorization": "Bearer vault:x", "X-Vault-Payload": "e30", header: prefix + value}
+        body = {"account": "analytics-batch", "scopes": ["conversations:read"]}
+        answer = http.simulate_post("/api/v1/auth/service-accounts/issue", headers=sent, json=body)
+        assert answer.status_code in (400, 401), answer.text
+
+    send()

@@ -1,0 +1,155 @@
+"""One whole stack of real processes, shared by the live tests, which all run in one test process."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import httpx
+import psycopg2
+import pytest
+import redis
+
+from devstack import mails
+
+EMAIL, PASSWORD = "demo@example.com", "demo-password-please-change"
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "/flows/" in str(item.fspath):
+            item.add_marker(pytest.mark.live)
+            item.add_marker(pytest.mark.xdist_group("live"))
+
+
+class Live:
+    """The stack as a client and as an operator sees it."""
+
+    def __init__(self, stack):
+        self.stack, self.processes = stack, {}
+        self.url = f"http://127.0.0.1:{stack.port}"
+        self.http = httpx.Client(base_url=self.url, timeout=30)
+
+    def start(self, name, key=None, **env):
+        self.processes[key or name] = process = self.stack.spawn(name, **env)
+        return process
+
+    def wait_ready(self, seconds=30.0):
+        eventually(lambda: self.http.get("/health/ready").status_code == 200, seconds)
+
+    def sign_in(self):
+        tokens = self.http.post("/api/v1/auth/token", json={"email": EMAIL, "password": PASSWORD}).json()
+        self.http.headers["Authorization"] = f"Bearer {tokens['access_token']}"
+        return tokens
+
+    @contextlib.contextmanager
+    def chat(self, message, **more):
+        """POST /chat/stream: (run id, iterator of (sequence, event))."""
+        with self.http.stream("POST", "/api/v1/chat/stream", json={"message": message, **more}) as response:
+            if response.status_code != 200:
+                response.read()
+                raise AssertionError(f"{response.status_code} {response.text}")
+            yield response.headers["X-Run-Id"], frames(response.iter_lines())
+
+    @contextlib.contextmanager
+    def resume(self, run_id, after=0):
+        with self.http.stream("GET", f"/api/v1/runs/{run_id}/stream", params={"after": after}) as response:
+            assert response.status_code == 200
+            yield frames(response.iter_lines())
+
+    def run(self, run_id):
+        return self.http.get(f"/api/v1/runs/{run_id}").json()
+
+    def sql(self, text, *args):
+        with contextlib.closing(psycopg2.connect(self.stack.env["DATABASE_URL"])) as connection:
+            connection.autocommit = True
+            cursor = connection.cursor()
+            cursor.execute(text, args)
+            return cursor.fetchall() if cursor.description else None
+
+    def redis(self, name="REDIS_URL"):
+        return redis.Redis.from_url(self.stack.env[name])
+
+    def mail(self, to, subject):
+        """The newest mail of this subject to this address; None as long as its file is not there."""
+        found = [mails.read(file) for file in mails.stored(self.stack.state)]
+        fitting = [one for one in found if (one["To"], one["Subject"]) == (to, f"longshore: {subject}")]
+        return fitting[-1] if fitting else None
+
+    def mailed_tokens(self, to, subject):
+        message = self.mail(to, subject)
+        return set(re.findall(r"\b[0-9a-f]{32}\.[0-9a-f]{64}\b", message.get_content())) if message else set()
+
+    def provider(self):
+        return httpx.get(self.stack.env["OPENAI_BASE_URL"].replace("/v1", "/_standin/stats")).json()
+
+    def owner_of(self, run_id):
+        """The pid of the worker process that holds the run's job."""
+        rows = self.sql("select owner from job where run_id = %s and state = 'running'", run_id)
+        return int(rows[0][0].split(":")[1]) if rows and rows[0][0] else None
+
+
+def frames(lines):
+    """(sequence, event) of every data frame. The id may come in the same frame or in one of its own."""
+    for line in lines:
+        if line.startswith("data: "):
+            event = json.loads(line[6:])
+            yield event["sequence_number"], event
+
+
+def eventually(check, seconds=10.0, pause=0.05):
+    """The first true answer of `check`; its last one, or its error, when time is up."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            if answer := check():
+                return answer
+            problem = AssertionError(f"not within {seconds} s: {answer!r}")
+        except (httpx.HTTPError, psycopg2.Error, redis.RedisError, KeyError) as error:
+            problem = error
+        if time.monotonic() > end:
+            raise problem
+        time.sleep(pause)
+
+
+@pytest.fixture(scope="session")
+def live_stack():
+    from devstack.stack import Stack
+
+    state = Path(tempfile.mkdtemp(prefix="longshore-live-"))
+    clean = {name: value for name, value in os.environ.items() if not name.endswith("_URL")}
+    off = {
+        "CHAT_RATE_LIMIT_PER_MINUTE": "0",
+        "CHAT_STREAM_RATE_LIMIT_PER_MINUTE": "0",
+        "CHAT_STREAM_CONCURRENT_LIMIT": "0",
+    }
+    with Stack(state, environ={**clean, **off}) as stack:
+        stack.start_parts()
+        stack.migrate()
+        stack.seed()
+        live = Live(stack)
+        for name in ("edge", "worker-agents", "worker-jobs", "scheduler"):
+            live.start(name)
+        live.start("worker-agents", "spare")
+        live.wait_ready()
+        live.sign_in()
+        yield live
+    shutil.rmtree(state, ignore_errors=True)
+
+
+@pytest.fixture
+def live(live_stack):
+    yield live_stack
+    for key, process in list(live_stack.processes.items()):
+        if process.poll() is not None:
+            live_stack.start("worker-agents" if key == "spare" else key, key)
+    live_stack.wait_ready()
+
+
+@pytest.fixture
+def wait_until():
+    return eventually

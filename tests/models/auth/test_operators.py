@@ -1,0 +1,153 @@
+"""The command lines of operators: who they are, what they were granted, and the audit log."""
+
+import io
+import json
+
+import pytest
+
+from models.auth import operators
+from models.auth.login import SignIn
+from models.auth.sessions import Session
+from models.auth.tenants import Tenant
+from models.auth.users import User
+from models.commands import main
+from models.platform.audit import AuditEvent
+from models.platform.principal import OPERATOR
+from tests.support.accounts import add_user
+
+PASSWORD = "a-long-walk-by-the-sea"
+pytestmark = pytest.mark.usefixtures("cheap_hashing")
+
+
+@pytest.fixture
+def user(tenant):
+    return add_user("jo@example.com", PASSWORD, tenant=tenant, role="viewer", verified=True)
+
+
+@pytest.fixture
+def run(capsys):
+    """run("grant", "jo@example.com") -> (exit code, standard output, standard error)."""
+
+    def call(*arguments, command="operators"):
+        code = main([command, *arguments])
+        return code, *capsys.readouterr()
+
+    return call
+
+
+def scopes():
+    return set(SignIn.with_password("jo@example.com", PASSWORD).scopes)
+
+
+def test_a_granted_user_holds_the_scopes_from_the_next_sign_in_or_refresh_on(run, user):
+    before = SignIn.with_password("jo@example.com", PASSWORD)
+    code, out, _ = run("grant", "JO@example.com")
+    assert code == 0 and "jo@example.com has auth:invites auth:signup_requests" in out
+    assert set(OPERATOR) <= scopes() and "support:*" not in scopes()
+    assert not set(OPERATOR) & set(before.scopes)
+    assert set(OPERATOR) <= set(SignIn.with_refresh_token(before.refresh_token).scopes)
+
+
+def test_granting_twice_changes_nothing(run, user):
+    assert run("grant", "jo@example.com", "--scope", "status:manage")[0] == 0
+    assert run("grant", "jo@example.com", "--scope", "status:manage", "--scope", "support:*")[0] == 0
+    assert operators.scopes_of(user.id).count("status:manage") == 1
+    assert {"status:manage", "support:*"} <= scopes() and "auth:invites" not in scopes()
+
+
+def test_what_is_taken_away_is_gone_at_once_with_the_sessions(run, user):
+    run("grant", "jo@example.com")
+    tokens = SignIn.with_password("jo@example.com", PASSWORD)
+    code, out, _ = run("revoke", "jo@example.com", "--scope", "platform:operator")
+    assert code == 0 and "all sessions were ended" in out
+    assert not Session.is_alive(tokens.session_id)
+    assert "platform:operator" not in scopes() and "auth:invites" in scopes()
+    run("revoke", "jo@example.com")
+    assert operators.everybody() == []
+
+
+@pytest.mark.parametrize("command", ["grant", "revoke"])
+def test_an_address_without_an_account_is_an_error(run, clean, command):
+    code, _, err = run(command, "nobody@example.com")
+    assert code == 2 and "No account exists for nobody@example.com" in err
+
+
+def test_nothing_to_revoke_is_an_error_and_ends_no_session(run, user):
+    tokens = SignIn.with_password("jo@example.com", PASSWORD)
+    code, _, err = run("revoke", "jo@example.com", "--scope", "support:*")
+    assert code == 2 and "jo@example.com does not hold support:*" in err
+    assert Session.is_alive(tokens.session_id)
+
+
+def test_an_unknown_scope_is_refused_with_the_known_ones(run, user, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["operators", "grant", "jo@example.com", "--scope", "root"])
+    assert stop.value.code == 2 and "platform:operator" in capsys.readouterr().err
+
+
+def test_the_first_operator_is_made_with_a_tenant_of_their_own(run, clean, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{PASSWORD}\n"))
+    assert run("create", "Jo@Example.com", "--tenant", "Platform", "--password-stdin")[0] == 0
+    tokens = SignIn.with_password("jo@example.com", PASSWORD)
+    assert tokens.email_verified and set(OPERATOR) <= set(tokens.scopes)
+    assert Tenant.get().slug == "platform"
+    assert json.loads(run("list", "--json")[1]) == [{"email": "jo@example.com", "scopes": sorted(OPERATOR)}]
+
+
+def test_without_a_terminal_nobody_waits_for_a_password(run, clean, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO(PASSWORD))
+    code, _, err = run("create", "jo@example.com")
+    assert code == 2 and "--password-stdin" in err and User.select().count() == 0
+
+
+@pytest.mark.parametrize(
+    ("email", "password", "message"),
+    [("kim@example.com", "password", "at least 14 characters"), ("jo@example.com", PASSWORD, "already registered")],
+)
+def test_an_account_that_cannot_be_made_leaves_nothing(run, user, monkeypatch, email, password, message):
+    monkeypatch.setattr("sys.stdin", io.StringIO(password))
+    code, _, err = run("create", email, "--password-stdin")
+    assert code == 2 and message in err
+    assert (Tenant.select().count(), User.select().count(), operators.everybody()) == (1, 1, [])
+
+
+def test_operators_are_listed_with_their_scopes(run, user):
+    assert run("list")[1] == "There are no operators.\n"
+    run("grant", "jo@example.com", "--scope", "status:manage")
+    assert run("list")[1] == "jo@example.com  status:manage\n"
+    assert [one.email for one in operators.everybody("status:manage")] == ["jo@example.com"]
+    assert operators.everybody("auth:invites") == []
+
+
+def test_who_was_granted_what_by_whom_is_on_record(run, user):
+    run("grant", "jo@example.com", "--scope", "status:manage")
+    run("revoke", "jo@example.com")
+    granted, revoked = AuditEvent.select().where(AuditEvent.action.startswith("operator.")).order_by(AuditEvent.id)
+    assert (granted.action, granted.subject) == ("operator.granted", f"user:{user.id}")
+    assert granted.actor.startswith("operator:") and granted.details == {"scopes": ["status:manage"]}
+    assert revoked.action == "operator.revoked"
+
+
+def test_the_audit_log_is_read_by_actor_subject_action_and_tenant(run, user, tenant):
+    session = SignIn.with_password("jo@example.com", PASSWORD).session_id
+    run("grant", "jo@example.com")
+
+    def actions(*arguments):
+        code, out, _ = run(*arguments, "--json", command="audit")
+        assert code == 0
+        return [json.loads(line)["action"] for line in out.splitlines()]
+
+    assert actions() == ["operator.granted", "auth.signed_in"]
+    assert actions("--actor", f"user:{user.id}") == actions("--tenant", str(tenant.id)) == ["auth.signed_in"]
+    assert actions("--subject", f"session:{session}") == actions("--action", "auth.") == ["auth.signed_in"]
+    assert actions("--limit", "1") == ["operator.granted"]
+    line = run("--action", "auth.", command="audit")[1]
+    assert f"user:{user.id} -> session:{session}" in line
+
+
+def test_audit_events_are_dropped_after_their_time(user):
+    SignIn.with_password("jo@example.com", PASSWORD)
+    AuditEvent.update(created_at="2020-01-01T00:00:00Z").execute()
+    SignIn.with_password("jo@example.com", PASSWORD)
+    assert AuditEvent.purge(400) == 1
+    assert AuditEvent.select().count() == 1

@@ -1,0 +1,182 @@
+"""Mails as jobs: what they hold, whom they reach, and what becomes of them while the mail server is away."""
+
+import logging
+import re
+
+import pytest
+
+import workers.mail  # noqa: F401  registers the actors
+from models.auth import email_tokens, password_login
+from models.auth.users import User
+from models.jobs.ledger import Job
+from models.platform.clock import now
+from models.platform.database import transaction
+from models.platform.settings import settings
+from tests.support.accounts import add_user
+from workers.broker import broker
+from workers.jobs import MAIL_NOTICE, MAIL_RESET, MAIL_VERIFY, enqueue
+from workers.mail import NOTICES
+
+PASSWORD = "correct horse battery"
+NEW = "violet tractor umbrella"
+TOKEN = re.compile(r"\b[0-9a-f]{32}\.[0-9a-f]{64}\b")
+
+pytestmark = pytest.mark.usefixtures("cheap_hashing", "mailbox")
+
+
+@pytest.fixture
+def user(tenant):
+    return add_user("jo@example.com", PASSWORD, tenant=tenant)
+
+
+def attempt(job):
+    """What a worker does with the message of a job that is due; the row afterwards."""
+    Job.update(due_at=now()).where(Job.id == job.id).execute()
+    broker.get_actor(job.name).fn(str(job.id))
+    return Job.get_by_id(job.id)
+
+
+def mail(kind, **args):
+    with transaction():
+        job = enqueue(kind, **args)
+    return attempt(job)
+
+
+def the_token(message):
+    """The one token of a mail, which stands there as a link and as a code."""
+    found = set(TOKEN.findall(message.get_content()))
+    assert len(found) == 1
+    return found.pop()
+
+
+def confirm(token):
+    user, chosen = password_login.choose_by_token(token, NEW)
+    with transaction():
+        password_login.reset(token, user, chosen)
+    return user
+
+
+def test_a_reset_mail_brings_a_token_that_sets_a_password(user, mailbox):
+    assert mail(MAIL_RESET, email="jo@example.com").state == "succeeded"
+    [(recipients, message)] = mailbox.mails
+    assert recipients == [message["To"]] == ["jo@example.com"]
+    assert (message["From"], message["Subject"]) == (settings.mail_from, "longshore: Reset your password")
+    assert message["Auto-Submitted"] == "auto-generated"
+    token = the_token(message)
+    assert f"{settings.app_public_url}/reset-password?token={token}" in message.get_content().splitlines()
+    assert confirm(token).id == user.id
+    assert password_login.authenticate("jo@example.com", NEW).id == user.id
+
+
+def test_a_verification_mail_brings_a_token_that_verifies_the_address(user, mailbox):
+    assert mail(MAIL_VERIFY, user_id=str(user.id)).state == "succeeded"
+    [(recipients, message)] = mailbox.mails
+    assert (recipients, message["Subject"]) == (["jo@example.com"], "longshore: Verify your address")
+    token = the_token(message)
+    assert f"{settings.app_public_url}/verify-email?token={token}" in message.get_content().splitlines()
+    assert password_login.verify_email(token).email_verified_at is not None
+
+
+@pytest.mark.parametrize("notice", NOTICES)
+def test_a_notice_says_what_happened_and_brings_no_token(user, mailbox, notice):
+    assert mail(MAIL_NOTICE, user_id=str(user.id), notice=notice).state == "succeeded"
+    [(recipients, message)] = mailbox.mails
+    subject, text = NOTICES[notice]
+    assert (recipients, message["Subject"]) == (["jo@example.com"], f"longshore: {subject}")
+    assert text in " ".join(message.get_content().split()) and not TOKEN.search(message.get_content())
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "args"),
+    [
+        ("active", MAIL_RESET, {"email": "nobody@example.com"}),
+        ("disabled", MAIL_RESET, {"email": "jo@example.com"}),
+        ("verified", MAIL_VERIFY, {}),
+        ("gone", MAIL_VERIFY, {}),
+        ("gone", MAIL_NOTICE, {"notice": "account_locked"}),
+    ],
+)
+def test_where_there_is_nobody_to_tell_nothing_is_sent_and_all_is_well(user, mailbox, status, kind, args):
+    if status == "gone":
+        user.delete_instance()
+    elif status == "verified":
+        User.update(email_verified_at=now()).execute()
+    else:
+        User.update(status=status).execute()
+    if kind is not MAIL_RESET:
+        args = {"user_id": str(user.id), **args}
+    assert mail(kind, **args).state == "succeeded"
+    assert mailbox.mails == [] and email_tokens.OneTimeToken.select().count() == 0
+
+
+def test_without_a_mail_server_the_job_waits_and_brings_its_mail_later(user, mailbox):
+    mailbox.stop()
+    job = mail(MAIL_RESET, email="jo@example.com")
+    assert (job.state, job.failures) == ("queued", 1)
+    assert "ConnectionRefusedError" in job.error
+    mailbox.start()
+    assert attempt(job).state == "succeeded"
+    [(_, message)] = mailbox.mails
+    confirm(the_token(message))
+
+
+def test_without_a_setting_for_mail_the_job_fails_and_says_so(user, configure):
+    configure(smtp_url=None)
+    job = mail(MAIL_RESET, email="jo@example.com")
+    assert (job.state, job.failures) == ("queued", 1) and "SMTP_URL" in job.error
+
+
+def test_a_repeated_mail_is_another_mail_and_its_token_is_the_one_that_works(user, mailbox):
+    mailbox.answers = ["451 come back later"]
+    job = mail(MAIL_RESET, email="jo@example.com")
+    assert (job.state, job.failures) == ("queued", 1)
+    assert attempt(job).state == "succeeded"
+    first, second = (message for _, message in mailbox.mails)
+    assert first["Message-ID"] != second["Message-ID"], "a mailbox that drops doubles would keep the dead token"
+    confirm(the_token(second))
+
+
+def test_a_repeated_notice_has_the_same_message_id(user, mailbox):
+    mailbox.answers = ["451 come back later"]
+    assert attempt(mail(MAIL_NOTICE, user_id=str(user.id), notice="password_changed")).state == "succeeded"
+    first, second = (message for _, message in mailbox.mails)
+    assert first["Message-ID"] == second["Message-ID"]
+
+
+def test_a_mail_that_is_never_taken_ends_as_a_dead_job(user, mailbox):
+    mailbox.answers = ["554 no"] * 99
+    job = mail(MAIL_RESET, email="jo@example.com")
+    while job.state == "queued":
+        job = attempt(job)
+    assert (job.state, len(mailbox.mails)) == ("dead", MAIL_RESET.retries + 1)
+
+
+@pytest.mark.parametrize("kind", [MAIL_RESET, MAIL_VERIFY])
+def test_a_token_stands_neither_in_the_ledger_nor_in_a_log_nor_in_its_table(user, mailbox, caplog, kind):
+    caplog.set_level(logging.DEBUG)
+    mailbox.answers = ["451 come back later"]
+    job = mail(kind, **({"email": "jo@example.com"} if kind is MAIL_RESET else {"user_id": str(user.id)}))
+    [(_, message)] = mailbox.mails
+    token = the_token(message)
+    ours = [record for record in caplog.records if record.name != "mail.log"]  # that one is the mail server's
+    written = [str(job.__data__), *(f"{vars(record)} {record.exc_text}" for record in ours)]
+    written += [str(row.__data__) for row in email_tokens.OneTimeToken.select()]
+    assert any("come back later" in text and "job.failed" in text for text in written), "the failure itself is logged"
+    assert not [text for text in written if token.partition(".")[2] in text]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "jo@example.com\r\nBcc: eve@example.com",
+        "jo@example.com\nSubject: hello\n\neve was here",
+        "jo@example.com, eve@example.com",
+        "jo@example.com>\r\nRCPT TO:<eve@example.com",
+    ],
+)
+def test_an_address_is_one_recipient_or_none(user, mailbox, address):
+    User.update(email=address).execute()
+    mail(MAIL_NOTICE, user_id=str(user.id), notice="password_changed")
+    assert not [recipient for recipients, _ in mailbox.mails for recipient in recipients if "eve" in recipient]
+    for _, message in mailbox.mails:
+        assert message["Bcc"] is None and message.get_all("Subject") == ["longshore: Your password was changed"]
