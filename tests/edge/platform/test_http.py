@@ -249,13 +249,6 @@ def test_a_revocation_is_not_hidden_by_a_date(http, monkeypatch, configure, tmp_
     assert answer.status_code == 200 and retired not in answer.text
 
 
-def test_the_reference_page_and_its_assets_are_ours(http):
-    page = http.simulate_get("/docs")
-    assert "reference.js" in page.text and "http" not in page.text.replace("http-equiv", "")
-    assert http.simulate_get("/docs/reference.js").headers["Content-Type"].startswith("text/javascript")
-    assert_envelope(http.simulate_get("/docs/nothing.js"), 404)
-
-
 def test_the_description_is_openapi_3_1_and_names_every_route(http):
     api = json.loads(http.simulate_get("/openapi.json").content)
     assert api["openapi"].startswith("3.1")
