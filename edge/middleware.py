@@ -10,7 +10,7 @@ import structlog
 
 from edge import metrics
 from edge.validation import storable
-from models.platform.client_info import Origin
+from models.platform.client_info import ClientInfo
 from models.platform.database import release
 from models.platform.errors import BadRequest, NotFound
 from models.platform.settings import settings
@@ -88,8 +88,8 @@ def client_ip(req: falcon.Request) -> str:
     return address
 
 
-def origin(req: falcon.Request) -> Origin:
-    return Origin(client_ip(req) or None, req.user_agent)
+def client_info(req: falcon.Request) -> ClientInfo:
+    return ClientInfo(client_ip(req) or None, req.user_agent)
 
 
 def _parsed(text: str):

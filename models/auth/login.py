@@ -21,7 +21,7 @@ from models.auth.tokens import (
 )
 from models.auth.users import Membership, User
 from models.platform import audit, limits
-from models.platform.client_info import NOWHERE, Origin
+from models.platform.client_info import UNKNOWN_CLIENT, ClientInfo
 from models.platform.clock import now
 from models.platform.database import in_transaction, transaction
 from models.platform.errors import BadRequest, Forbidden, NotAuthenticated
@@ -53,38 +53,38 @@ class SignIn:
 
     @staticmethod
     def with_password(
-        email: str, password: str, tenant_id: str | None = None, *, origin: Origin = NOWHERE
+        email: str, password: str, tenant_id: str | None = None, *, client: ClientInfo = UNKNOWN_CLIENT
     ) -> IssuedTokens:
-        user = password_login.authenticate(email, password, origin=origin)
+        user = password_login.authenticate(email, password, client=client)
         membership = _membership(user, tenant_id)
         user.require_active()
         with transaction():
             password_login.hold(user)  # whoever changes it now ends this session too
-            return SignIn.open(user, membership, origin)
+            return SignIn.open(user, membership, client)
 
     @staticmethod
     @in_transaction
-    def open(user: User, membership: Membership, origin: Origin) -> IssuedTokens:
+    def open(user: User, membership: Membership, client: ClientInfo) -> IssuedTokens:
         """In the caller's transaction: a new session of somebody who has proved who they are."""
         session = Session.create(
             user=user.id,
             tenant=membership.tenant_id,
-            user_agent=origin.agent,
-            ip_masked=origin.masked,
-            fingerprint=origin.fingerprint,
-            location=origin.location(),
+            user_agent=client.agent,
+            ip_masked=client.masked,
+            fingerprint=client.fingerprint,
+            location=client.location(),
         )
         audit.record(
             "auth.signed_in",
             f"user:{user.id}",
             f"session:{session.id}",
             tenant_id=membership.tenant_id,
-            origin=origin,
+            client=client,
         )
         return _issue(user, membership, session)
 
     @staticmethod
-    def with_refresh_token(token: str, *, origin: Origin = NOWHERE) -> IssuedTokens:
+    def with_refresh_token(token: str, *, client: ClientInfo = UNKNOWN_CLIENT) -> IssuedTokens:
         """Exchange a refresh token, once. One that comes back after its exchange was stolen: its session ends.
 
         The refresh token of a service account is good until it expires or is revoked.
@@ -92,18 +92,18 @@ class SignIn:
         claims = _refresh_claims(token)
         limits.hit("refresh", settings.auth_refresh_rate_limit_per_minute, 60, claims.get("sid") or claims["jti"])
         if service_accounts.is_subject(claims["sub"]):
-            return service_accounts.exchange(claims, token, origin=origin)
+            return service_accounts.exchange(claims, token, client=client)
         with transaction():
             session, row = _locked(parse_uuid(claims["jti"]), token)
             if not (row.revoked_reason == "rotated" and session.revoked_at is None):
-                return _rotate(session, row, origin)
+                return _rotate(session, row, client)
             Session.revoke(Session.id == session.id, "refresh_token_reuse")
             audit.record(
                 "auth.refresh_token_reused",
                 f"user:{session.user_id}",
                 f"session:{session.id}",
                 tenant_id=session.tenant_id,
-                origin=origin,
+                client=client,
             )
         log.warning("auth.refresh_token_reuse", extra={"session_id": str(session.id), "user_id": str(session.user_id)})
         raise RefreshRefused()
@@ -119,16 +119,16 @@ def _locked(jti: UUID, token: str) -> tuple[Session, RefreshToken]:
     return session, row
 
 
-def _rotate(session: Session, row: RefreshToken, origin: Origin) -> IssuedTokens:
+def _rotate(session: Session, row: RefreshToken, client: ClientInfo) -> IssuedTokens:
     """The account is looked at first: who is refused for it keeps the token."""
     if row.revoked_at or session.revoked_at or row.expires_at <= now():
         raise RefreshRefused()
     user, membership = _still_member(session)
     RefreshToken.update(revoked_at=now(), revoked_reason="rotated").where(RefreshToken.id == row.id).execute()
     seen: dict[str, Any] = {"last_seen_at": now()}
-    if origin.masked:
-        seen |= {"ip_masked": origin.masked, "fingerprint": origin.fingerprint}
-    if place := origin.location():
+    if client.masked:
+        seen |= {"ip_masked": client.masked, "fingerprint": client.fingerprint}
+    if place := client.location():
         seen["location"] = place
     Session.update(**seen).where(Session.id == session.id).execute()
     return _issue(user, membership, session)
@@ -138,7 +138,7 @@ class SignOut:
     """The ways to end sessions by one's own hand. Each answers how many refresh tokens it ended."""
 
     @staticmethod
-    def this(principal: Principal, token: str, *, origin: Origin = NOWHERE) -> int:
+    def this(principal: Principal, token: str, *, client: ClientInfo = UNKNOWN_CLIENT) -> int:
         """End the session of a refresh token, which may have expired. 0 when it had ended already."""
         claims = _own_refresh_claims(principal, token)
         with transaction():
@@ -148,30 +148,32 @@ class SignOut:
             if row.user_id != principal.user_id:
                 raise LogoutRefused("Refresh token ownership mismatch.")
             ended, _ = Session.revoke(Session.id == row.session_id, "user_logout")
-            _record_ended("auth.signed_out", principal, ended, origin)
+            _record_ended("auth.signed_out", principal, ended, client)
             return len(ended)
 
     @staticmethod
-    def everywhere(principal: Principal, *, origin: Origin = NOWHERE, reason: str = "user_logout_all") -> int:
+    def everywhere(
+        principal: Principal, *, client: ClientInfo = UNKNOWN_CLIENT, reason: str = "user_logout_all"
+    ) -> int:
         with transaction():
             ended, tokens = Session.revoke(Session.user == principal.user_id, reason)
-            _record_ended("auth.signed_out", principal, ended, origin)
+            _record_ended("auth.signed_out", principal, ended, client)
             return tokens
 
     @staticmethod
-    def one(principal: Principal, session_id: UUID, *, origin: Origin = NOWHERE) -> None:
+    def one(principal: Principal, session_id: UUID, *, client: ClientInfo = UNKNOWN_CLIENT) -> None:
         """End one of the caller's own sessions, by its id."""
         with transaction():
             mine = (Session.id == session_id) & (Session.user == principal.user_id)
             ended, _ = Session.revoke(mine, "user_session_manual_revoke")
             if not ended:
                 raise SessionNotFound()
-            _record_ended("auth.signed_out", principal, ended, origin)
+            _record_ended("auth.signed_out", principal, ended, client)
 
 
-def _record_ended(action: str, principal: Principal, ended: list[UUID], origin: Origin) -> None:
+def _record_ended(action: str, principal: Principal, ended: list[UUID], client: ClientInfo) -> None:
     for session_id in ended:
-        audit.record(action, principal, f"session:{session_id}", origin=origin)
+        audit.record(action, principal, f"session:{session_id}", client=client)
 
 
 def _own_refresh_claims(principal: Principal, token: str) -> dict[str, Any]:

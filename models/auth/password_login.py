@@ -8,7 +8,7 @@ from models.auth.password_history import PasswordHistory
 from models.auth.sessions import Session
 from models.auth.users import Membership, User
 from models.platform import audit, limits
-from models.platform.client_info import NOWHERE, Origin
+from models.platform.client_info import UNKNOWN_CLIENT, ClientInfo
 from models.platform.clock import now
 from models.platform.database import database, in_transaction, release, transaction
 from models.platform.errors import Conflict, Forbidden, Locked, NotAuthenticated, NotFound
@@ -58,14 +58,14 @@ class ResetNotAllowed(Forbidden):
     code = "reset_not_allowed"
 
 
-def authenticate(email: str, password: str, *, origin: Origin = NOWHERE) -> User:
+def authenticate(email: str, password: str, *, client: ClientInfo = UNKNOWN_CLIENT) -> User:
     """Whose address and password these are. Nothing about an account is told before its password was right."""
     email = email.strip().lower()
-    _refuse_busy_network(origin)
+    _refuse_busy_network(client)
     user = User.by_email(email)
     release()  # hashing takes its time; others may use the connection meanwhile
     if not passwords.verify(user.password_hash if user else None, password):
-        raise InvalidCredentials(_failed(email, user, origin))
+        raise InvalidCredentials(_failed(email, user, client))
     # Asked again, and not before: of many guesses at once none is accepted after the one that locked the account.
     if not _clear_failures(user.id):
         raise Locked()
@@ -83,13 +83,13 @@ def hold(user: User) -> None:
         raise InvalidCredentials()
 
 
-def prove(principal: Principal, password: str, *, origin: Origin = NOWHERE) -> User:
+def prove(principal: Principal, password: str, *, client: ClientInfo = UNKNOWN_CLIENT) -> User:
     """The caller, who knows the account's password. A wrong one counts like one at sign-in."""
     user = User.get_or_none(User.id == principal.user_id)
     if user is None:
         raise NotAuthenticated("Unknown user.")
     try:
-        return authenticate(user.email, password, origin=origin)
+        return authenticate(user.email, password, client=client)
     except InvalidCredentials as error:
         raise WrongPassword(error.locked) from None
 
@@ -115,14 +115,16 @@ def choose(user: User, new: str) -> str:
 
 
 @in_transaction
-def set_password(user: User, chosen: str, reason: str, *, by: Principal | str, origin: Origin = NOWHERE) -> None:
+def set_password(
+    user: User, chosen: str, reason: str, *, by: Principal | str, client: ClientInfo = UNKNOWN_CLIENT
+) -> None:
     """In the caller's transaction: the new password, no lock, and no session any more."""
     free = {"failures": 0, "failed_at": None, "locked_until": None}
     if not User.update(password_hash=chosen, **free).where(_unchanged(user)).execute():
         raise PasswordChangedMeanwhile()
     PasswordHistory.keep(user.id, user.password_hash, settings.auth_password_history_count)
     Session.revoke(Session.user == user.id, reason)
-    audit.record(f"auth.{reason}", by, f"user:{user.id}", origin=origin)
+    audit.record(f"auth.{reason}", by, f"user:{user.id}", client=client)
 
 
 def choose_by_token(token: str, new: str) -> tuple[User, str]:
@@ -134,14 +136,14 @@ def choose_by_token(token: str, new: str) -> tuple[User, str]:
 
 
 @in_transaction
-def reset(token: str, user: User, chosen: str, *, origin: Origin = NOWHERE) -> None:
+def reset(token: str, user: User, chosen: str, *, client: ClientInfo = UNKNOWN_CLIENT) -> None:
     """In the caller's transaction: use the token up. If the password was refused before, it is still good."""
     email_tokens.redeem(token, email_tokens.RESET_PASSWORD)
-    set_password(user, chosen, "password_reset_token", by=f"user:{user.id}", origin=origin)
+    set_password(user, chosen, "password_reset_token", by=f"user:{user.id}", client=client)
     email_tokens.revoke(user.id, email_tokens.RESET_PASSWORD)
 
 
-def verify_email(token: str, *, origin: Origin = NOWHERE) -> User:
+def verify_email(token: str, *, client: ClientInfo = UNKNOWN_CLIENT) -> User:
     """The address is the user's. Sessions end: their tokens say otherwise."""
     with transaction():
         user = User.lock(email_tokens.redeem(token, email_tokens.VERIFY_EMAIL))
@@ -151,13 +153,13 @@ def verify_email(token: str, *, origin: Origin = NOWHERE) -> User:
         user.status = "active" if user.status == "pending" else user.status
         user.save(only=[User.email_verified_at, User.status])
         Session.revoke(Session.user == user.id, "email_verified")
-        audit.record("auth.email_verified", f"user:{user.id}", f"user:{user.id}", origin=origin)
+        audit.record("auth.email_verified", f"user:{user.id}", f"user:{user.id}", client=client)
     return user
 
 
-def _failed(email: str, user: User | None, origin: Origin) -> UUID | None:
+def _failed(email: str, user: User | None, client: ClientInfo) -> UUID | None:
     """Count a wrong password; the user whose account it has locked."""
-    for network in origin.networks:
+    for network in client.networks:
         limits.count("login_network", settings.auth_ip_lockout_threshold, _seconds(), network)
     with transaction():
         row = database.execute_sql(
@@ -172,8 +174,8 @@ def _failed(email: str, user: User | None, origin: Origin) -> UUID | None:
         user_id, reached = row or (None, False)  # nobody, or somebody whose account is locked already
         subject = f"user:{user.id}" if user else None
         action = "auth.account_locked" if reached else "auth.sign_in_failed"
-        audit.record(action, "anonymous", subject, origin=origin)
-    log.warning("auth.login_failed", extra={"client_ip": origin.masked, "locked": bool(reached)})
+        audit.record(action, "anonymous", subject, client=client)
+    log.warning("auth.login_failed", extra={"client_ip": client.masked, "locked": bool(reached)})
     return user_id if reached else None
 
 
@@ -189,8 +191,8 @@ def _unchanged(user: User):
     return (User.id == user.id) & (User.password_hash == user.password_hash)
 
 
-def _refuse_busy_network(origin: Origin) -> None:
-    for network in origin.networks:
+def _refuse_busy_network(client: ClientInfo) -> None:
+    for network in client.networks:
         limits.check(
             "login_network",
             settings.auth_ip_lockout_threshold,

@@ -14,7 +14,7 @@ from models.auth.tenants import Plan, Tenant
 from models.auth.tokens import IssuedTokens
 from models.auth.users import Membership, User
 from models.platform import audit, limits
-from models.platform.client_info import NOWHERE, Origin
+from models.platform.client_info import UNKNOWN_CLIENT, ClientInfo
 from models.platform.clock import now
 from models.platform.database import in_transaction, release
 from models.platform.errors import Conflict, Forbidden, NotFound, RateLimited
@@ -53,15 +53,15 @@ def policy() -> dict[str, str | bool]:
     return {"policy": chosen, "invite_required": chosen != PUBLIC, "request_access_enabled": chosen != PUBLIC}
 
 
-def count_attempt(kind: str, email: str, origin: Origin) -> None:
+def count_attempt(kind: str, email: str, client: ClientInfo) -> None:
     """Each attempt counts, by network, by address and by the address's domain. QuotaExceeded beyond a limit.
 
     The domains of public mail providers are not counted: their users would shut each other out.
     """
     address = email.strip().lower()
     domain = address.rpartition("@")[2]
-    limits.hit(f"{kind}_per_hour", settings.signup_rate_limit_per_hour, HOUR, origin.network)
-    limits.hit(f"{kind}_per_day", settings.signup_rate_limit_per_ip_day, DAY, origin.network)
+    limits.hit(f"{kind}_per_hour", settings.signup_rate_limit_per_hour, HOUR, client.network)
+    limits.hit(f"{kind}_per_day", settings.signup_rate_limit_per_ip_day, DAY, client.network)
     limits.hit(f"{kind}_per_email_day", settings.signup_rate_limit_per_email_day, DAY, address)
     if domain not in settings.items(settings.signup_shared_domains.lower()):
         limits.hit(f"{kind}_per_domain_day", settings.signup_rate_limit_per_domain_day, DAY, domain)
@@ -94,7 +94,7 @@ def register(
     display_name: str | None = None,
     plan_code: str | None = None,
     trial_days: int | None = None,
-    origin: Origin = NOWHERE,
+    client: ClientInfo = UNKNOWN_CLIENT,
 ) -> tuple[IssuedTokens, Tenant]:
     """In the caller's transaction: a tenant, its owner, signed in. `chosen` is the password's hash."""
     plan = Plan.known(plan_code or settings.signup_default_plan_code)
@@ -111,11 +111,11 @@ def register(
         f"user:{user.id}",
         f"tenant:{tenant.id}",
         tenant_id=tenant.id,
-        origin=origin,
+        client=client,
         invite=str(held.invite_id) if held else None,
     )
     membership = Membership.get((Membership.user == user.id) & (Membership.tenant == tenant.id))
-    return SignIn.open(user, membership, origin), tenant
+    return SignIn.open(user, membership, client), tenant
 
 
 def choose_password(password: str, email: str) -> str:
@@ -142,27 +142,27 @@ class SignupRequest(Model):
     @classmethod
     @in_transaction
     def submit(
-        cls, *, email: str, organization: str, full_name: str, message: str | None, origin: Origin
+        cls, *, email: str, organization: str, full_name: str, message: str | None, client: ClientInfo
     ) -> "SignupRequest | None":
         """In the caller's transaction: a pending request; None if this address has one already."""
-        cls._refuse_many_pending(origin)
+        cls._refuse_many_pending(client)
         made = cls.insert(
             email=email.strip().lower(),
             organization=organization,
             full_name=full_name,
             message=message,
-            network=origin.network,
-            user_agent=origin.agent,
+            network=client.network,
+            user_agent=client.agent,
         )
         return next(iter(made.on_conflict_ignore().returning(cls).execute()), None)
 
     @classmethod
-    def _refuse_many_pending(cls, origin: Origin) -> None:
+    def _refuse_many_pending(cls, client: ClientInfo) -> None:
         """Those of the last day: an operator who takes a week must not shut a whole office out."""
         limit, since = settings.signup_concurrent_requests_limit, now() - timedelta(days=1)
         if limit <= 0:
             return
-        waiting = (cls.network == origin.network) & (cls.status == PENDING) & (cls.created_at > since)
+        waiting = (cls.network == client.network) & (cls.status == PENDING) & (cls.created_at > since)
         count, oldest = cls.select(fn.count(cls.id), fn.min(cls.created_at)).where(waiting).scalar(as_tuple=True)
         if count >= limit:
             raise TooManyPending(retry_after=int((oldest - since).total_seconds()))
@@ -176,12 +176,12 @@ class SignupRequest(Model):
     @classmethod
     @in_transaction
     def approve(
-        cls, operator: Principal, request_id: UUID, *, note: str | None, hours: int | None, origin: Origin
+        cls, operator: Principal, request_id: UUID, *, note: str | None, hours: int | None, client: ClientInfo
     ) -> tuple["SignupRequest", Invite]:
         """In the caller's transaction: an invite for the requester alone."""
-        request = cls._decide(operator, request_id, APPROVED, note, origin)
+        request = cls._decide(operator, request_id, APPROVED, note, client)
         invite = Invite.issue(
-            operator, email=request.email, hours=hours, note=note, request_id=request.id, origin=origin
+            operator, email=request.email, hours=hours, note=note, request_id=request.id, client=client
         )
         request.invite_token_hint = invite.token_hint
         request.save(only=[cls.invite_token_hint])
@@ -189,12 +189,14 @@ class SignupRequest(Model):
 
     @classmethod
     @in_transaction
-    def reject(cls, operator: Principal, request_id: UUID, *, reason: str | None, origin: Origin) -> "SignupRequest":
-        return cls._decide(operator, request_id, REJECTED, reason, origin)
+    def reject(
+        cls, operator: Principal, request_id: UUID, *, reason: str | None, client: ClientInfo
+    ) -> "SignupRequest":
+        return cls._decide(operator, request_id, REJECTED, reason, client)
 
     @classmethod
     def _decide(
-        cls, operator: Principal, request_id: UUID, status: str, reason: str | None, origin: Origin
+        cls, operator: Principal, request_id: UUID, status: str, reason: str | None, client: ClientInfo
     ) -> "SignupRequest":
         request = cls.lock(request_id)
         if request is None:
@@ -205,12 +207,12 @@ class SignupRequest(Model):
         request.decided_at, request.decided_by = now(), operator.subject
         request.save(only=[cls.status, cls.decision_reason, cls.decided_at, cls.decided_by])
         action = f"auth.signup_request_{status}"
-        audit.record(action, operator, f"signup-request:{request.id}", reason=reason, origin=origin)
+        audit.record(action, operator, f"signup-request:{request.id}", reason=reason, client=client)
         return request
 
 
 @in_transaction
-def invite(issuer: Principal, *, email: str | None, request_id: UUID | None, origin: Origin, **more) -> Invite:
+def invite(issuer: Principal, *, email: str | None, request_id: UUID | None, client: ClientInfo, **more) -> Invite:
     """In the caller's transaction: an invite, for an approved request if one is named: then for its requester alone."""
     if request_id:
         request = SignupRequest.lock(request_id)
@@ -221,7 +223,7 @@ def invite(issuer: Principal, *, email: str | None, request_id: UUID | None, ori
         if email and email.strip().lower() != request.email:
             raise Conflict("The signup request was made by another address.")
         email = request.email
-    return Invite.issue(issuer, email=email, request_id=request_id, origin=origin, **more)
+    return Invite.issue(issuer, email=email, request_id=request_id, client=client, **more)
 
 
 def purge(days: int) -> None:

@@ -7,7 +7,7 @@ import falcon
 
 from edge.auth import allow, public, signed_in
 from edge.errors import Invalid
-from edge.middleware import origin
+from edge.middleware import client_info
 from edge.openapi import describes
 from edge.schemas.auth.sessions import (
     EmailVerificationConfirmRequest,
@@ -68,7 +68,7 @@ class Email:
             resp.media = done("Email already verified.", {"email_verified": True})
             return
         limits.hit("email_verify_user", settings.email_verification_email_rate_limit_per_hour, HOUR, me.user_id)
-        network = origin(req).network
+        network = client_info(req).network
         limits.hit("email_verify_ip", settings.email_verification_ip_rate_limit_per_hour, HOUR, network)
         with transaction():
             enqueue(MAIL_VERIFY, user_id=str(me.user_id))
@@ -77,7 +77,7 @@ class Email:
     @describes("Verify Email Token", "auth", body=EmailVerificationConfirmRequest, answers={200: SuccessResponse})
     @public
     def on_post_verify(self, req: falcon.Request, resp: falcon.Response) -> None:
-        password_login.verify_email(body(req, EmailVerificationConfirmRequest).token, origin=origin(req))
+        password_login.verify_email(body(req, EmailVerificationConfirmRequest).token, client=client_info(req))
         resp.media = done("Email verified successfully.")
 
 
@@ -89,7 +89,7 @@ class Password:
     def on_post_forgot(self, req: falcon.Request, resp: falcon.Response) -> None:
         email = body(req, PasswordForgotRequest).email.strip().lower()
         limits.hit("password_reset_email", settings.password_reset_email_rate_limit_per_hour, HOUR, email)
-        network = origin(req).network
+        network = client_info(req).network
         limits.hit("password_reset_ip", settings.password_reset_ip_rate_limit_per_hour, HOUR, network)
         with transaction():  # known or not is for the job to find out: here both are the same work
             enqueue(MAIL_RESET, email=email)
@@ -103,7 +103,7 @@ class Password:
         with refused_as_422("new_password"):
             user, chosen = password_login.choose_by_token(ask.token, ask.new_password)
         with transaction():
-            password_login.reset(ask.token, user, chosen, origin=origin(req))
+            password_login.reset(ask.token, user, chosen, client=client_info(req))
             enqueue(MAIL_NOTICE, user_id=str(user.id), notice="password_changed")
         resp.media = done("Password has been reset successfully.")
 
@@ -112,10 +112,10 @@ class Password:
     def on_post_change(self, req: falcon.Request, resp: falcon.Response) -> None:
         me, ask = req.context.principal, body(req, PasswordChangeRequest)
         with lock_noticed():
-            user = password_login.prove(me, ask.current_password, origin=origin(req))
+            user = password_login.prove(me, ask.current_password, client=client_info(req))
         chosen = password_login.choose(user, ask.new_password)
         with transaction():
-            password_login.set_password(user, chosen, "password_change", by=me, origin=origin(req))
+            password_login.set_password(user, chosen, "password_change", by=me, client=client_info(req))
             enqueue(MAIL_NOTICE, user_id=str(me.user_id), notice="password_changed")
         resp.media = done("Password updated successfully")
 
@@ -126,6 +126,8 @@ class Password:
         user = password_login.below(req.context.principal, ask.user_id)
         chosen = password_login.choose(user, ask.new_password)
         with transaction():
-            password_login.set_password(user, chosen, "password_reset", by=req.context.principal, origin=origin(req))
+            password_login.set_password(
+                user, chosen, "password_reset", by=req.context.principal, client=client_info(req)
+            )
             enqueue(MAIL_NOTICE, user_id=str(ask.user_id), notice="password_reset")
         resp.media = done("Password reset successfully")

@@ -5,7 +5,7 @@ import falcon
 from edge import request_signatures
 from edge.auth import allow, public
 from edge.metrics import SERVICE_TOKENS
-from edge.middleware import origin
+from edge.middleware import client_info
 from edge.openapi import describes
 from edge.schemas.auth import service_accounts as schemas
 from edge.schemas.common import SuccessResponse
@@ -96,7 +96,7 @@ class ServiceAccounts:
     def on_post_revoke(self, req: falcon.Request, resp: falcon.Response, jti: str) -> None:
         me, ask = req.context.principal, body(req, schemas.ServiceAccountTokenRevokeRequest)
         reason = (ask.reason or "").strip() or (me.override or "")[:256] or "tenant_admin_manual_revoke"
-        ServiceToken.revoke(me, parse_uuid(jti), reason, origin=origin(req))
+        ServiceToken.revoke(me, parse_uuid(jti), reason, client=client_info(req))
         resp.media = {"success": True, "message": "Service account token revoked.", "data": {"jti": jti}}
 
 
@@ -121,7 +121,7 @@ def issue(
             force=ask.force,
             by=by,
             reason=reason,
-            origin=origin(req),
+            client=client_info(req),
         )
     except DomainError as error:
         SERVICE_TOKENS.labels(known, error.code).inc()

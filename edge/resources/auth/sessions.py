@@ -7,7 +7,7 @@ import falcon
 
 from edge.auth import public, signed_in
 from edge.metrics import SIGNINGS
-from edge.middleware import origin
+from edge.middleware import client_info
 from edge.openapi import describes
 from edge.resources.auth.passwords import lock_noticed
 from edge.schemas.auth.sessions import (
@@ -24,7 +24,7 @@ from models.auth.login import IssuedTokens, SignIn, SignOut
 from models.auth.sessions import Session
 from models.auth.tenants import Tenant
 from models.auth.users import Membership, User
-from models.platform.client_info import client
+from models.platform.client_info import describe_user_agent
 from models.platform.clock import iso
 from models.platform.errors import NotAuthenticated
 
@@ -42,7 +42,7 @@ class Token:
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         ask = body(req, UserLoginRequest)
         with lock_noticed():
-            tokens = SignIn.with_password(ask.email, ask.password, ask.tenant_id, origin=origin(req))
+            tokens = SignIn.with_password(ask.email, ask.password, ask.tenant_id, client=client_info(req))
         resp.media = show(tokens)
 
 
@@ -50,7 +50,9 @@ class Refresh:
     @describes("Refresh Access Token", "auth", body=UserRefreshRequest, answers={200: UserSessionResponse})
     @public
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
-        resp.media = show(SignIn.with_refresh_token(body(req, UserRefreshRequest).refresh_token, origin=origin(req)))
+        resp.media = show(
+            SignIn.with_refresh_token(body(req, UserRefreshRequest).refresh_token, client=client_info(req))
+        )
 
 
 class Logout:
@@ -60,14 +62,14 @@ class Logout:
     @signed_in
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         token = body(req, UserLogoutRequest).refresh_token
-        ended = SignOut.this(req.context.principal, token, origin=origin(req))
+        ended = SignOut.this(req.context.principal, token, client=client_info(req))
         message = "Session revoked successfully." if ended else "Session already inactive."
         resp.media = {"success": True, "message": message, "data": {"revoked": bool(ended)}}
 
     @describes("Logout All Sessions", "auth", answers={200: SuccessResponse})
     @signed_in
     def on_post_all(self, req: falcon.Request, resp: falcon.Response) -> None:
-        ended = SignOut.everywhere(req.context.principal, origin=origin(req))
+        ended = SignOut.everywhere(req.context.principal, client=client_info(req))
         message = "All sessions revoked successfully." if ended else "No active sessions to revoke."
         resp.media = {"success": True, "message": message, "data": {"revoked": ended}}
 
@@ -88,7 +90,7 @@ class Sessions:
     @describes("Revoke User Session", "auth", answers={200: SuccessResponse})
     @signed_in
     def on_delete_one(self, req: falcon.Request, resp: falcon.Response, session_id: UUID) -> None:
-        SignOut.one(req.context.principal, session_id, origin=origin(req))
+        SignOut.one(req.context.principal, session_id, client=client_info(req))
         resp.media = {"success": True, "message": "Session revoked successfully.", "data": {"revoked": True}}
 
 
@@ -101,7 +103,7 @@ def show_session(session: Session, current: object) -> dict:
         "revoked_at": iso(session.revoked_at) if session.revoked_at else None,
         "ip_address_masked": session.ip_masked,
         "fingerprint": session.fingerprint,
-        "client": client(session.user_agent),
+        "client": describe_user_agent(session.user_agent),
         "location": session.location,
         "current": session.id == current,
     }

@@ -7,7 +7,7 @@ import falcon
 from edge import metrics
 from edge.auth import allow, public
 from edge.errors import Invalid
-from edge.middleware import origin
+from edge.middleware import client_info
 from edge.openapi import describes
 from edge.resources.auth.passwords import refused_as_422
 from edge.resources.auth.sessions import show
@@ -41,7 +41,7 @@ class Register:
             text = f"A display name has {LONGEST_NAME} characters at most."
             raise Invalid([{"loc": ["body", "display_name"], "msg": text, "type": "string_too_long"}])
         with metrics.signup_attempt(signup.policy()["policy"]):
-            signup.count_attempt("signup", ask.email, origin(req))
+            signup.count_attempt("signup", ask.email, client_info(req))
             with signup.seat(ask.invite_token, ask.email) as held:
                 with refused_as_422("password"):
                     chosen = signup.choose_password(ask.password, ask.email)
@@ -54,7 +54,7 @@ class Register:
                         display_name=ask.display_name,
                         plan_code=ask.plan_code,
                         trial_days=ask.trial_days,
-                        origin=origin(req),
+                        client=client_info(req),
                     )
                     enqueue(MAIL_VERIFY, user_id=tokens.user_id)
         resp.status = falcon.HTTP_201
@@ -75,13 +75,13 @@ class RequestAccess:
         ask = body(req, schemas.SignupRequestPublicRequest)
         if signup.policy()["policy"] == signup.PUBLIC:
             raise signup.SignupIsOpen()
-        signup.count_attempt("signup_request", ask.email, origin(req))
+        signup.count_attempt("signup_request", ask.email, client_info(req))
         if (ask.honeypot or "").strip():
             metrics.SIGNUP_BLOCKED.labels("honeypot").inc()
         else:
             wanted = ask.model_dump(include={"email", "organization", "full_name", "message"})
             with transaction():
-                if request := SignupRequest.submit(**wanted, origin=origin(req)):
+                if request := SignupRequest.submit(**wanted, client=client_info(req)):
                     enqueue(MAIL_ACCESS, request_id=str(request.id))
                     for operator in operators.everybody("auth:signup_requests"):
                         enqueue(MAIL_ACCESS, request_id=str(request.id), operator_id=str(operator.id))
@@ -112,7 +112,7 @@ class SignupRequests:
         ask, me = body(req, schemas.SignupRequestApprovalRequest), req.context.principal
         with transaction():
             request, invite = SignupRequest.approve(
-                me, request_id, note=ask.note, hours=ask.invite_expires_in_hours, origin=origin(req)
+                me, request_id, note=ask.note, hours=ask.invite_expires_in_hours, client=client_info(req)
             )
             enqueue(MAIL_INVITE, invite_id=str(invite.id))
         resp.media = {"request": show_request(request), "invite": show_invite(invite, token=True)}
@@ -127,7 +127,7 @@ class SignupRequests:
     def on_post_reject(self, req: falcon.Request, resp: falcon.Response, request_id: UUID) -> None:
         ask, me = body(req, schemas.SignupRequestRejectionRequest), req.context.principal
         with transaction():
-            request = SignupRequest.reject(me, request_id, reason=ask.reason, origin=origin(req))
+            request = SignupRequest.reject(me, request_id, reason=ask.reason, client=client_info(req))
             enqueue(MAIL_ACCESS, request_id=str(request.id))
         resp.media = {"request": show_request(request), "invite": None}
 
@@ -156,7 +156,7 @@ class Invites:
                 max_redemptions=ask.max_redemptions,
                 hours=ask.expires_in_hours,
                 note=ask.note,
-                origin=origin(req),
+                client=client_info(req),
             )
             if invite.invited_email:
                 enqueue(MAIL_INVITE, invite_id=str(invite.id))
@@ -166,7 +166,7 @@ class Invites:
     @describes("Revoke Invite", "auth", answers={200: schemas.SignupInviteResponse})
     @allow(role=None, verified=False, people=True, scope="auth:invites")
     def on_post_revoke(self, req: falcon.Request, resp: falcon.Response, invite_id: UUID) -> None:
-        resp.media = show_invite(Invite.revoke(req.context.principal, invite_id, origin=origin(req)))
+        resp.media = show_invite(Invite.revoke(req.context.principal, invite_id, client=client_info(req)))
 
 
 def show_request(request: SignupRequest) -> dict:
