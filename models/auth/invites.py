@@ -10,7 +10,7 @@ from peewee import Case, CharField, ForeignKeyField, IntegerField, TextField, UU
 
 from models.auth.tokens import hash_token
 from models.platform import audit
-from models.platform.client_info import NOWHERE, Origin
+from models.platform.client_info import UNKNOWN_CLIENT, ClientInfo
 from models.platform.clock import now
 from models.platform.database import in_transaction, transaction
 from models.platform.errors import Conflict, Forbidden, NotFound
@@ -94,7 +94,7 @@ class Invite(Model):
         hours: int | None = 72,
         note: str | None = None,
         request_id: UUID | None = None,
-        origin: Origin = NOWHERE,
+        origin: ClientInfo = UNKNOWN_CLIENT,
     ) -> "Invite":
         """In the caller's transaction: a new invite. `hours=None`: it never expires."""
         invite = cls(
@@ -130,7 +130,7 @@ class Invite(Model):
         return list(query.order_by(cls.id.desc()).limit(limit).offset(offset)), query.count()
 
     @classmethod
-    def revoke(cls, issuer: Principal, invite_id: UUID, *, origin: Origin = NOWHERE) -> "Invite":
+    def revoke(cls, issuer: Principal, invite_id: UUID, *, origin: ClientInfo = UNKNOWN_CLIENT) -> "Invite":
         """Whatever its state; a second time changes nothing. Signups that hold a seat already may complete."""
         with transaction():
             invite = cls.lock(invite_id)

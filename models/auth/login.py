@@ -21,7 +21,7 @@ from models.auth.tokens import (
 )
 from models.auth.users import Membership, User
 from models.platform import audit, limits
-from models.platform.client_info import NOWHERE, Origin
+from models.platform.client_info import UNKNOWN_CLIENT, ClientInfo
 from models.platform.clock import now
 from models.platform.database import in_transaction, transaction
 from models.platform.errors import BadRequest, Forbidden, NotAuthenticated
@@ -53,7 +53,7 @@ class SignIn:
 
     @staticmethod
     def with_password(
-        email: str, password: str, tenant_id: str | None = None, *, origin: Origin = NOWHERE
+        email: str, password: str, tenant_id: str | None = None, *, origin: ClientInfo = UNKNOWN_CLIENT
     ) -> IssuedTokens:
         user = password_login.authenticate(email, password, origin=origin)
         membership = _membership(user, tenant_id)
@@ -64,7 +64,7 @@ class SignIn:
 
     @staticmethod
     @in_transaction
-    def open(user: User, membership: Membership, origin: Origin) -> IssuedTokens:
+    def open(user: User, membership: Membership, origin: ClientInfo) -> IssuedTokens:
         """In the caller's transaction: a new session of somebody who has proved who they are."""
         session = Session.create(
             user=user.id,
@@ -84,7 +84,7 @@ class SignIn:
         return _issue(user, membership, session)
 
     @staticmethod
-    def with_refresh_token(token: str, *, origin: Origin = NOWHERE) -> IssuedTokens:
+    def with_refresh_token(token: str, *, origin: ClientInfo = UNKNOWN_CLIENT) -> IssuedTokens:
         """Exchange a refresh token, once. One that comes back after its exchange was stolen: its session ends.
 
         The refresh token of a service account is good until it expires or is revoked.
@@ -119,7 +119,7 @@ def _locked(jti: UUID, token: str) -> tuple[Session, RefreshToken]:
     return session, row
 
 
-def _rotate(session: Session, row: RefreshToken, origin: Origin) -> IssuedTokens:
+def _rotate(session: Session, row: RefreshToken, origin: ClientInfo) -> IssuedTokens:
     """The account is looked at first: who is refused for it keeps the token."""
     if row.revoked_at or session.revoked_at or row.expires_at <= now():
         raise RefreshRefused()
@@ -138,7 +138,7 @@ class SignOut:
     """The ways to end sessions by one's own hand. Each answers how many refresh tokens it ended."""
 
     @staticmethod
-    def this(principal: Principal, token: str, *, origin: Origin = NOWHERE) -> int:
+    def this(principal: Principal, token: str, *, origin: ClientInfo = UNKNOWN_CLIENT) -> int:
         """End the session of a refresh token, which may have expired. 0 when it had ended already."""
         claims = _own_refresh_claims(principal, token)
         with transaction():
@@ -152,14 +152,16 @@ class SignOut:
             return len(ended)
 
     @staticmethod
-    def everywhere(principal: Principal, *, origin: Origin = NOWHERE, reason: str = "user_logout_all") -> int:
+    def everywhere(
+        principal: Principal, *, origin: ClientInfo = UNKNOWN_CLIENT, reason: str = "user_logout_all"
+    ) -> int:
         with transaction():
             ended, tokens = Session.revoke(Session.user == principal.user_id, reason)
             _record_ended("auth.signed_out", principal, ended, origin)
             return tokens
 
     @staticmethod
-    def one(principal: Principal, session_id: UUID, *, origin: Origin = NOWHERE) -> None:
+    def one(principal: Principal, session_id: UUID, *, origin: ClientInfo = UNKNOWN_CLIENT) -> None:
         """End one of the caller's own sessions, by its id."""
         with transaction():
             mine = (Session.id == session_id) & (Session.user == principal.user_id)
@@ -169,7 +171,7 @@ class SignOut:
             _record_ended("auth.signed_out", principal, ended, origin)
 
 
-def _record_ended(action: str, principal: Principal, ended: list[UUID], origin: Origin) -> None:
+def _record_ended(action: str, principal: Principal, ended: list[UUID], origin: ClientInfo) -> None:
     for session_id in ended:
         audit.record(action, principal, f"session:{session_id}", origin=origin)
 

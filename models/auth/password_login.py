@@ -8,7 +8,7 @@ from models.auth.password_history import PasswordHistory
 from models.auth.sessions import Session
 from models.auth.users import Membership, User
 from models.platform import audit, limits
-from models.platform.client_info import NOWHERE, Origin
+from models.platform.client_info import UNKNOWN_CLIENT, ClientInfo
 from models.platform.clock import now
 from models.platform.database import database, in_transaction, release, transaction
 from models.platform.errors import Conflict, Forbidden, Locked, NotAuthenticated, NotFound
@@ -58,7 +58,7 @@ class ResetNotAllowed(Forbidden):
     code = "reset_not_allowed"
 
 
-def authenticate(email: str, password: str, *, origin: Origin = NOWHERE) -> User:
+def authenticate(email: str, password: str, *, origin: ClientInfo = UNKNOWN_CLIENT) -> User:
     """Whose address and password these are. Nothing about an account is told before its password was right."""
     email = email.strip().lower()
     _refuse_busy_network(origin)
@@ -83,7 +83,7 @@ def hold(user: User) -> None:
         raise InvalidCredentials()
 
 
-def prove(principal: Principal, password: str, *, origin: Origin = NOWHERE) -> User:
+def prove(principal: Principal, password: str, *, origin: ClientInfo = UNKNOWN_CLIENT) -> User:
     """The caller, who knows the account's password. A wrong one counts like one at sign-in."""
     user = User.get_or_none(User.id == principal.user_id)
     if user is None:
@@ -115,7 +115,9 @@ def choose(user: User, new: str) -> str:
 
 
 @in_transaction
-def set_password(user: User, chosen: str, reason: str, *, by: Principal | str, origin: Origin = NOWHERE) -> None:
+def set_password(
+    user: User, chosen: str, reason: str, *, by: Principal | str, origin: ClientInfo = UNKNOWN_CLIENT
+) -> None:
     """In the caller's transaction: the new password, no lock, and no session any more."""
     free = {"failures": 0, "failed_at": None, "locked_until": None}
     if not User.update(password_hash=chosen, **free).where(_unchanged(user)).execute():
@@ -134,14 +136,14 @@ def choose_by_token(token: str, new: str) -> tuple[User, str]:
 
 
 @in_transaction
-def reset(token: str, user: User, chosen: str, *, origin: Origin = NOWHERE) -> None:
+def reset(token: str, user: User, chosen: str, *, origin: ClientInfo = UNKNOWN_CLIENT) -> None:
     """In the caller's transaction: use the token up. If the password was refused before, it is still good."""
     email_tokens.redeem(token, email_tokens.RESET_PASSWORD)
     set_password(user, chosen, "password_reset_token", by=f"user:{user.id}", origin=origin)
     email_tokens.revoke(user.id, email_tokens.RESET_PASSWORD)
 
 
-def verify_email(token: str, *, origin: Origin = NOWHERE) -> User:
+def verify_email(token: str, *, origin: ClientInfo = UNKNOWN_CLIENT) -> User:
     """The address is the user's. Sessions end: their tokens say otherwise."""
     with transaction():
         user = User.lock(email_tokens.redeem(token, email_tokens.VERIFY_EMAIL))
@@ -155,7 +157,7 @@ def verify_email(token: str, *, origin: Origin = NOWHERE) -> User:
     return user
 
 
-def _failed(email: str, user: User | None, origin: Origin) -> UUID | None:
+def _failed(email: str, user: User | None, origin: ClientInfo) -> UUID | None:
     """Count a wrong password; the user whose account it has locked."""
     for network in origin.networks:
         limits.count("login_network", settings.auth_ip_lockout_threshold, _seconds(), network)
@@ -189,7 +191,7 @@ def _unchanged(user: User):
     return (User.id == user.id) & (User.password_hash == user.password_hash)
 
 
-def _refuse_busy_network(origin: Origin) -> None:
+def _refuse_busy_network(origin: ClientInfo) -> None:
     for network in origin.networks:
         limits.check(
             "login_network",

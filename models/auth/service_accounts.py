@@ -25,7 +25,7 @@ from models.auth.tokens import (
     whole_seconds,
 )
 from models.platform import audit, limits
-from models.platform.client_info import NOWHERE, Origin
+from models.platform.client_info import UNKNOWN_CLIENT, ClientInfo
 from models.platform.clock import now
 from models.platform.database import transaction
 from models.platform.errors import BadRequest, Conflict, NotFound
@@ -118,7 +118,7 @@ class ServiceToken(TenantModel):
         force: bool,
         by: Principal | str,
         reason: str | None = None,
-        origin: Origin = NOWHERE,
+        origin: ClientInfo = UNKNOWN_CLIENT,
     ) -> tuple["ServiceToken", str]:
         """(its row, the token). Of one account, tenant and set of scopes one token is live: `force` replaces it."""
         known = catalogue().get(account)
@@ -227,7 +227,9 @@ class ServiceToken(TenantModel):
         return list(query.order_by(cls.id.desc()).limit(limit).offset(offset)), query.count()
 
     @classmethod
-    def revoke(cls, principal: Principal, jti: UUID | None, reason: str, *, origin: Origin = NOWHERE) -> None:
+    def revoke(
+        cls, principal: Principal, jti: UUID | None, reason: str, *, origin: ClientInfo = UNKNOWN_CLIENT
+    ) -> None:
         """A second time changes nothing. TokenNotFound for what the caller may not know of."""
         with transaction():
             token = cls.managed_by(principal).where(cls.id == jti).for_update().first() if jti else None
@@ -249,7 +251,7 @@ def is_subject(subject: object) -> bool:
     return str(subject).startswith(PREFIX)
 
 
-def exchange(claims: dict[str, Any], token: str, *, origin: Origin = NOWHERE) -> IssuedTokens:
+def exchange(claims: dict[str, Any], token: str, *, origin: ClientInfo = UNKNOWN_CLIENT) -> IssuedTokens:
     """An access token for a service account's refresh token, which stays as it is. RefreshRefused otherwise."""
     row = ServiceToken.get_or_none(ServiceToken.id == parse_uuid(claims["jti"]))
     good = row is not None and hmac.compare_digest(row.token_hash, hash_token(token))

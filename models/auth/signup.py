@@ -14,7 +14,7 @@ from models.auth.tenants import Plan, Tenant
 from models.auth.tokens import IssuedTokens
 from models.auth.users import Membership, User
 from models.platform import audit, limits
-from models.platform.client_info import NOWHERE, Origin
+from models.platform.client_info import UNKNOWN_CLIENT, ClientInfo
 from models.platform.clock import now
 from models.platform.database import in_transaction, release
 from models.platform.errors import Conflict, Forbidden, NotFound, RateLimited
@@ -53,7 +53,7 @@ def policy() -> dict[str, str | bool]:
     return {"policy": chosen, "invite_required": chosen != PUBLIC, "request_access_enabled": chosen != PUBLIC}
 
 
-def count_attempt(kind: str, email: str, origin: Origin) -> None:
+def count_attempt(kind: str, email: str, origin: ClientInfo) -> None:
     """Each attempt counts, by network, by address and by the address's domain. QuotaExceeded beyond a limit.
 
     The domains of public mail providers are not counted: their users would shut each other out.
@@ -94,7 +94,7 @@ def register(
     display_name: str | None = None,
     plan_code: str | None = None,
     trial_days: int | None = None,
-    origin: Origin = NOWHERE,
+    origin: ClientInfo = UNKNOWN_CLIENT,
 ) -> tuple[IssuedTokens, Tenant]:
     """In the caller's transaction: a tenant, its owner, signed in. `chosen` is the password's hash."""
     plan = Plan.known(plan_code or settings.signup_default_plan_code)
@@ -142,7 +142,7 @@ class SignupRequest(Model):
     @classmethod
     @in_transaction
     def submit(
-        cls, *, email: str, organization: str, full_name: str, message: str | None, origin: Origin
+        cls, *, email: str, organization: str, full_name: str, message: str | None, origin: ClientInfo
     ) -> "SignupRequest | None":
         """In the caller's transaction: a pending request; None if this address has one already."""
         cls._refuse_many_pending(origin)
@@ -157,7 +157,7 @@ class SignupRequest(Model):
         return next(iter(made.on_conflict_ignore().returning(cls).execute()), None)
 
     @classmethod
-    def _refuse_many_pending(cls, origin: Origin) -> None:
+    def _refuse_many_pending(cls, origin: ClientInfo) -> None:
         """Those of the last day: an operator who takes a week must not shut a whole office out."""
         limit, since = settings.signup_concurrent_requests_limit, now() - timedelta(days=1)
         if limit <= 0:
@@ -176,7 +176,7 @@ class SignupRequest(Model):
     @classmethod
     @in_transaction
     def approve(
-        cls, operator: Principal, request_id: UUID, *, note: str | None, hours: int | None, origin: Origin
+        cls, operator: Principal, request_id: UUID, *, note: str | None, hours: int | None, origin: ClientInfo
     ) -> tuple["SignupRequest", Invite]:
         """In the caller's transaction: an invite for the requester alone."""
         request = cls._decide(operator, request_id, APPROVED, note, origin)
@@ -189,12 +189,14 @@ class SignupRequest(Model):
 
     @classmethod
     @in_transaction
-    def reject(cls, operator: Principal, request_id: UUID, *, reason: str | None, origin: Origin) -> "SignupRequest":
+    def reject(
+        cls, operator: Principal, request_id: UUID, *, reason: str | None, origin: ClientInfo
+    ) -> "SignupRequest":
         return cls._decide(operator, request_id, REJECTED, reason, origin)
 
     @classmethod
     def _decide(
-        cls, operator: Principal, request_id: UUID, status: str, reason: str | None, origin: Origin
+        cls, operator: Principal, request_id: UUID, status: str, reason: str | None, origin: ClientInfo
     ) -> "SignupRequest":
         request = cls.lock(request_id)
         if request is None:
@@ -210,7 +212,7 @@ class SignupRequest(Model):
 
 
 @in_transaction
-def invite(issuer: Principal, *, email: str | None, request_id: UUID | None, origin: Origin, **more) -> Invite:
+def invite(issuer: Principal, *, email: str | None, request_id: UUID | None, origin: ClientInfo, **more) -> Invite:
     """In the caller's transaction: an invite, for an approved request if one is named: then for its requester alone."""
     if request_id:
         request = SignupRequest.lock(request_id)

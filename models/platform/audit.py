@@ -9,7 +9,7 @@ from uuid import UUID
 
 from peewee import CharField, TextField, UUIDField
 
-from models.platform.client_info import NOWHERE, Origin
+from models.platform.client_info import UNKNOWN_CLIENT, ClientInfo
 from models.platform.clock import now
 from models.platform.database import in_transaction
 from models.platform.model import BinaryJSONField, Model
@@ -51,7 +51,7 @@ def record(
     *,
     tenant_id: UUID | None = None,
     reason: str | None = None,
-    origin: Origin = NOWHERE,
+    origin: ClientInfo = UNKNOWN_CLIENT,
     **details: Any,
 ) -> None:
     """In the caller's transaction: it happened, or neither it nor its record did."""

@@ -22,7 +22,7 @@ KNOWN_BROWSERS = ("Edge", "Brave", "Arc", "Opera", "Firefox", "Chrome", "Safari"
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class ClientInfo:
     ip: str | None = None
     user_agent: str | None = None
 
@@ -80,7 +80,7 @@ class Origin:
         return getattr(address, "ipv4_mapped", None) or address  # ::ffff:a.b.c.d, as a dual-stack socket names IPv4
 
 
-NOWHERE = Origin()
+UNKNOWN_CLIENT = ClientInfo()
 
 
 @cache
@@ -101,7 +101,7 @@ def _name(record: dict[str, Any] | None) -> str | None:
     return ((record or {}).get("names") or {}).get("en")
 
 
-def client(user_agent: str | None) -> dict[str, str | None]:
+def describe_user_agent(user_agent: str | None) -> dict[str, str | None]:
     """{platform, browser, device, user_agent}: what a User-Agent says of its client, in the words of the contract."""
     if not user_agent:
         return {"platform": None, "browser": None, "device": None, "user_agent": None}

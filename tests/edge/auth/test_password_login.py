@@ -13,7 +13,7 @@ from models.auth.key_file import Key, KeySet, keyset
 from models.auth.login import SignIn
 from models.auth.sessions import RefreshToken, Session
 from models.auth.users import Membership, User
-from models.platform.client_info import Origin
+from models.platform.client_info import ClientInfo
 from models.platform.clock import now
 from models.platform.database import database, release, transaction
 from models.platform.errors import Locked
@@ -94,10 +94,10 @@ def test_failures_are_counted_by_the_network_that_one_party_owns(user, configure
     configure(auth_ip_lockout_threshold=2)
     for ip in used:
         with pytest.raises(password_login.InvalidCredentials):
-            password_login.authenticate("nobody@example.com", WRONG, origin=Origin(ip))
+            password_login.authenticate("nobody@example.com", WRONG, origin=ClientInfo(ip))
     with pytest.raises(QuotaExceeded):
-        password_login.authenticate(user.email, PASSWORD, origin=Origin(same_network))
-    assert password_login.authenticate(user.email, PASSWORD, origin=Origin(elsewhere)).id == user.id
+        password_login.authenticate(user.email, PASSWORD, origin=ClientInfo(same_network))
+    assert password_login.authenticate(user.email, PASSWORD, origin=ClientInfo(elsewhere)).id == user.id
 
 
 def test_right_passwords_do_not_make_a_network_busy(sign_in, configure):

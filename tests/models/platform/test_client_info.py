@@ -3,7 +3,7 @@
 import pytest
 
 from models.platform import client_info
-from models.platform.client_info import Origin, client
+from models.platform.client_info import ClientInfo, describe_user_agent
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from models.platform.client_info import Origin, client
     ],
 )
 def test_an_address_is_masked_and_counted_by_its_network(ip, masked, network):
-    assert (Origin(ip).masked, Origin(ip).network) == (masked, network)
+    assert (ClientInfo(ip).masked, ClientInfo(ip).network) == (masked, network)
 
 
 CHROME = "AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0"
@@ -49,7 +49,12 @@ CHROME = "AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0"
     ],
 )
 def test_a_user_agent_is_told_in_the_words_of_the_contract(agent, platform, browser, device):
-    assert client(agent) == {"platform": platform, "browser": browser, "device": device, "user_agent": agent}
+    assert describe_user_agent(agent) == {
+        "platform": platform,
+        "browser": browser,
+        "device": device,
+        "user_agent": agent,
+    }
 
 
 def test_a_location_comes_from_the_database_and_only_for_public_addresses(monkeypatch, configure):
@@ -67,11 +72,11 @@ def test_a_location_comes_from_the_database_and_only_for_public_addresses(monkey
 
     configure(geoip_database_path="/some/where.mmdb")
     monkeypatch.setattr(client_info, "_reader", lambda path: Reader())
-    assert Origin("8.8.8.8").location() == {"city": "Kiel", "region": "Schleswig-Holstein", "country": "DE"}
-    assert Origin("192.168.1.1").location() is None
+    assert ClientInfo("8.8.8.8").location() == {"city": "Kiel", "region": "Schleswig-Holstein", "country": "DE"}
+    assert ClientInfo("192.168.1.1").location() is None
     assert asked == ["8.8.8.8"]
 
 
 def test_a_location_database_that_cannot_be_read_stops_nobody(configure):
     configure(geoip_database_path="/no/such.mmdb")
-    assert Origin("8.8.8.8").location() is None
+    assert ClientInfo("8.8.8.8").location() is None

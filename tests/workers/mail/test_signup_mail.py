@@ -7,7 +7,7 @@ from models.auth import operators
 from models.auth.invites import Invite
 from models.auth.signup import SignupRequest
 from models.jobs.ledger import Job
-from models.platform.client_info import NOWHERE
+from models.platform.client_info import UNKNOWN_CLIENT
 from models.platform.clock import now
 from models.platform.database import transaction
 from models.platform.principal import OPERATOR, Principal
@@ -34,7 +34,7 @@ def invite(**more):
 def request():
     wanted = {"organization": "Acme", "full_name": "Jo", "message": "Let me in"}
     with transaction():
-        return SignupRequest.submit(email="jo@example.com", **wanted, origin=NOWHERE)
+        return SignupRequest.submit(email="jo@example.com", **wanted, origin=UNKNOWN_CLIENT)
 
 
 def test_an_invite_comes_with_its_token_and_its_end(mailbox):
@@ -74,7 +74,7 @@ def test_who_has_an_account_already_is_told_so_by_mail_alone(mailbox, tenant):
 def test_who_was_rejected_does_not_hear_the_operators_reason(mailbox):
     asked = request()
     with transaction():
-        SignupRequest.reject(OPERATOR_PRINCIPAL, asked.id, reason="a competitor", origin=NOWHERE)
+        SignupRequest.reject(OPERATOR_PRINCIPAL, asked.id, reason="a competitor", origin=UNKNOWN_CLIENT)
     mail(MAIL_ACCESS, request_id=str(asked.id))
     text = mailbox.mails[0][1].get_content()
     assert "cannot give you access" in text and "competitor" not in text
