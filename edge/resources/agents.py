@@ -8,7 +8,7 @@ from edge.auth import Guard
 from edge.endpoint import endpoint
 from edge.request import Request
 from edge.schemas.agents import AgentStatus, AgentSummary
-from models.conversations import Conversation
+from models.conversations.conversation import Conversation
 from models.platform.clock import iso_or_none
 from workers.agents.catalog import CATALOG
 

@@ -8,7 +8,7 @@ from edge.endpoint import endpoint
 from edge.errors import Invalid
 from edge.request import Request
 from edge.schemas.chat import AgentChatRequest, AgentChatResponse, StreamingChatEvent
-from models.conversations import Conversation
+from models.conversations.conversation import Conversation
 from models.platform import limits
 from models.platform.database import transaction
 from models.platform.errors import Conflict, DomainError

@@ -15,7 +15,7 @@ from edge.schemas.conversations import (
     ConversationSummary,
     EventsQuery,
 )
-from models.conversations import Conversation, Message, RunEvent
+from models.conversations.conversation import Conversation, Message, RunEvent
 from models.platform.clock import iso
 
 READER = Guard(scope="conversations:read")

@@ -9,7 +9,7 @@ from edge.routes import routes
 from models.auth.service_accounts import ServiceToken
 from models.auth.sessions import Session
 from models.auth.tenants import Tenant
-from models.conversations import Conversation, Message
+from models.conversations.conversation import Conversation, Message
 from models.platform.principal import Principal, scopes_for
 from models.platform.settings import settings
 from models.runs.run import Run
