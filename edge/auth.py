@@ -1,14 +1,13 @@
 """From bearer token to Principal, and who may call which responder."""
 
-import functools
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 from uuid import UUID
 
-import falcon
 import structlog
 
 from edge import metrics
+from edge.request import Request
 from models.auth.key_file import TokenInvalid, keyset
 from models.auth.service_accounts import ServiceToken
 from models.auth.sessions import Session
@@ -18,7 +17,9 @@ from models.platform.ids import parse_uuid
 from models.platform.principal import RANK, Principal, role_for
 from models.platform.settings import settings
 
-AUDIENCE = settings.items(settings.auth_audience)
+TRUE = ("1", "true", "yes", "on")
+REASON_LENGTH = 512  # characters of an operator's reason that are kept
+ALIASES = {"editor": "member"}  # roles that go by another name
 
 
 class EmailNotVerified(Forbidden):
@@ -55,59 +56,59 @@ class AdminRequired(Forbidden):
     message = "Tenant admin privileges required or set X-Operator-Override header to act as operator."
 
 
-def allow(
-    *,
-    role: str | None = "viewer",
-    scope: str | None = None,
-    verified: bool = True,
-    people: bool = False,
-    override: bool = False,
-) -> Callable:
-    """Guard a responder. `role=None`: no tenant context is needed, so its headers are not looked at. `people`: machines
-    are refused. `override`: operators may act outside their own tenant, with a reason."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guard:
+    """Who may call a responder.
 
-    def guard(responder: Callable) -> Callable:
-        @functools.wraps(responder)
-        def guarded(self, req: falcon.Request, resp: falcon.Response, **params):
-            claims = read_token(req)
-            principal = as_principal(claims)
-            if people and principal.account:
-                raise NotAuthenticated("Token subject must reference a user account.")
-            if override:
-                principal = _overriding(req, principal, role)
-            elif role:
-                principal = _in_tenant(req, principal)
-            if scope and not principal.has_scope(scope):
-                raise InsufficientScope()
-            if verified and settings.require_email_verification and not principal.email_verified:
-                raise EmailNotVerified()
-            if role and not principal.has_role(role):
-                raise InsufficientRole()
-            req.context.principal, req.context.claims = principal, claims
-            structlog.contextvars.bind_contextvars(subject=principal.subject, tenant_id=str(principal.tenant_id))
-            return responder(self, req, resp, **params)
+    role       the lowest role in the tenant; None: no tenant is needed, and its headers are not read
+    scope      a scope that the token must have
+    verified   whether the caller's e-mail address must be verified (REQUIRE_EMAIL_VERIFICATION)
+    people     whether machines are refused
+    override   whether operators may act outside their own tenant, with a reason
+    """
 
-        guarded.guard = {"role": role, "scope": scope, "verified": verified, "people": people, "override": override}
-        return guarded
+    role: str | None = "viewer"
+    scope: str | None = None
+    verified: bool = True
+    people: bool = False
+    override: bool = False
 
-    return guard
-
-
-signed_in = allow(role=None, verified=False, people=True)  # a user, about their own account
+    def admit(self, req: Request) -> None:
+        """Set the request's principal and claims. 401 for a token that is not good, 403 for one that may not."""
+        claims = read_token(req)
+        principal = as_principal(claims)
+        if self.people and principal.account:
+            raise NotAuthenticated("Token subject must reference a user account.")
+        if self.override:
+            principal = _overriding(req, principal, self.role)
+        elif self.role:
+            principal = _in_tenant(req, principal)
+        if self.scope and not principal.has_scope(self.scope):
+            raise InsufficientScope()
+        if self.verified and settings.require_email_verification and not principal.email_verified:
+            raise EmailNotVerified()
+        if self.role and not principal.has_role(self.role):
+            raise InsufficientRole()
+        req.context.principal, req.context.claims = principal, claims
+        structlog.contextvars.bind_contextvars(subject=principal.subject, tenant_id=str(principal.tenant_id))
 
 
-def public(responder: Callable) -> Callable:
-    """Anybody may call this responder."""
-    responder.guard = None
-    return responder
+PUBLIC: Guard | None = None  # anybody may call
+OWN_ACCOUNT = Guard(role=None, verified=False, people=True)  # a user, about their own account
 
 
-def read_token(req: falcon.Request) -> dict:
+def operator(scope: str) -> Guard:
+    """A person who was granted this scope of the platform's operators."""
+    return Guard(role=None, verified=False, people=True, scope=scope)
+
+
+def read_token(req: Request) -> dict[str, Any]:
+    """The claims of the request's access token. NotAuthenticated without a good one."""
     scheme, _, token = (req.auth or "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise NotAuthenticated("Invalid authentication credentials" if req.auth else "Not authenticated")
     try:
-        claims = keyset().verify(token.strip(), audience=AUDIENCE)
+        claims = keyset().verify(token.strip(), audience=settings.items(settings.auth_audience))
     except TokenInvalid:
         metrics.verified("error", "unknown")
         raise NotAuthenticated("Could not validate credentials") from None
@@ -118,45 +119,48 @@ def read_token(req: falcon.Request) -> dict:
     return claims
 
 
-def as_principal(claims: dict) -> Principal:
+def as_principal(claims: dict[str, Any]) -> Principal:
     """Who a token speaks for. 401 unless its session, or the service token that it was made with, is alive."""
     kind, _, name = str(claims.get("sub")).partition(":")
-    tenant_id, session_id = parse_uuid(claims.get("tenant_id")), parse_uuid(claims.get("sid"))
+    user_id, tenant_id, session_id = map(parse_uuid, (name, claims.get("tenant_id"), claims.get("sid")))
     scopes = frozenset(str(claims.get("scope") or "").split()) | frozenset(map(str, claims.get("scopes") or ()))
-    if kind == "user" and parse_uuid(name):
+    if kind == "user" and user_id:
         if tenant_id is None:
             raise TenantMissing()
         verified = claims.get("email_verified") is True
-        principal = Principal(parse_uuid(name), tenant_id, _role(claims), scopes, session_id, verified)
+        principal = Principal(user_id, tenant_id, _role(claims), scopes, session_id, verified)
     elif kind == "service-account" and name:
         principal = Principal(None, tenant_id, role_for(scopes), scopes, session_id, True, account=name)
     else:
         raise NotAuthenticated("Token subject must reference a user account.")
-    if session_id is None or not is_alive(principal):
+    if not is_alive(principal):
         raise NotAuthenticated("The session has ended. Sign in again.")
     return principal
 
 
 def is_alive(principal: Principal) -> bool:
     """Whether the session, or the service token that an access token was made with, is still good."""
+    if principal.session_id is None:
+        return False
     return (ServiceToken if principal.account else Session).is_alive(principal.session_id)
 
 
-def _role(claims: dict) -> str:
-    held = {"editor": "member"}
-    roles = [held.get(str(name).lower(), str(name).lower()) for name in claims.get("roles") or ()]
-    return max((name for name in roles if name in RANK), key=RANK.__getitem__, default="viewer")
+def _role(claims: dict[str, Any]) -> str:
+    """The highest role that the token names."""
+    names = [str(name).lower() for name in claims.get("roles") or ()]
+    roles = [ALIASES.get(name, name) for name in names]
+    return max((role for role in roles if role in RANK), key=RANK.__getitem__, default="viewer")
 
 
-def _overriding(req: falcon.Request, principal: Principal, role: str | None) -> Principal:
+def _overriding(req: Request, principal: Principal, role: str | None) -> Principal:
     """An operator with a reason, else an admin of their own tenant."""
-    if (req.get_header("X-Operator-Override") or "").strip().lower() in ("1", "true", "yes", "on"):
+    if (req.get_header("X-Operator-Override") or "").strip().lower() in TRUE:
         if not principal.is_operator:
             raise OverrideRefused()
         reason = (req.get_header("X-Operator-Reason") or "").strip()
         if not reason:
             raise OverrideReasonMissing()
-        return replace(principal, role="owner", override=reason[:512])
+        return replace(principal, role="owner", override=reason[:REASON_LENGTH])
     try:
         principal = _in_tenant(req, principal)
     except Forbidden:
@@ -166,23 +170,26 @@ def _overriding(req: falcon.Request, principal: Principal, role: str | None) -> 
     return principal
 
 
-def _in_tenant(req: falcon.Request, principal: Principal) -> Principal:
-    """X-Tenant-Id may only repeat the token's tenant, X-Tenant-Role only lower its role. A token without a tenant acts in
-    the one that the header names, if it is an operator's."""
+def _in_tenant(req: Request, principal: Principal) -> Principal:
+    """The caller in their tenant, with their role there.
+
+    X-Tenant-Id may only repeat the token's tenant, and X-Tenant-Role only lower its role. A token without a tenant acts
+    in the one that the header names, if an operator holds it.
+    """
     named = req.get_header("X-Tenant-Id")
     if principal.tenant_id is None:
-        principal = replace(principal, tenant_id=_chosen_tenant(named, principal))
+        principal = replace(principal, tenant_id=_named_tenant(named, principal))
     elif named and parse_uuid(named) != principal.tenant_id:
         raise TenantMismatch()
-    wanted = (req.get_header("X-Tenant-Role") or "").strip().lower()
-    if wanted not in RANK:
+    role = (req.get_header("X-Tenant-Role") or "").strip().lower()
+    if role not in RANK:
         return principal
-    if RANK[wanted] > RANK[principal.role]:
+    if RANK[role] > RANK[principal.role]:
         raise InsufficientRole("Requested tenant role exceeds privileges granted by token.")
-    return replace(principal, role=wanted)
+    return replace(principal, role=role)
 
 
-def _chosen_tenant(named: str | None, principal: Principal) -> UUID:
+def _named_tenant(named: str | None, principal: Principal) -> UUID:
     if not named:
         raise TenantMissing()
     tenant_id = parse_uuid(named)

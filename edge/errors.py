@@ -7,21 +7,36 @@ import falcon
 import peewee
 import redis
 from playhouse.pool import MaxConnectionsExceeded
+from pydantic_core import to_json
 
 from edge import metrics
+from edge.request import Request
+from edge.schemas.common import ErrorEnvelope, ValidationError
 from models.platform.errors import DomainError, Unavailable
 from models.platform.limits import QuotaExceeded
 
 log = logging.getLogger(__name__)
+REASON_LENGTH = 200  # characters of a driver's error that are logged
+# What falcon itself refuses: status -> (code, message)
+KNOWN = {
+    404: ("not_found", "Not Found"),
+    405: ("method_not_allowed", "Method Not Allowed"),
+    413: ("body_too_large", None),
+}
 
 
 class Invalid(DomainError):
-    """The request does not fit its schema. `problems` is a list of {loc, msg, type}; values are never echoed."""
+    """The request does not fit its schema. Values are never echoed."""
 
     status, code, message = 422, "validation_error", "Request validation failed."
 
-    def __init__(self, problems: list[dict[str, Any]]):
+    def __init__(self, problems: list[ValidationError]):
         super().__init__(details=problems)
+
+    @classmethod
+    def at(cls, *loc: str | int, msg: str, type: str = "value_error") -> "Invalid":
+        """One problem at one place, such as ("header", "Last-Event-ID")."""
+        return cls([ValidationError(loc=list(loc), msg=msg, type=type)])
 
 
 class TooLarge(DomainError):
@@ -32,73 +47,81 @@ class NotJson(DomainError):
     status, code, message = 415, "unsupported_media_type", "Send the body as application/json."
 
 
-def envelope(
-    code: str, message: str, correlation_id: str, *, detail: Any = None, details: Any = None
-) -> dict[str, Any]:
-    return {
-        "success": False,
-        "error": code,
-        "message": message,
-        "detail": message if detail is None else detail,
-        "details": details,
-        "correlation_id": correlation_id,
-    }
+def answer(
+    req: Request,
+    resp: falcon.Response,
+    status: int,
+    code: str,
+    message: str,
+    *,
+    detail: Any = None,
+    details: Any = None,
+) -> None:
+    """Write the envelope, whatever the responder has put into the response before."""
+    resp.status = falcon.code_to_http_status(status)
+    resp.content_type = falcon.MEDIA_JSON
+    envelope = ErrorEnvelope(
+        error=code,
+        message=message,
+        detail=message if detail is None else detail,
+        details=details,
+        correlation_id=req.context.correlation_id,
+    )
+    resp.data = to_json(envelope)
 
 
-def render(resp: falcon.Response, req: falcon.Request, error: DomainError) -> None:
+def render(req: Request, resp: falcon.Response, error: DomainError) -> None:
     detail = error.details if isinstance(error, Invalid) else None
-    resp.status = falcon.code_to_http_status(error.status)
-    resp.media = envelope(error.code, error.message, req.context.correlation_id, detail=detail, details=error.details)
-    for name, value in error.headers.items():
-        resp.set_header(name, value)
+    answer(req, resp, error.status, error.code, error.message, detail=detail, details=error.details)
+    resp.set_headers(error.headers)
 
 
-def on_domain_error(req, resp, error, params):
+def on_domain_error(req: Request, resp: falcon.Response, error: DomainError, params: dict[str, Any]) -> None:
     if isinstance(error, QuotaExceeded):
         metrics.LIMITED.labels(error.quota, "user").inc()
-    render(resp, req, error)
+    render(req, resp, error)
 
 
-def on_http_error(req, resp, error: falcon.HTTPError, params):
+def on_http_error(req: Request, resp: falcon.Response, error: falcon.HTTPError, params: dict[str, Any]) -> None:
     """Falcon's own errors: unknown paths, wrong methods, broken requests."""
-    code = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}.get(error.status_code)
-    message = {404: "Not Found", 405: "Method Not Allowed"}.get(error.status_code, error.title or "Bad request")
-    resp.status = error.status
-    resp.media = envelope(code or f"http_{error.status_code}", message, req.context.correlation_id)
-    for name, value in (error.headers or {}).items() if isinstance(error.headers, dict) else error.headers or ():
-        resp.set_header(name, value)
+    code, message = KNOWN.get(error.status_code, (f"http_{error.status_code}", None))
+    answer(req, resp, error.status_code, code, message or error.title or "Bad request")
+    if error.headers:
+        resp.set_headers(error.headers)
 
 
-def on_store_away(req, resp, error, params):
-    """Postgres or Redis cannot be reached: a pause, not a failure of the request's making."""
-    log.warning("edge.store_away", extra={"reason": repr(error)[:200]})
-    part = "cache" if isinstance(error, redis.RedisError) else "database"
-    away = Unavailable()
-    away.code = f"{part}_unavailable"
-    render(resp, req, away)
+def on_store_away(req: Request, resp: falcon.Response, error: Exception, params: dict[str, Any]) -> None:
+    """Postgres or Redis cannot be reached: a pause, not a fault of the request."""
+    log.warning("edge.store_away", extra={"reason": repr(error)[:REASON_LENGTH]})
+    away = CacheAway() if isinstance(error, redis.RedisError) else DatabaseAway()
+    render(req, resp, away)
 
 
-def on_crash(req, resp, error, params):
+class CacheAway(Unavailable):
+    code = "cache_unavailable"
+
+
+class DatabaseAway(Unavailable):
+    code = "database_unavailable"
+
+
+def on_crash(req: Request, resp: falcon.Response, error: Exception, params: dict[str, Any]) -> None:
     log.exception("edge.crash", exc_info=error)
-    resp.status = falcon.HTTP_500
-    resp.media = envelope(
-        "internal_error",
-        "An unexpected error occurred. Quote the correlation id when you report it.",
-        req.context.correlation_id,
-    )
+    text = "An unexpected error occurred. Quote the correlation id when you report it."
+    answer(req, resp, 500, "internal_error", text)
 
 
-def install(app: falcon.App) -> None:
+STORE_ERRORS = (
+    peewee.OperationalError,
+    peewee.InterfaceError,
+    MaxConnectionsExceeded,
+    redis.ConnectionError,
+    redis.TimeoutError,
+)
+
+
+def install(app: falcon.App[Any, Any]) -> None:
     app.add_error_handler(Exception, on_crash)
-    app.add_error_handler(
-        (
-            peewee.OperationalError,
-            peewee.InterfaceError,
-            MaxConnectionsExceeded,
-            redis.ConnectionError,
-            redis.TimeoutError,
-        ),
-        on_store_away,
-    )
+    app.add_error_handler(STORE_ERRORS, on_store_away)
     app.add_error_handler(falcon.HTTPError, on_http_error)
     app.add_error_handler(DomainError, on_domain_error)

@@ -1,24 +1,11 @@
-"""What the edge counts, and /metrics for all processes that share PROMETHEUS_MULTIPROC_DIR."""
+"""What the edge counts."""
 
 import contextlib
-import hmac
-import os
 from collections.abc import Iterator
 
-import falcon
-from prometheus_client import (
-    CONTENT_TYPE_LATEST,
-    REGISTRY,
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    generate_latest,
-)
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client import Counter, Gauge, Histogram
 
-from models.platform.errors import DomainError, NotAuthenticated
-from models.platform.settings import settings
+from models.platform.errors import DomainError
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 REQUESTS = Counter("http_requests_total", "Answered requests.", ["method", "route", "status"])
@@ -37,7 +24,8 @@ LIMITED = Counter("rate_limit_hits_total", "Refused calls.", ["quota", "scope"])
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 for _quota in ("chat_per_minute", "chat_stream_per_minute", "chat_stream_concurrency"):
     LIMITED.labels(_quota, "user")  # known before anything happened
-VERIFICATIONS.labels("success", "access"), SIGNINGS.labels("success", "access")
+VERIFICATIONS.labels("success", "access")
+SIGNINGS.labels("success", "access")
 
 
 @contextlib.contextmanager
@@ -58,19 +46,3 @@ def answered(method: str, route: str, status: str, seconds: float) -> None:
     method = method if method in METHODS else "other"  # anybody may invent methods; labels must not grow by it
     REQUESTS.labels(method, route, status).inc()
     SECONDS.labels(method, route).observe(seconds)
-
-
-class Metrics:
-    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        if settings.metrics_token:
-            given = (req.auth or "").removeprefix("Bearer ")
-            if not hmac.compare_digest(given.encode(), settings.metrics_token.get_secret_value().encode()):
-                raise NotAuthenticated()
-        registry = REGISTRY
-        if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
-            registry = CollectorRegistry()
-            MultiProcessCollector(registry)
-        resp.content_type = CONTENT_TYPE_LATEST
-        resp.data = generate_latest(registry)
-
-    on_get.guard = None

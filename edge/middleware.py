@@ -4,22 +4,23 @@ import ipaddress
 import re
 import time
 import uuid
+from typing import Any
 
 import falcon
 import structlog
 
 from edge import metrics
+from edge.request import Request
 from edge.validation import storable
 from models.platform.client_info import ClientInfo
 from models.platform.database import release
 from models.platform.errors import BadRequest, NotFound
-from models.platform.settings import settings
+from models.platform.settings import Settings
 
 log = structlog.get_logger("edge.access")
 CORRELATION_ID = re.compile(r"[A-Za-z0-9._:-]{8,128}")
 PROBES = ("/health", "/health/ready", "/health/storage", "/metrics")
-HOSTS = {item.strip("[]") for item in settings.items(settings.allowed_hosts.lower())}
-PROXIES = [ipaddress.ip_network(item, strict=False) for item in settings.items(settings.trusted_proxies)]
+LOGGED_PATH = 256  # characters
 SECURITY = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -34,77 +35,81 @@ class InvalidHost(BadRequest):
 
 
 class Envelope:
-    """Correlation id, timing, security headers, the access log; and the database connection goes back."""
+    """Correlation id, client address, timing, security headers, the access log; the database connection goes back."""
 
-    def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
-        given = req.get_header("X-Correlation-ID") or ""
-        req.context.correlation_id = given if CORRELATION_ID.fullmatch(given) else str(uuid.uuid4())
-        req.context.began = time.perf_counter()
-        req.context.principal = None
-        structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(correlation_id=req.context.correlation_id)
-        for name, value in SECURITY.items():
-            resp.set_header(name, value)
+    def __init__(self, settings: Settings) -> None:
+        hosts = settings.items(settings.allowed_hosts.lower())
+        self.any_host = settings.debug or "*" in hosts
+        self.hosts = {host.strip("[]") for host in hosts}
+        self.proxies = Proxies(settings.items(settings.trusted_proxies))
+        self.headers = dict(SECURITY)
         if settings.hardened:
-            resp.set_header("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
-        if req.path not in PROBES:
-            require_known_host(req)
+            self.headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
 
-    def process_resource(self, req, resp, resource, params) -> None:
+    def process_request(self, req: Request, resp: falcon.Response) -> None:
+        given = req.get_header("X-Correlation-ID") or ""
+        context = req.context
+        context.correlation_id = given if CORRELATION_ID.fullmatch(given) else str(uuid.uuid4())
+        context.began = time.perf_counter()
+        context.client = ClientInfo(self.proxies.client_of(req), req.user_agent)
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(correlation_id=context.correlation_id)
+        resp.set_headers(self.headers)
+        if not self.any_host and req.path not in PROBES and req.host.lower().strip("[]") not in self.hosts:
+            raise InvalidHost()
+
+    def process_resource(self, req: Request, resp: falcon.Response, resource: object, params: dict[str, Any]) -> None:
         if not all(storable(value) for value in params.values() if isinstance(value, str)):
             raise NotFound()
 
-    def process_response(self, req, resp, resource, req_succeeded) -> None:
+    def process_response(self, req: Request, resp: falcon.Response, resource: object, req_succeeded: bool) -> None:
         release()
         seconds = time.perf_counter() - req.context.began
+        status = resp.status_code
         resp.set_header("X-Correlation-ID", req.context.correlation_id)
         resp.set_header("X-Process-Time", f"{seconds:.4f}")
-        metrics.answered(req.method, req.uri_template or "unknown", resp.status[:3], seconds)
+        metrics.answered(req.method, req.uri_template or "unknown", str(status), seconds)
         if req.path not in PROBES:
             log.info(
                 "http.response",
                 http_method=req.method,
-                http_path=req.path[:256],
-                status_code=int(resp.status[:3]),
+                http_path=req.path[:LOGGED_PATH],
+                status_code=status,
                 duration_ms=round(seconds * 1000, 2),
-                client_ip=client_ip(req),
+                client_ip=req.context.client.ip,
             )
 
 
-def require_known_host(req: falcon.Request) -> None:
-    if not settings.debug and "*" not in HOSTS and req.host.lower().strip("[]") not in HOSTS:
-        raise InvalidHost()
+class Proxies:
+    """The networks whose X-Forwarded-For is believed."""
+
+    def __init__(self, networks: list[str]) -> None:
+        self.networks = [ipaddress.ip_network(network, strict=False) for network in networks]
+
+    def client_of(self, req: Request) -> str | None:
+        """The peer's address, or the last one in X-Forwarded-For that is no proxy of ours. None on a local socket."""
+        address = req.remote_addr or ""
+        hops = (req.get_header("X-Forwarded-For") or "").split(",") if self.networks else []
+        while hops and self._contain(address):
+            hop = hops.pop().strip()
+            if _parse(hop) is None:
+                break
+            address = hop
+        return address or None
+
+    def _contain(self, text: str) -> bool:
+        address = _parse(text)
+        return address is not None and any(address in network for network in self.networks)
 
 
-def client_ip(req: falcon.Request) -> str:
-    """The peer, or whom a trusted proxy names: the last address in X-Forwarded-For that is no proxy of ours."""
-    address = req.remote_addr or ""
-    hops = (req.get_header("X-Forwarded-For") or "").split(",") if PROXIES else []
-    while hops and _is_proxy(address):
-        hop = hops.pop().strip()
-        if not _parsed(hop):
-            break
-        address = hop
-    return address
-
-
-def client_info(req: falcon.Request) -> ClientInfo:
-    return ClientInfo(client_ip(req) or None, req.user_agent)
-
-
-def _parsed(text: str):
+def _parse(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         return ipaddress.ip_address(text)
     except ValueError:
         return None
 
 
-def _is_proxy(text: str) -> bool:
-    address = _parsed(text)
-    return address is not None and any(address in network for network in PROXIES)
-
-
-def cors() -> falcon.CORSMiddleware:
+def cors(settings: Settings) -> falcon.CORSMiddleware:
     origins = settings.items(settings.allowed_origins)
     return falcon.CORSMiddleware(
         allow_origins="*" if "*" in origins else origins,

@@ -14,7 +14,9 @@ from typing import IO
 
 import falcon
 
-from edge.auth import public
+from edge.auth import PUBLIC
+from edge.endpoint import undocumented
+from edge.request import Request
 from models.platform.errors import NotFound
 
 # Scalar writes style elements and attributes as it draws; scripts come from files of ours and nowhere else.
@@ -88,18 +90,18 @@ class Reference:
             "scalar.js": Asset(bundle(), "text/javascript; charset=utf-8"),
         }
 
-    @public
-    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+    @undocumented(guard=PUBLIC)
+    def on_get(self, req: Request, resp: falcon.Response) -> None:
         send(self.page, req, resp)
 
-    @public
-    def on_get_asset(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
+    @undocumented(guard=PUBLIC)
+    def on_get_asset(self, req: Request, resp: falcon.Response, name: str) -> None:
         if name not in self.assets:
             raise NotFound()
         send(self.assets[name], req, resp)
 
 
-def send(asset: Asset, req: falcon.Request, resp: falcon.Response) -> None:
+def send(asset: Asset, req: Request, resp: falcon.Response) -> None:
     packed = GZIP.search(req.get_header("Accept-Encoding") or "") is not None
     resp.etag = f"{asset.digest}-gzip" if packed else asset.digest
     resp.append_header("Vary", "Accept-Encoding")

@@ -12,11 +12,11 @@ import json
 import time
 from typing import Any
 
-import falcon
 import redis
 import urllib3
 
 from edge.errors import Invalid
+from edge.request import Request
 from edge.schemas.auth.service_accounts import ServiceAccountIssueRequest
 from models.platform.errors import BadRequest, NotAuthenticated, Unavailable
 from models.platform.redis import fast_redis_client
@@ -46,7 +46,7 @@ class VerifierAway(Unavailable):
     code = "verifier_unavailable"
 
 
-def require(req: falcon.Request, ask: ServiceAccountIssueRequest) -> tuple[ServiceAccountIssueRequest, str]:
+def require(req: Request, ask: ServiceAccountIssueRequest) -> tuple[ServiceAccountIssueRequest, str]:
     """(what was signed, who has signed it). The signature is checked first: strangers learn nothing of the rest."""
     credential = _credential(req)
     if credential == "dev-local" and settings.service_issue_verifier == "off" and not settings.hardened:
@@ -59,17 +59,17 @@ def require(req: falcon.Request, ask: ServiceAccountIssueRequest) -> tuple[Servi
     return _agreed(ask, claims), f"signer:{claims['sub']}@{claims['iss']}"[:128]  # never the name of a user
 
 
-def _credential(req: falcon.Request) -> str:
+def _credential(req: Request) -> str:
     given = req.get_header("Authorization")
     if given is None:
-        raise Invalid([{"loc": ["header", "Authorization"], "msg": "Field required", "type": "missing"}])
+        raise Invalid.at("header", "Authorization", msg="Field required", type="missing")
     scheme, _, credential = given.partition(" ")
     if scheme.lower() != "bearer":
         raise NotSigned("Authorization header must use Bearer scheme.")
     return credential.strip()
 
 
-def _payload(req: falcon.Request, credential: str) -> bytes:
+def _payload(req: Request, credential: str) -> bytes:
     if not credential.startswith("vault:"):
         raise NotSigned("Vault-signed credential required for service-account issuance.")
     if settings.service_issue_verifier == "off":

@@ -4,16 +4,18 @@ import json
 import math
 from typing import Any, TypeVar
 
-import falcon
-from pydantic import BaseModel, ValidationError
+import pydantic
+from pydantic import BaseModel
 
 from edge.errors import Invalid, NotJson, TooLarge
+from edge.request import Request
+from edge.schemas.common import ValidationError
 from models.platform.settings import settings
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
 
-def body(req: falcon.Request, schema: type[Schema]) -> Schema:
+def body(req: Request, schema: type[Schema]) -> Schema:
     """The request's JSON body, valid. 413, 415 or 422 otherwise."""
     raw = _read(req)
     if raw and "json" not in (req.content_type or "").lower():
@@ -22,16 +24,14 @@ def body(req: falcon.Request, schema: type[Schema]) -> Schema:
         data = json.loads(raw, parse_constant=_no_number)
     except (ValueError, RecursionError):
         text = "The body is not valid JSON." if raw else "The body is missing: send a JSON object."
-        raise Invalid([{"loc": ["body"], "msg": text, "type": "json_invalid"}]) from None
-    if (path := _unstorable(data)) is not None:
-        raise Invalid([_bad_value(["body", *path])])
+        raise Invalid.at("body", msg=text, type="json_invalid") from None
+    _require_storable(data, "body")
     return _check(schema, data, "body")
 
 
-def query(req: falcon.Request, schema: type[Schema]) -> Schema:
+def query(req: Request, schema: type[Schema]) -> Schema:
     given = {name: req.params[name] for name in schema.model_fields if name in req.params}
-    if (path := _unstorable(given)) is not None:
-        raise Invalid([_bad_value(["query", *path])])
+    _require_storable(given, "query")
     return _check(schema, given, "query")
 
 
@@ -39,15 +39,14 @@ def _check(schema: type[Schema], data: Any, where: str) -> Schema:
     try:
         return schema.model_validate(data)
     except RecursionError:
-        raise Invalid([{"loc": [where], "msg": "The body is nested too deeply.", "type": "recursion"}]) from None
-    except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False, include_input=False)
-        raise Invalid(
-            [{"loc": [where, *item["loc"]], "msg": item["msg"], "type": item["type"]} for item in found]
-        ) from None
+        raise Invalid.at(where, msg="The body is nested too deeply.", type="recursion") from None
+    except pydantic.ValidationError as error:
+        items = error.errors(include_url=False, include_context=False, include_input=False)
+        problems = [ValidationError(loc=[where, *item["loc"]], msg=item["msg"], type=item["type"]) for item in items]
+        raise Invalid(problems) from None
 
 
-def _read(req: falcon.Request) -> bytes:
+def _read(req: Request) -> bytes:
     limit = settings.request_body_limit_bytes
     if (req.content_length or 0) > limit:
         raise TooLarge(f"The request body may have {limit} bytes at most.")
@@ -61,8 +60,10 @@ def _no_number(name: str) -> float:
     raise ValueError(f"{name} is not JSON")
 
 
-def _bad_value(path: list[str | int]) -> dict[str, Any]:
-    return {"loc": path, "msg": "The value cannot be stored.", "type": "value_unstorable"}
+def _require_storable(data: Any, where: str) -> None:
+    path = _unstorable(data)
+    if path is not None:
+        raise Invalid.at(where, *path, msg="The value cannot be stored.", type="value_unstorable")
 
 
 def storable(text: str) -> bool:

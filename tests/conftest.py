@@ -141,7 +141,7 @@ def person(tenant):
 @pytest.fixture
 def ask(clean):
     """ask(principal, message, ...) -> the committed run of one question."""
-    from models.conversations import Conversation
+    from models.conversations.conversation import Conversation
     from models.platform.database import transaction
     from workers.jobs import CHAT_RUN, enqueue
 

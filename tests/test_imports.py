@@ -10,7 +10,7 @@ OURS = ("models", "workers", "edge", "scheduler", "devstack")
 ALLOWED = {
     "models": {"models"},
     "workers": {"models", "workers"},
-    "edge": {"models", "edge", "workers.jobs", "workers.broker", "workers.agents.catalog"},
+    "edge": {"models", "edge", "workers.jobs", "workers.broker", "workers.agents.catalog", "workers.gateways"},
     "scheduler": {"models", "scheduler", "workers.jobs", "workers.broker"},
     "devstack": set(OURS),
 }

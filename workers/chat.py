@@ -3,7 +3,7 @@
 from contextlib import contextmanager
 from typing import Any
 
-from models.conversations import Conversation
+from models.conversations.conversation import Conversation
 from models.jobs.ledger import DEAD
 from models.platform.database import release
 from models.platform.settings import settings

@@ -1,7 +1,7 @@
 """Actors that keep the tables small, and the one that ends a run whose job is dead."""
 
 from models.auth import email_tokens, service_accounts, sessions, signup
-from models.conversations import RunEvent
+from models.conversations.conversation import RunEvent
 from models.jobs.ledger import Job
 from models.platform.audit import AuditEvent
 from models.platform.redis import redis_client

@@ -11,7 +11,7 @@ import time  # noqa: E402
 import gevent  # noqa: E402
 
 from devstack.bench.tools import connect, ms, request, row, sign_in  # noqa: E402
-from models.conversations import Conversation, Message  # noqa: E402
+from models.conversations.conversation import Conversation, Message  # noqa: E402
 from models.platform.database import transaction  # noqa: E402
 from models.platform.ids import uuid7  # noqa: E402
 

@@ -1,46 +1,40 @@
 """What agents and tools there are."""
 
+from typing import Any
+
 import falcon
 
-from edge.auth import allow
-from edge.openapi import describes
+from edge.auth import Guard
+from edge.endpoint import endpoint
+from edge.request import Request
 from edge.schemas.agents import AgentStatus, AgentSummary
-from models.conversations import Conversation
-from models.platform.clock import iso
+from models.conversations.conversation import Conversation
+from models.platform.clock import iso_or_none
 from workers.agents.catalog import CATALOG
+
+READER = Guard(role=None, scope="tools:read")
 
 
 class Agents:
-    @describes("List Available Agents", "agents", answers={200: [AgentSummary]})
-    @allow(role=None, scope="tools:read")
-    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        resp.media = [
-            {"name": agent.key, "status": "active", "description": agent.description}
+    @endpoint("List Available Agents", "agents", guard=READER)
+    def on_get(self, req: Request, resp: falcon.Response) -> list[AgentSummary]:
+        return [
+            AgentSummary(name=agent.key, status="active", description=agent.description)
             for agent in CATALOG.agents.values()
         ]
 
-    @describes("Get Agent Status", "agents", answers={200: AgentStatus})
-    @allow(role=None, scope="tools:read")
-    def on_get_status(self, req: falcon.Request, resp: falcon.Response, agent_name: str) -> None:
+    @endpoint("Get Agent Status", "agents", guard=READER)
+    def on_get_status(self, req: Request, resp: falcon.Response, agent_name: str) -> AgentStatus:
         agent = CATALOG.get(agent_name)
         last_used, count = Conversation.figures(req.context.principal, agent.key)
-        resp.media = {
-            "name": agent.key,
-            "status": "active",
-            "last_used": iso(last_used) if last_used else None,
-            "total_conversations": count,
-        }
+        return AgentStatus(name=agent.key, status="active", last_used=iso_or_none(last_used), total_conversations=count)
 
 
 class Tools:
-    @describes("List Available Tools", "tools", answers={200: {"type": "object", "additionalProperties": True}})
-    @allow(role=None, scope="tools:read")
-    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+    @endpoint("List Available Tools", "tools", guard=READER, schema={"type": "object", "additionalProperties": True})
+    def on_get(self, req: Request, resp: falcon.Response) -> dict[str, Any]:
         tools = list(CATALOG.tools.values())
-        users = {
-            tool.name: [agent.key for agent in CATALOG.agents.values() if tool.name in agent.tools] for tool in tools
-        }
-        resp.media = {
+        return {
             "total_tools": len(tools),
             "tool_names": [tool.name for tool in tools],
             "categories": list(dict.fromkeys(tool.category for tool in tools)),
@@ -49,7 +43,7 @@ class Tools:
                     "name": tool.name,
                     "category": tool.category,
                     "description": tool.description,
-                    "agents": users[tool.name],
+                    "agents": [agent.key for agent in CATALOG.agents.values() if tool.name in agent.tools],
                 }
                 for tool in tools
             ],

@@ -3,12 +3,12 @@
 import falcon
 
 from edge import relay
-from edge.auth import allow
+from edge.auth import Guard
+from edge.endpoint import endpoint
 from edge.errors import Invalid
-from edge.openapi import describes
+from edge.request import Request
 from edge.schemas.chat import AgentChatRequest, AgentChatResponse, StreamingChatEvent
-from edge.validation import body
-from models.conversations import Conversation
+from models.conversations.conversation import Conversation
 from models.platform import limits
 from models.platform.database import transaction
 from models.platform.errors import Conflict, DomainError
@@ -18,7 +18,9 @@ from workers.agents.catalog import CATALOG
 from workers.jobs import CHAT_RUN, enqueue
 
 HEADERS = ("Idempotency-Key",)
-# What a failed run's code means in the answer of the waiting endpoint.
+WRITER = Guard(scope="conversations:write")
+LONGEST_KEY = 255  # characters of an Idempotency-Key
+# The status of POST /chat when its run fails with this code.
 STATUS = {
     "provider_rate_limited": 429,
     "provider_timeout": 504,
@@ -37,7 +39,7 @@ STATUS = {
 class RunFailed(DomainError):
     def __init__(self, run: Run):
         super().__init__(run.error_message, details={"run_id": str(run.id)}, headers={"X-Run-Id": str(run.id)})
-        self.code = run.error_code
+        self.code = run.error_code or "internal_error"
         self.status = STATUS.get(self.code, 500)
 
 
@@ -45,31 +47,39 @@ class RunCancelled(Conflict):
     code, message = "run_cancelled", "The run was cancelled."
 
 
-def idempotency_key(req: falcon.Request) -> str | None:
-    key = req.get_header("Idempotency-Key")
-    if key is not None and not (1 <= len(key) <= 255 and key.isascii() and key.isprintable()):
-        raise Invalid(
-            [
-                {
-                    "loc": ["header", "Idempotency-Key"],
-                    "msg": "must have 1 to 255 printable ASCII characters",
-                    "type": "value_error",
-                }
-            ]
-        )
-    return key
+class Chat:
+    @endpoint("Chat With Agent", "chat", guard=WRITER, tenant=True, headers=HEADERS)
+    def on_post(self, req: Request, resp: falcon.Response, body: AgentChatRequest) -> AgentChatResponse:
+        principal = req.context.principal
+        limits.hit("chat_per_minute", settings.chat_rate_limit_per_minute, 60, principal.tenant_id, principal.subject)
+        run = start(req, resp, body)
+        if not run.is_finished:
+            relay.wait(run, settings.chat_wait_seconds)
+            run = Run.get_by_id(run.id)
+        return answer(run)
 
 
-def start(req: falcon.Request, resp: falcon.Response, ask: AgentChatRequest) -> Run:
+class ChatStream:
+    @endpoint("Stream Chat With Agent", "chat", guard=WRITER, tenant=True, headers=HEADERS, streams=StreamingChatEvent)
+    def on_post(self, req: Request, resp: falcon.Response, body: AgentChatRequest) -> None:
+        principal = req.context.principal
+        per_minute = settings.chat_stream_rate_limit_per_minute
+        limits.hit("chat_stream_per_minute", per_minute, 60, principal.tenant_id, principal.subject)
+        with relay.slot(principal) as slot:
+            run = start(req, resp, body)
+            relay.follow(resp, run, principal, frame=relay.chat_frame, slot=slot)
+
+
+def start(req: Request, resp: falcon.Response, body: AgentChatRequest) -> Run:
     """The run of this request, started now or by an earlier one with the same Idempotency-Key."""
-    agent = CATALOG.get(ask.agent_type)
+    agent = CATALOG.get(body.agent_type)
     with transaction():
         run, created = Conversation.ask(
             req.context.principal,
-            message=ask.message,
-            conversation_id=ask.conversation_id,
+            message=body.message,
+            conversation_id=body.conversation_id,
             agent=agent.key,
-            options=ask.options(),
+            options=body.options(),
             idempotency_key=idempotency_key(req),
         )
         if created:
@@ -80,59 +90,33 @@ def start(req: falcon.Request, resp: falcon.Response, ask: AgentChatRequest) -> 
     return run
 
 
-class Chat:
-    @describes(
-        "Chat With Agent", "chat", body=AgentChatRequest, answers={200: AgentChatResponse}, tenant=True, headers=HEADERS
-    )
-    @allow(scope="conversations:write")
-    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
-        me, ask = req.context.principal, body(req, AgentChatRequest)
-        limits.hit("chat_per_minute", settings.chat_rate_limit_per_minute, 60, me.tenant_id, me.subject)
-        run = start(req, resp, ask)
-        if not run.is_finished:
-            relay.wait(run, settings.chat_wait_seconds)
-            run = Run.get_by_id(run.id)
-        resp.media = answer(run)
+def idempotency_key(req: Request) -> str | None:
+    key = req.get_header("Idempotency-Key")
+    if key is not None and not (1 <= len(key) <= LONGEST_KEY and key.isascii() and key.isprintable()):
+        raise Invalid.at("header", "Idempotency-Key", msg="must have 1 to 255 printable ASCII characters")
+    return key
 
 
-def answer(run: Run) -> dict:
+def answer(run: Run) -> AgentChatResponse:
+    """What a finished run answers. RunFailed or RunCancelled when it brought no result."""
     if run.state == "cancelled":
         raise RunCancelled(details={"run_id": str(run.id)})
     if run.state == "failed":
         raise RunFailed(run)
-    result, agent = run.result, CATALOG.agents.get(run.result["agent_used"])
-    tools = [tool.name for tool in CATALOG.tools_of(agent)] if agent else []
-    return {
-        "response": result["response"],
-        "structured_output": result["structured_output"],
-        "conversation_id": run.conversation_key,
-        "agent_used": result["agent_used"],
-        "handoff_occurred": result["handoff_occurred"],
-        "attachments": result["attachments"],
-        "metadata": {
+    result = run.result
+    agent = CATALOG.agents.get(result["agent_used"])
+    return AgentChatResponse(
+        response=result["response"],
+        structured_output=result["structured_output"],
+        conversation_id=run.conversation_key,
+        agent_used=result["agent_used"],
+        handoff_occurred=result["handoff_occurred"],
+        attachments=result["attachments"],
+        metadata={
             "model_used": result["model"],
-            "tools_available": tools,
+            "tools_available": [tool.name for tool in CATALOG.tools_of(agent)] if agent else [],
             "run_id": str(run.id),
             "usage": run.usage,
             "refusal": result["refusal"],
         },
-    }
-
-
-class ChatStream:
-    @describes(
-        "Stream Chat With Agent",
-        "chat",
-        body=AgentChatRequest,
-        answers={200: StreamingChatEvent},
-        tenant=True,
-        headers=HEADERS,
-        streams=True,
     )
-    @allow(scope="conversations:write")
-    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
-        me, ask = req.context.principal, body(req, AgentChatRequest)
-        limits.hit("chat_stream_per_minute", settings.chat_stream_rate_limit_per_minute, 60, me.tenant_id, me.subject)
-        with relay.slot(me) as slot:
-            run = start(req, resp, ask)
-            relay.follow(resp, run, me, frame=relay.chat_frame, slot=slot)

@@ -1,11 +1,18 @@
 """Shapes that several tags use."""
 
+from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field, PlainSerializer
+
+from models.platform.clock import iso
 
 # Beyond any table; what is larger Postgres cannot count.
 Offset = Annotated[int, Field(ge=0), AfterValidator(lambda value: min(value, 10**15))]
+
+
+# A time on the wire: UTC with microseconds and Z. As a string where the contract says no more of it.
+Timestamp = Annotated[datetime, PlainSerializer(iso, return_type=str, when_used="json")]
 
 
 class ValidationError(BaseModel):

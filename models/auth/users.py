@@ -1,11 +1,14 @@
 """Users and their memberships."""
 
+from dataclasses import dataclass
+from uuid import UUID
+
 from peewee import CharField, ForeignKeyField, IntegerField, TextField, fn
 
 from models.auth.tenants import Tenant
 from models.platform.clock import now
 from models.platform.database import in_transaction
-from models.platform.errors import Conflict, Forbidden, Locked
+from models.platform.errors import Conflict, Forbidden, Locked, NotAuthenticated
 from models.platform.model import DateTimeTZField, Model
 
 
@@ -59,11 +62,34 @@ class User(Model):
         Membership.create(user=rows[0].id, tenant=tenant.id, role=role)
         return rows[0]
 
+    @classmethod
+    def with_memberships(cls, user_id: UUID | None) -> tuple["User", list["MembershipSummary"]]:
+        """The user and where they belong, by slug. NotAuthenticated when the user or every membership is gone."""
+        rows = list(
+            cls.select(cls, Tenant.id.alias("tenant_id"), Tenant.slug, Tenant.name, Membership.role)
+            .join(Membership, on=(Membership.user == cls.id))
+            .join(Tenant, on=(Membership.tenant == Tenant.id))
+            .where(cls.id == user_id)
+            .order_by(Tenant.slug)
+            .objects()
+        )
+        if not rows:
+            raise NotAuthenticated("Unknown user.")
+        return rows[0], [MembershipSummary(row.tenant_id, row.slug, row.name, row.role) for row in rows]
+
     def require_active(self) -> None:
         if self.locked_until and self.locked_until > now():
             raise Locked()
         if self.status != "active":
             raise AccountNotActive(f"User is {self.status}.")
+
+
+@dataclass(frozen=True, slots=True)
+class MembershipSummary:
+    tenant_id: UUID
+    slug: str
+    name: str
+    role: str
 
 
 class Membership(Model):

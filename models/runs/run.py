@@ -68,6 +68,13 @@ class Run(TenantModel):
     def is_finished(self) -> bool:
         return self.state not in ACTIVE
 
+    @property
+    def cancel_requested(self) -> bool:
+        """Whether somebody has asked for a stop, whether or not it has taken effect."""
+        if self.is_finished:
+            return self.state == CANCELLED
+        return ledger.Job.select().where((ledger.Job.run_id == self.id) & ledger.Job.cancel_requested).exists()
+
     @classmethod
     def find(cls, principal: Principal, run_id: object) -> "Run":
         known = parse_uuid(run_id)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from models.conversations import Conversation
+from models.conversations.conversation import Conversation
 from models.platform.database import release
 from models.platform.principal import Principal
 from workers.agents.catalog import CATALOG

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import falcon
 
-from edge.auth import allow, public, signed_in
+from edge.auth import OWN_ACCOUNT, PUBLIC, Guard
+from edge.endpoint import endpoint
 from edge.errors import Invalid
-from edge.middleware import client_info
-from edge.openapi import describes
+from edge.request import Request
 from edge.schemas.auth.sessions import (
     EmailVerificationConfirmRequest,
     PasswordChangeRequest,
@@ -17,7 +17,6 @@ from edge.schemas.auth.sessions import (
     PasswordResetRequest,
 )
 from edge.schemas.common import SuccessResponse
-from edge.validation import body
 from models.auth import password_login, passwords
 from models.auth.users import User
 from models.platform import limits
@@ -28,13 +27,9 @@ from workers.jobs import MAIL_NOTICE, MAIL_RESET, MAIL_VERIFY, enqueue
 HOUR = 3600
 
 
-def done(message: str, data: dict | None = None) -> dict:
-    return {"success": True, "message": message, "data": data}
-
-
 @contextlib.contextmanager
 def lock_noticed() -> Iterator[None]:
-    """Whose account a wrong password has locked is told so by mail."""
+    """Email the owner when an attempt locks the account."""
     try:
         yield
     except password_login.InvalidCredentials as error:
@@ -46,88 +41,80 @@ def lock_noticed() -> Iterator[None]:
 
 @contextlib.contextmanager
 def refused_as_422(field: str) -> Iterator[None]:
-    """A password that the policy forbids is a body that does not fit; one that was used before is told as such."""
+    """Answer 422 for a password that the policy rejects; a reused one stays an error of its own."""
     try:
         yield
     except passwords.PasswordReused:
         raise
     except passwords.PasswordRefused as error:
-        raise Invalid([{"loc": ["body", field], "msg": error.message, "type": error.code}]) from None
+        raise Invalid.at("body", field, msg=error.message, type=error.code) from None
 
 
 class Email:
     """`send`: mail a verification token to the caller. `verify`: use it."""
 
-    @describes("Send Email Verification", "auth", answers={202: SuccessResponse})
-    @signed_in
-    def on_post_send(self, req: falcon.Request, resp: falcon.Response) -> None:
-        me = req.context.principal
-        resp.status = falcon.HTTP_202
-        user = User.get_or_none(User.id == me.user_id)
-        if me.email_verified or (user and user.email_verified_at):
-            resp.media = done("Email already verified.", {"email_verified": True})
-            return
-        limits.hit("email_verify_user", settings.email_verification_email_rate_limit_per_hour, HOUR, me.user_id)
-        network = client_info(req).network
+    @endpoint("Send Email Verification", "auth", guard=OWN_ACCOUNT, status=202)
+    def on_post_send(self, req: Request, resp: falcon.Response) -> SuccessResponse:
+        principal = req.context.principal
+        user = User.get_or_none(User.id == principal.user_id)
+        if principal.email_verified or (user and user.email_verified_at):
+            return SuccessResponse(message="Email already verified.", data={"email_verified": True})
+        limits.hit("email_verify_user", settings.email_verification_email_rate_limit_per_hour, HOUR, principal.user_id)
+        network = req.context.client.network
         limits.hit("email_verify_ip", settings.email_verification_ip_rate_limit_per_hour, HOUR, network)
         with transaction():
-            enqueue(MAIL_VERIFY, user_id=str(me.user_id))
-        resp.media = done("Verification email sent.", {"email_verified": False})
+            enqueue(MAIL_VERIFY, user_id=str(principal.user_id))
+        return SuccessResponse(message="Verification email sent.", data={"email_verified": False})
 
-    @describes("Verify Email Token", "auth", body=EmailVerificationConfirmRequest, answers={200: SuccessResponse})
-    @public
-    def on_post_verify(self, req: falcon.Request, resp: falcon.Response) -> None:
-        password_login.verify_email(body(req, EmailVerificationConfirmRequest).token, client=client_info(req))
-        resp.media = done("Email verified successfully.")
+    @endpoint("Verify Email Token", "auth", guard=PUBLIC)
+    def on_post_verify(
+        self, req: Request, resp: falcon.Response, body: EmailVerificationConfirmRequest
+    ) -> SuccessResponse:
+        password_login.verify_email(body.token, client=req.context.client)
+        return SuccessResponse(message="Email verified successfully.")
 
 
 class Password:
     """`forgot` and `confirm` by mail, `change` by the old one, `reset` by an admin."""
 
-    @describes("Request Password Reset", "auth", body=PasswordForgotRequest, answers={202: SuccessResponse})
-    @public
-    def on_post_forgot(self, req: falcon.Request, resp: falcon.Response) -> None:
-        email = body(req, PasswordForgotRequest).email.strip().lower()
+    @endpoint("Request Password Reset", "auth", guard=PUBLIC, status=202)
+    def on_post_forgot(self, req: Request, resp: falcon.Response, body: PasswordForgotRequest) -> SuccessResponse:
+        email = body.email.strip().lower()
         limits.hit("password_reset_email", settings.password_reset_email_rate_limit_per_hour, HOUR, email)
-        network = client_info(req).network
+        network = req.context.client.network
         limits.hit("password_reset_ip", settings.password_reset_ip_rate_limit_per_hour, HOUR, network)
-        with transaction():  # known or not is for the job to find out: here both are the same work
+        with transaction():  # the mail job checks whether the account exists: here both cases are the same work
             enqueue(MAIL_RESET, email=email)
-        resp.status = falcon.HTTP_202
-        resp.media = done("If the account exists, password reset instructions have been sent.")
+        return SuccessResponse(message="If the account exists, password reset instructions have been sent.")
 
-    @describes("Confirm Password Reset", "auth", body=PasswordResetConfirmRequest, answers={200: SuccessResponse})
-    @public
-    def on_post_confirm(self, req: falcon.Request, resp: falcon.Response) -> None:
-        ask = body(req, PasswordResetConfirmRequest)
+    @endpoint("Confirm Password Reset", "auth", guard=PUBLIC)
+    def on_post_confirm(
+        self, req: Request, resp: falcon.Response, body: PasswordResetConfirmRequest
+    ) -> SuccessResponse:
         with refused_as_422("new_password"):
-            user, chosen = password_login.choose_by_token(ask.token, ask.new_password)
+            user, password_hash = password_login.choose_by_token(body.token, body.new_password)
         with transaction():
-            password_login.reset(ask.token, user, chosen, client=client_info(req))
+            password_login.reset(body.token, user, password_hash, client=req.context.client)
             enqueue(MAIL_NOTICE, user_id=str(user.id), notice="password_changed")
-        resp.media = done("Password has been reset successfully.")
+        return SuccessResponse(message="Password has been reset successfully.")
 
-    @describes("Change Password", "auth", body=PasswordChangeRequest, answers={200: SuccessResponse})
-    @signed_in
-    def on_post_change(self, req: falcon.Request, resp: falcon.Response) -> None:
-        me, ask = req.context.principal, body(req, PasswordChangeRequest)
+    @endpoint("Change Password", "auth", guard=OWN_ACCOUNT)
+    def on_post_change(self, req: Request, resp: falcon.Response, body: PasswordChangeRequest) -> SuccessResponse:
+        principal, client = req.context.principal, req.context.client
         with lock_noticed():
-            user = password_login.prove(me, ask.current_password, client=client_info(req))
-        chosen = password_login.choose(user, ask.new_password)
+            user = password_login.prove(principal, body.current_password, origin=client)
+        password_hash = password_login.choose(user, body.new_password)
         with transaction():
-            password_login.set_password(user, chosen, "password_change", by=me, client=client_info(req))
-            enqueue(MAIL_NOTICE, user_id=str(me.user_id), notice="password_changed")
-        resp.media = done("Password updated successfully")
+            password_login.set_password(user, password_hash, "password_change", by=principal, origin=client)
+            enqueue(MAIL_NOTICE, user_id=str(user.id), notice="password_changed")
+        return SuccessResponse(message="Password updated successfully")
 
-    @describes("Admin Reset Password", "auth", body=PasswordResetRequest, answers={200: SuccessResponse})
-    @allow(role="admin", scope="support:read", people=True)
-    def on_post_reset(self, req: falcon.Request, resp: falcon.Response) -> None:
-        ask = body(req, PasswordResetRequest)
-        user = password_login.below(req.context.principal, ask.user_id)
-        chosen = password_login.choose(user, ask.new_password)
+    @endpoint("Admin Reset Password", "auth", guard=Guard(role="admin", scope="support:read", people=True))
+    def on_post_reset(self, req: Request, resp: falcon.Response, body: PasswordResetRequest) -> SuccessResponse:
+        principal, client = req.context.principal, req.context.client
+        user = password_login.below(principal, body.user_id)
+        password_hash = password_login.choose(user, body.new_password)
         with transaction():
-            password_login.set_password(
-                user, chosen, "password_reset", by=req.context.principal, client=client_info(req)
-            )
-            enqueue(MAIL_NOTICE, user_id=str(ask.user_id), notice="password_reset")
-        resp.media = done("Password reset successfully")
+            password_login.set_password(user, password_hash, "password_reset", by=principal, origin=client)
+            enqueue(MAIL_NOTICE, user_id=str(user.id), notice="password_reset")
+        return SuccessResponse(message="Password reset successfully")

@@ -1,11 +1,10 @@
 """Tokens of service accounts."""
 
-from datetime import datetime
 from enum import StrEnum
 
 from pydantic import BaseModel, Field
 
-from edge.schemas.common import Offset
+from edge.schemas.common import Offset, Timestamp
 
 
 class ServiceAccountIssueRequest(BaseModel):
@@ -54,9 +53,9 @@ class ServiceAccountTokenItem(BaseModel):
     account: str
     tenant_id: str | None = None
     scopes: list[str]
-    issued_at: datetime
-    expires_at: datetime
-    revoked_at: datetime | None
+    issued_at: Timestamp
+    expires_at: Timestamp
+    revoked_at: Timestamp | None
     revoked_reason: str | None = None
     fingerprint: str | None = None
     signing_kid: str

@@ -1,11 +1,10 @@
 """Sign-in, sessions, accounts."""
 
-from datetime import datetime
 from uuid import UUID
 
 from pydantic import BaseModel, EmailStr, Field
 
-from edge.schemas.common import Offset
+from edge.schemas.common import Offset, Timestamp
 
 
 class UserLoginRequest(BaseModel):
@@ -18,12 +17,12 @@ class UserRefreshRequest(BaseModel):
     refresh_token: str = Field(min_length=1)
 
 
-class UserSessionResponse(BaseModel):
+class UserSessionResponse(BaseModel, from_attributes=True):
     access_token: str
     refresh_token: str
     token_type: str = "bearer"
-    expires_at: datetime
-    refresh_expires_at: datetime
+    expires_at: Timestamp
+    refresh_expires_at: Timestamp
     kid: str
     refresh_kid: str
     scopes: list[str]
@@ -60,9 +59,9 @@ class SessionLocationInfo(BaseModel):
 class UserSessionItem(BaseModel):
     id: UUID
     tenant_id: UUID
-    created_at: datetime
-    last_seen_at: datetime | None
-    revoked_at: datetime | None
+    created_at: Timestamp
+    last_seen_at: Timestamp | None
+    revoked_at: Timestamp | None
     ip_address_masked: str | None = None
     fingerprint: str | None = None
     client: SessionClientInfo

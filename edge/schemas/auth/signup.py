@@ -1,6 +1,5 @@
 """Signing up: policy, registration, requests for access, invites."""
 
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
@@ -9,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, EmailStr, Field
 from pydantic_core import PydanticCustomError
 
 from edge.schemas.auth.sessions import UserSessionResponse
-from edge.schemas.common import Offset
+from edge.schemas.common import Offset, Timestamp
 
 
 def _accepted(value: bool) -> bool:
@@ -85,17 +84,17 @@ class InviteQuery(BaseModel):
     offset: Offset = 0
 
 
-class SignupRequestResponse(BaseModel):
+class SignupRequestResponse(BaseModel, from_attributes=True):
     id: UUID
     email: EmailStr
     organization: str | None
     full_name: str | None
     status: str
-    created_at: datetime
+    created_at: Timestamp
     decision_reason: str | None = None
     invite_token_hint: str | None = None
     message: str | None = None
-    decided_at: datetime | None = None
+    decided_at: Timestamp | None = None
     decided_by: str | None = None
 
 
@@ -119,8 +118,8 @@ class SignupInviteResponse(BaseModel):
     status: str
     max_redemptions: int
     redeemed_count: int
-    expires_at: datetime | None = None
-    created_at: datetime
+    expires_at: Timestamp | None = None
+    created_at: Timestamp
     signup_request_id: UUID | None = None
     note: str | None = None
 

@@ -9,7 +9,7 @@ from models.auth import service_accounts
 from models.auth.service_accounts import ServiceToken, TokenExists
 from models.auth.sessions import RefreshToken
 from models.auth.tenants import Tenant
-from models.conversations import Conversation
+from models.conversations.conversation import Conversation
 from models.platform.audit import AuditEvent
 from models.platform.clock import now
 from models.platform.database import release

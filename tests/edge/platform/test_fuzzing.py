@@ -9,13 +9,13 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from edge import relay
-from edge.openapi import PARAMETER, _operations
+from edge.openapi import PARAMETER, documented
 from edge.routes import routes
 from models.platform.settings import settings
 
-OPERATIONS = [(method, path, responder) for path, method, responder in _operations(routes())]
-WITH_BODY = [(method, path, responder) for method, path, responder in OPERATIONS if responder.operation.body]
-WITH_QUERY = [(method, path, responder) for method, path, responder in OPERATIONS if responder.operation.query]
+OPERATIONS = [(method, path, operation) for path, method, operation in documented(routes(settings))]
+WITH_BODY = [(method, path, operation) for method, path, operation in OPERATIONS if operation.body]
+WITH_QUERY = [(method, path, operation) for method, path, operation in OPERATIONS if operation.query]
 CANARY = "canary-in-the-request"
 ID = "01a20ac7-784f-712d-8112-15c292557957"
 EXPECTED = {200, 201, 202, 204, 400, 401, 403, 404, 409, 422, 423, 429, 503, 504}
@@ -126,12 +126,12 @@ def bounded(examples):
     )
 
 
-@pytest.mark.parametrize(("method", "path", "responder"), [entry for entry in WITH_BODY if "stream" not in entry[1]])
-def test_no_body_breaks_a_route_or_comes_back_in_an_error(http, signed, open_gates, method, path, responder):
+@pytest.mark.parametrize(("method", "path", "operation"), [entry for entry in WITH_BODY if "stream" not in entry[1]])
+def test_no_body_breaks_a_route_or_comes_back_in_an_error(http, signed, open_gates, method, path, operation):
     headers, _ = signed("owner", operator=True)
 
     @bounded(100)
-    @given(body=bodies(responder.operation.body))
+    @given(body=bodies(operation.body))
     def send(body):
         sent = {**headers, "Content-Type": "application/json"}  # surrogates travel escaped
         answer = http.simulate_request(
@@ -145,10 +145,10 @@ def test_no_body_breaks_a_route_or_comes_back_in_an_error(http, signed, open_gat
     assert http.simulate_get("/health").status_code == 200
 
 
-@pytest.mark.parametrize(("method", "path", "responder"), [entry for entry in WITH_QUERY if "stream" not in entry[1]])
-def test_no_query_breaks_a_route(http, signed, open_gates, method, path, responder):
+@pytest.mark.parametrize(("method", "path", "operation"), [entry for entry in WITH_QUERY if "stream" not in entry[1]])
+def test_no_query_breaks_a_route(http, signed, open_gates, method, path, operation):
     headers, _ = signed("owner", operator=True)
-    names = sorted(responder.operation.query.model_fields)
+    names = sorted(operation.query.model_fields)
 
     @bounded(40)
     @given(query=st.dictionaries(st.sampled_from(names), st.one_of(st.integers().map(str), odd_text), max_size=4))

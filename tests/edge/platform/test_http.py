@@ -5,14 +5,14 @@ import time
 
 import pytest
 
-from edge.openapi import PARAMETER, _operations
+from edge.openapi import PARAMETER, documented
 from edge.routes import routes
 from models.platform.settings import settings
 
-OPERATIONS = [(method, path, responder) for path, method, responder in _operations(routes())]
-GUARDED = [(method, path) for method, path, responder in OPERATIONS if responder.guard is not None]
-WITH_BODY = [(method, path, responder) for method, path, responder in OPERATIONS if responder.operation.body]
-BY_NAME = [(method, path, responder) for method, path, responder in OPERATIONS if "{" in path]
+OPERATIONS = [(method, path, operation) for path, method, operation in documented(routes(settings))]
+GUARDED = [(method, path) for method, path, operation in OPERATIONS if operation.guard is not None]
+WITH_BODY = [(method, path, operation) for method, path, operation in OPERATIONS if operation.body]
+BY_NAME = [(method, path, operation) for method, path, operation in OPERATIONS if "{" in path]
 
 
 def filled(path, value="01a20ac7-784f-712d-8112-15c292557957"):
@@ -73,33 +73,33 @@ def test_a_refresh_token_and_a_forged_or_expired_one_open_nothing(http, signed, 
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "responder"), [entry for entry in OPERATIONS if entry[2].guard and entry[2].guard["verified"]]
+    ("method", "path", "operation"), [entry for entry in OPERATIONS if entry[2].guard and entry[2].guard.verified]
 )
-def test_an_unverified_address_is_told_to_verify(http, signed, method, path, responder):
+def test_an_unverified_address_is_told_to_verify(http, signed, method, path, operation):
     headers, _ = signed("owner", verified=False)
     assert_envelope(call(http, method, path, headers, json={}), 403, "email_not_verified")
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "responder"), [entry for entry in OPERATIONS if entry[2].guard and entry[2].guard["role"]]
+    ("method", "path", "operation"), [entry for entry in OPERATIONS if entry[2].guard and entry[2].guard.role]
 )
-def test_tenant_headers_may_repeat_and_lower_but_never_change_or_raise(http, signed, method, path, responder):
+def test_tenant_headers_may_repeat_and_lower_but_never_change_or_raise(http, signed, method, path, operation):
     headers, _ = signed("viewer")
     other = {**headers, "X-Tenant-Id": "01a20ac7-784f-712d-8112-15c292557957"}
-    code = "insufficient_role" if responder.guard["override"] else "tenant_mismatch"
+    code = "insufficient_role" if operation.guard.override else "tenant_mismatch"
     assert_envelope(call(http, method, path, other, json={}), 403, code)
     assert_envelope(call(http, method, path, {**headers, "X-Tenant-Role": "owner"}, json={}), 403, "insufficient_role")
 
 
 @pytest.mark.parametrize("role", ["viewer", "member", "admin", "owner"])
-@pytest.mark.parametrize(("method", "path", "responder"), BY_NAME)
-def test_ids_of_nobody_are_unknown_whoever_asks(http, signed, role, method, path, responder):
+@pytest.mark.parametrize(("method", "path", "operation"), BY_NAME)
+def test_ids_of_nobody_are_unknown_whoever_asks(http, signed, role, method, path, operation):
     from models.platform.principal import Principal, scopes_for
 
     headers, user = signed(role)
     who = Principal(user.id, user.id, role, frozenset(scopes_for(role)))
-    guard = responder.guard
-    allowed = (not guard["scope"] or who.has_scope(guard["scope"])) and who.has_role(guard["role"] or "viewer")
+    guard = operation.guard
+    allowed = (not guard.scope or who.has_scope(guard.scope)) and who.has_role(guard.role or "viewer")
     for value in ("01a20ac7-784f-712d-8112-15c292557957", "no-such-thing", "x" * 300):
         answer = http.simulate_request(method.upper(), filled(path, value), headers=headers, json={})
         fits = ":uuid" not in path or value.startswith("01a2")
@@ -129,18 +129,18 @@ def fits(schema, raw):
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "responder", "raw"),
-    [(*entry, raw) for entry in WITH_BODY for raw in BROKEN if not fits(entry[2].operation.body, raw)],
+    ("method", "path", "operation", "raw"),
+    [(*entry, raw) for entry in WITH_BODY for raw in BROKEN if not fits(entry[2].body, raw)],
 )
-def test_a_body_that_does_not_fit_is_a_422_that_echoes_nothing(http, signed, method, path, responder, raw):
+def test_a_body_that_does_not_fit_is_a_422_that_echoes_nothing(http, signed, method, path, operation, raw):
     headers, _ = signed("owner", operator=True)
     answer = call(http, method, path, {**headers, "Content-Type": "application/json"}, body=raw)
     assert_envelope(answer, 422, "validation_error")
     assert answer.json["detail"] and all(set(problem) == {"loc", "msg", "type"} for problem in answer.json["detail"])
 
 
-@pytest.mark.parametrize(("method", "path", "responder"), WITH_BODY)
-def test_other_content_types_and_oversize_bodies_are_refused(http, signed, method, path, responder):
+@pytest.mark.parametrize(("method", "path", "operation"), WITH_BODY)
+def test_other_content_types_and_oversize_bodies_are_refused(http, signed, method, path, operation):
     headers, _ = signed("owner", operator=True)
     assert_envelope(call(http, method, path, {**headers, "Content-Type": "text/plain"}, body="x=1"), 415)
     large = b'{"message": "' + b"x" * (settings.request_body_limit_bytes + 1) + b'"}'
@@ -258,11 +258,11 @@ def test_the_description_is_openapi_3_1_and_names_every_route(http):
 
 
 def test_a_responder_without_a_guard_stops_the_start():
-    from edge.app import require_guard
+    from edge.endpoint import Route
 
     class Careless:
         def on_get(self, req, resp):
             pass
 
-    with pytest.raises(RuntimeError, match="neither @allow nor @public"):
-        require_guard("/oops", Careless(), None)
+    with pytest.raises(RuntimeError, match="GET /oops has neither @endpoint nor @undocumented"):
+        Route("/oops", Careless()).operations  # noqa: B018

@@ -4,16 +4,17 @@ import json
 
 import pytest
 
-from edge.openapi import PARAMETER, _operations
+from edge.openapi import PARAMETER, documented
 from edge.routes import routes
 from models.auth.service_accounts import ServiceToken
 from models.auth.sessions import Session
 from models.auth.tenants import Tenant
-from models.conversations import Conversation, Message
+from models.conversations.conversation import Conversation, Message
 from models.platform.principal import Principal, scopes_for
+from models.platform.settings import settings
 from models.runs.run import Run
 
-OPERATIONS = [(method, path, responder) for path, method, responder in _operations(routes())]
+OPERATIONS = [(method, path, operation) for path, method, operation in documented(routes(settings))]
 # Read by whoever holds the scope, whatever their tenant; their parameters name nothing that a tenant owns.
 OF_THE_PLATFORM = ("agent_name", "request_id", "invite_id")
 NAMING = [(entry, [name for name, _ in PARAMETER.findall(entry[1])]) for entry in OPERATIONS]
@@ -46,8 +47,8 @@ def rows():
     ]
 
 
-@pytest.mark.parametrize(("method", "path", "responder"), WITH_IDS)
-def test_ids_of_another_tenant_are_unknown_and_nothing_happens_to_them(http, signed, theirs, method, path, responder):
+@pytest.mark.parametrize(("method", "path", "operation"), WITH_IDS)
+def test_ids_of_another_tenant_are_unknown_and_nothing_happens_to_them(http, signed, theirs, method, path, operation):
     stranger, _ = signed("owner", tenant=Tenant.create(slug="other", name="Other"), operator=True)
     before = rows()
     answer = http.simulate_request(
@@ -57,8 +58,8 @@ def test_ids_of_another_tenant_are_unknown_and_nothing_happens_to_them(http, sig
     assert rows() == before
 
 
-@pytest.mark.parametrize(("method", "path", "responder"), LISTS)
-def test_no_list_names_what_is_another_tenants(http, signed, theirs, tenant, method, path, responder):
+@pytest.mark.parametrize(("method", "path", "operation"), LISTS)
+def test_no_list_names_what_is_another_tenants(http, signed, theirs, tenant, method, path, operation):
     stranger, _ = signed("owner", tenant=Tenant.create(slug="other", name="Other"), operator=True)
     answer = http.simulate_get(path, headers=stranger)
     assert answer.status_code == 200
@@ -67,9 +68,9 @@ def test_no_list_names_what_is_another_tenants(http, signed, theirs, tenant, met
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "responder"), [entry for entry in OPERATIONS if entry[2].guard and entry[2].guard["role"]]
+    ("method", "path", "operation"), [entry for entry in OPERATIONS if entry[2].guard and entry[2].guard.role]
 )
-def test_naming_another_tenant_in_a_header_opens_nothing(http, signed, theirs, tenant, method, path, responder):
+def test_naming_another_tenant_in_a_header_opens_nothing(http, signed, theirs, tenant, method, path, operation):
     stranger, _ = signed("owner", tenant=Tenant.create(slug="other", name="Other"))
     before = rows()
     answer = http.simulate_request(
@@ -84,10 +85,10 @@ def test_naming_another_tenant_in_a_header_opens_nothing(http, signed, theirs, t
 
 @pytest.mark.parametrize("lowered", ["viewer", "member", "admin"])
 @pytest.mark.parametrize(
-    ("method", "path", "responder"),
-    [entry for entry in OPERATIONS if entry[2].guard and entry[2].guard["role"] in ("admin", "owner")],
+    ("method", "path", "operation"),
+    [entry for entry in OPERATIONS if entry[2].guard and entry[2].guard.role in ("admin", "owner")],
 )
-def test_a_role_that_was_lowered_is_as_low_as_it_says(http, signed, theirs, method, path, responder, lowered):
+def test_a_role_that_was_lowered_is_as_low_as_it_says(http, signed, theirs, method, path, operation, lowered):
     headers, _ = signed("owner")
     answer = http.simulate_request(
         method.upper(),
@@ -95,7 +96,7 @@ def test_a_role_that_was_lowered_is_as_low_as_it_says(http, signed, theirs, meth
         headers={**headers, "X-Tenant-Role": lowered},
         json={},
     )
-    allowed = Principal(None, None, lowered).has_role(responder.guard["role"])
+    allowed = Principal(None, None, lowered).has_role(operation.guard.role)
     assert (answer.status_code == 403) is not allowed, answer.text
 
 
@@ -113,8 +114,8 @@ def test_what_a_machine_may_call_is_said_by_the_route_table(http, theirs, tenant
     )
     bearer = {"Authorization": f"Bearer {SignIn.with_refresh_token(refresh).access_token}"}
     refused = set()
-    for method, path, responder in OPERATIONS:
-        if responder.guard and responder.guard["people"]:
+    for method, path, operation in OPERATIONS:
+        if operation.guard and operation.guard.people:
             answer = http.simulate_request(method.upper(), PARAMETER.sub(str(tenant.id), path), headers=bearer, json={})
             assert answer.status_code == 401, (path, answer.text)
             assert answer.json["message"] == "Token subject must reference a user account."

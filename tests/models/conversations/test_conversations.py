@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from models.conversations import (
+from models.conversations.conversation import (
     Conversation,
     ConversationBusy,
     ConversationNotFound,

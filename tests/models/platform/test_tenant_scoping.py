@@ -10,7 +10,7 @@ from models.auth.service_accounts import ServiceToken
 from models.auth.sessions import Session
 from models.auth.tenants import Tenant
 from models.auth.users import Membership
-from models.conversations import Conversation
+from models.conversations.conversation import Conversation
 from models.jobs.ledger import Job
 from models.platform.audit import AuditEvent
 from models.platform.clock import now

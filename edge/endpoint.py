@@ -1,0 +1,153 @@
+"""What a responder is: who may call it, what it is sent and what it answers, all declared once.
+
+`@endpoint` reads the schemas from the annotations: a parameter `body` or `query` is parsed and validated before the
+responder runs, and the schema that it returns is written as JSON.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import falcon
+from pydantic import BaseModel
+from pydantic_core import to_json
+
+from edge import validation
+from edge.auth import Guard
+from edge.request import Request
+
+METHODS = ("get", "post", "put", "patch", "delete")
+# What an operation answers: a schema, a list of one, a JSON schema written out, or nothing.
+Answer: TypeAlias = type[BaseModel] | list[type[BaseModel]] | Mapping[str, Any] | None
+Responder: TypeAlias = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """A responder's declaration. `guard` is None where anybody may call; an empty `summary` keeps it out of the document."""
+
+    guard: Guard | None
+    summary: str = ""
+    tag: str = ""
+    body: type[BaseModel] | None = None
+    query: type[BaseModel] | None = None
+    answers: dict[int, Answer] = field(default_factory=dict)
+    tenant: bool = False
+    headers: tuple[str, ...] = ()
+    required_headers: tuple[str, ...] = ()
+    streams: bool = False
+
+
+_operations: dict[Responder, Operation] = {}
+
+
+def endpoint(
+    summary: str,
+    tag: str,
+    *,
+    guard: Guard | None,
+    status: int = 200,
+    schema: Mapping[str, Any] | None = None,
+    streams: type[BaseModel] | None = None,
+    also: Mapping[int, type[BaseModel]] | None = None,
+    tenant: bool = False,
+    headers: tuple[str, ...] = (),
+    required_headers: tuple[str, ...] = (),
+) -> Callable[[Responder], Responder]:
+    """Declare an operation of the API.
+
+    `schema`: the JSON schema of an answer that is a plain dict. `streams`: the schema of each server-sent event. `also`:
+    further statuses. `tenant`: the X-Tenant headers are read. `headers`: optional headers that the responder reads.
+    """
+
+    def declare(function: Responder) -> Responder:
+        signature = inspect.signature(function)
+        answer = streams or _answer(signature.return_annotation, schema)
+        operation = Operation(
+            guard=guard,
+            summary=summary,
+            tag=tag,
+            body=_schema_of(signature, "body"),
+            query=_schema_of(signature, "query"),
+            answers={status: answer, **(also or {})},
+            tenant=tenant,
+            headers=headers,
+            required_headers=required_headers,
+            streams=streams is not None,
+        )
+        return _register(function, operation, falcon.code_to_http_status(status))
+
+    return declare
+
+
+def undocumented(*, guard: Guard | None) -> Callable[[Responder], Responder]:
+    """Declare a responder that is no part of the API's document and writes its answer itself."""
+    return lambda function: _register(function, Operation(guard=guard), falcon.HTTP_200)
+
+
+def _register(function: Responder, operation: Operation, status: str) -> Responder:
+    guard, body, query = operation.guard, operation.body, operation.query
+
+    @functools.wraps(function)
+    def responder(resource: object, req: Request, resp: falcon.Response, **params: Any) -> None:
+        if guard is not None:
+            guard.admit(req)
+        if body is not None:
+            params["body"] = validation.body(req, body)
+        if query is not None:
+            params["query"] = validation.query(req, query)
+        resp.status = status
+        answer = function(resource, req, resp, **params)
+        if answer is not None:
+            resp.data, resp.content_type = to_json(answer), falcon.MEDIA_JSON
+
+    _operations[responder] = operation
+    return responder
+
+
+def _schema_of(signature: inspect.Signature, name: str) -> type[BaseModel] | None:
+    parameter = signature.parameters.get(name)
+    return parameter.annotation if parameter else None
+
+
+def _answer(annotation: Any, schema: Mapping[str, Any] | None) -> Answer:
+    if schema is not None or annotation is None:
+        return schema
+    item = getattr(annotation, "__args__", None)  # list[Schema]
+    return list(item) if item else annotation
+
+
+@dataclass(frozen=True)
+class Route:
+    """A line of the route table. `suffix` chooses the responders of the resource: `on_get`, or `on_get_<suffix>`."""
+
+    path: str
+    resource: object
+    suffix: str | None = None
+
+    @cached_property
+    def operations(self) -> dict[str, Operation]:
+        """{method in lower case: its operation}. RuntimeError for a responder that does not say who may call it."""
+        found: dict[str, Operation] = {}
+        for method in METHODS:
+            responder = getattr(self.resource, self._name(method), None)
+            if responder is None:
+                continue
+            operation = _operations.get(getattr(responder, "__func__", responder))
+            if operation is None:
+                raise RuntimeError(f"{method.upper()} {self.path} has neither @endpoint nor @undocumented")
+            found[method] = operation
+        return found
+
+    def add_to(self, app: falcon.App[Any, Any]) -> None:
+        """Mount the resource. HEAD is GET without the body; a stream has no HEAD: it would hold what nobody reads."""
+        get = self.operations.get("get")
+        if get is not None and not get.streams:
+            setattr(self.resource, self._name("head"), getattr(self.resource, self._name("get")))
+        app.add_route(self.path, self.resource, suffix=self.suffix)
+
+    def _name(self, method: str) -> str:
+        return f"on_{method}_{self.suffix}" if self.suffix else f"on_{method}"

@@ -1,0 +1,29 @@
+"""/metrics: Prometheus text of all processes that share PROMETHEUS_MULTIPROC_DIR."""
+
+import hmac
+import os
+
+import falcon
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from edge.auth import PUBLIC
+from edge.endpoint import undocumented
+from edge.request import Request
+from models.platform.errors import NotAuthenticated
+from models.platform.settings import settings
+
+
+class Metrics:
+    @undocumented(guard=PUBLIC)
+    def on_get(self, req: Request, resp: falcon.Response) -> None:
+        if settings.metrics_token:
+            token = (req.auth or "").removeprefix("Bearer ")
+            if not hmac.compare_digest(token.encode(), settings.metrics_token.get_secret_value().encode()):
+                raise NotAuthenticated()
+        registry = REGISTRY
+        if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)
+        resp.content_type = CONTENT_TYPE_LATEST
+        resp.data = generate_latest(registry)

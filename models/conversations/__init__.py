@@ -1,0 +1,1 @@
+"""Conversations: what was asked and answered, and the events behind the answers."""

@@ -1,0 +1,1 @@
+"""Outside services, one module each: the only places that speak to them."""
