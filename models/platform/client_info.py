@@ -1,7 +1,5 @@
 """Where a request comes from: its address and its client, as far as users and operators may see them."""
 
-import hashlib
-import hmac
 import ipaddress
 import logging
 from dataclasses import dataclass
@@ -11,6 +9,7 @@ from typing import Any
 import maxminddb
 from ua_parser import parse
 
+from models.platform.digests import keyed_hex_digest
 from models.platform.settings import settings
 
 log = logging.getLogger(__name__)
@@ -57,8 +56,7 @@ class ClientInfo:
     @property
     def fingerprint(self) -> str:
         """Equal for the same client at the same address; tells nothing of either."""
-        text = f"{self.ip}\n{self.user_agent}".encode()
-        return hmac.new(settings.secret_key.get_secret_value().encode(), text, hashlib.sha256).hexdigest()
+        return keyed_hex_digest("client", f"{self.ip}\n{self.user_agent}")
 
     def location(self) -> dict[str, str | None] | None:
         """{city, region, country} from the MaxMind database, if one is configured and knows the address."""

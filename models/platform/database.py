@@ -67,7 +67,8 @@ database = Database(
 )
 
 transaction = database.atomic
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class NoTransaction(RuntimeError):

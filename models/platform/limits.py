@@ -4,6 +4,7 @@ import contextlib
 import logging
 import secrets
 import time
+from collections.abc import Callable
 from functools import cache
 
 import redis
@@ -52,26 +53,29 @@ def _windows() -> FixedWindowRateLimiter:
 
 def hit(quota: str, limit: int, seconds: int, *parts: object, message: str | None = None) -> None:
     """Count a call in its fixed window of `seconds`; QuotaExceeded beyond `limit`. A limit of 0 or less is off."""
-    _ask("hit", quota, limit, seconds, parts, message)
+    _apply(FixedWindowRateLimiter.hit, quota, limit, seconds, parts, message)
 
 
 def check(quota: str, limit: int, seconds: int, *parts: object, message: str | None = None) -> None:
     """QuotaExceeded if the window is used up; counts nothing."""
-    _ask("test", quota, limit, seconds, parts, message)
+    _apply(FixedWindowRateLimiter.test, quota, limit, seconds, parts, message)
 
 
 def count(quota: str, limit: int, seconds: int, *parts: object) -> None:
-    """Count only; the next `check` tells."""
+    """Count a call without raising; the next `check` raises."""
     with contextlib.suppress(QuotaExceeded):
         hit(quota, limit, seconds, *parts)
 
 
-def _ask(verb: str, quota: str, limit: int, seconds: int, parts: tuple, message: str | None = None) -> None:
+def _apply(
+    operation: Callable[..., bool], quota: str, limit: int, seconds: int, parts: tuple[object, ...], message: str | None
+) -> None:
+    """`operation`: the limiter's method that says whether the call is within the limit."""
     if limit <= 0:
         return
     window, key = RateLimitItemPerSecond(limit, seconds), [quota, *map(str, parts)]
     try:
-        if getattr(_windows(), verb)(window, *key):
+        if operation(_windows(), window, *key):
             return
         reset = _windows().get_window_stats(window, *key).reset_time
     except redis.RedisError as error:

@@ -1,15 +1,20 @@
 """What every table has: a time-ordered id, a UTC timestamp, and for a tenant's rows one door."""
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 from uuid import UUID
 
 import peewee
-from playhouse.postgres_ext import BinaryJSONField, DateTimeTZField
+from playhouse.postgres_ext import BinaryJSONField
 
 from models.platform.clock import now
 from models.platform.database import database
 from models.platform.ids import uuid7
 from models.platform.principal import Principal
+
+if TYPE_CHECKING:
+    from peewee import DateTimeField as DateTimeTZField  # the same for a reader, and it has type stubs
+else:
+    from playhouse.postgres_ext import DateTimeTZField
 
 __all__ = ["BinaryJSONField", "DateTimeTZField", "Model", "TenantModel"]
 
@@ -23,9 +28,14 @@ class Model(peewee.Model):
         legacy_table_names = False
 
     @classmethod
-    def lock(cls, row_id: UUID):
+    def lock(cls, row_id: UUID) -> Self | None:
         """The row, locked until the end of the transaction; None when it is gone."""
         return cls.select().where(cls.id == row_id).for_update().first()
+
+    @classmethod
+    def insert_if_new(cls, **columns: Any) -> Self | None:
+        """The new row; None, and nothing is written, if a unique index already holds one like it."""
+        return next(iter(cls.insert(**columns).on_conflict_ignore().returning(cls).execute()), None)
 
     @classmethod
     def one(cls, statement: str, **values: object):
