@@ -2,6 +2,7 @@
 
 from devstack.stack import EMAIL, PASSWORD
 from models.auth import passwords
+from models.auth.password_hashing import PasswordHasher
 from models.auth.tenants import Tenant
 from models.auth.users import Membership, User
 from models.platform.database import transaction
@@ -14,7 +15,7 @@ def seed() -> tuple[User, Tenant]:
         if user is None:
             user = User.add(
                 EMAIL,
-                passwords.choose(PASSWORD, EMAIL),
+                passwords.choose_password(PASSWORD, EMAIL, hasher=PasswordHasher()),
                 tenant=tenant,
                 role="owner",
                 verified=True,

@@ -1,6 +1,6 @@
 """Actors that keep the tables small, and the one that ends a run whose job is dead."""
 
-from models.auth import email_tokens, service_accounts, sessions, signup
+from models.auth import email_tokens, service_tokens, sessions, signup_requests
 from models.conversations.conversation import RunEvent
 from models.jobs.ledger import Job
 from models.platform.audit import AuditEvent
@@ -47,8 +47,8 @@ def purge_run_events(lease: Lease) -> None:
 def purge_sessions(lease: Lease) -> None:
     sessions.purge_sessions()
     email_tokens.purge()
-    service_accounts.purge()
-    signup.purge(settings.audit_retention_days)
+    service_tokens.purge()
+    signup_requests.purge(settings.audit_retention_days)
     AuditEvent.purge(settings.audit_retention_days)
 
 

@@ -9,12 +9,13 @@ if is_gevent_active():
 
 from models.platform import logs
 from models.platform.settings import settings
-from workers import chat, housekeeping, mail
+from workers import chat, housekeeping
 from workers.broker import broker
+from workers.mail import accounts, signup
 from workers.runtime import keeper
 
 logs.configure("worker")
 settings.require_safe()
 broker.add_middleware(keeper)
 
-__all__ = ["broker", "chat", "housekeeping", "mail"]
+__all__ = ["broker", "chat", "housekeeping", "accounts", "signup"]

@@ -1,4 +1,4 @@
-"""The signing keys: rotated, retired, revoked, and followed by running processes."""
+"""The signing keys: rotation, retirement, revocation, and how running processes follow."""
 
 import json
 import logging
@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from models.auth import key_file, signing_keys
-from models.auth.key_file import Key, KeySet, TokenInvalid, create, keyset, read, revoke, rotate
-from models.auth.signing_keys import ACTIVE, NEXT, RETIRED
+from models.auth.key_file import create, keyset, read, revoke, rotate
+from models.auth.signing_keys import ACTIVE, NEXT, RETIRED, InvalidToken, Key, KeySet
 from models.commands import main
 from models.platform.settings import settings
 
@@ -32,7 +32,7 @@ def path(tmp_path, configure):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """The monotonic clock as `keys` reads it: stands still until `clock.at` is changed."""
+    """The monotonic clock as key_file reads it: it stands still until `clock.at` is changed."""
     clock = SimpleNamespace(at=1000.0)
     monkeypatch.setattr(key_file, "time", SimpleNamespace(monotonic=lambda: clock.at))
     return clock
@@ -40,7 +40,7 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def looks(monkeypatch):
-    """[stats, parses] of the key file."""
+    """[number of stats, number of parses] of the key file."""
     counts = [0, 0]
 
     def count(number, original):
@@ -64,10 +64,10 @@ def token(key_or_set, lifetime=600, **claims):
 
 def by_state(path):
     """{state: [keys]}"""
-    found = {ACTIVE: [], NEXT: [], RETIRED: []}
+    keys = {ACTIVE: [], NEXT: [], RETIRED: []}
     for key in read(path).keys:
-        found[key.state].append(key)
-    return found
+        keys[key.state].append(key)
+    return keys
 
 
 def pem(private):
@@ -75,7 +75,7 @@ def pem(private):
 
 
 def old_item(name, private=None):
-    """A key as files held it before keys had states."""
+    """A key as files keys it before keys had states."""
     return {
         "kid": name,
         "private_key": pem(private or Ed25519PrivateKey.generate()),
@@ -83,7 +83,7 @@ def old_item(name, private=None):
     }
 
 
-def test_a_rotation_moves_every_key_on_and_keeps_old_tokens_good(path):
+def test_rotation_advances_every_key_and_keeps_old_tokens_valid(path):
     before = by_state(path)
     old = token(read(path))
     rotate(path)
@@ -96,7 +96,7 @@ def test_a_rotation_moves_every_key_on_and_keeps_old_tokens_good(path):
 
 
 def read_kids(states):
-    return {key.kid for held in states.values() for key in held}
+    return {key.kid for keys in states.values() for key in keys}
 
 
 def test_the_next_key_is_published_and_verifies_before_it_signs(path):
@@ -108,7 +108,7 @@ def test_the_next_key_is_published_and_verifies_before_it_signs(path):
     assert read(path).active.kid == following.kid
 
 
-def test_a_retired_key_ends_with_its_last_token_and_the_next_rotation_drops_it(path, monkeypatch):
+def test_a_retired_key_expires_with_its_last_token_and_the_next_rotation_removes_it(path, monkeypatch):
     lasting = token(read(path), lifetime=10**9)
     gone = read(path).active.kid
     rotate(path)
@@ -118,22 +118,22 @@ def test_a_retired_key_ends_with_its_last_token_and_the_next_rotation_drops_it(p
     )
     assert retired.valid_until - retired.retired_at >= longest + timedelta(seconds=signing_keys.LEEWAY_SECONDS)
     assert retired.valid_until - retired.retired_at < longest + timedelta(days=1)
-    held = read(path)
-    tag, changed = held.etag, held.last_modified
+    keys = read(path)
+    tag, changed = keys.etag, keys.last_modified
 
     monkeypatch.setattr(signing_keys, "now", lambda: retired.valid_until - timedelta(seconds=1))
-    assert held.verify(lasting) and gone in str(held.jwks()) and held.etag == tag
+    assert keys.verify(lasting) and gone in str(keys.jwks()) and keys.etag == tag
     monkeypatch.setattr(signing_keys, "now", lambda: retired.valid_until)
-    with pytest.raises(TokenInvalid, match="unknown key"):
-        held.verify(lasting)
-    assert gone not in str(held.jwks()) and held.etag != tag and held.last_modified > changed
+    with pytest.raises(InvalidToken, match="unknown key"):
+        keys.verify(lasting)
+    assert gone not in str(keys.jwks()) and keys.etag != tag and keys.last_modified > changed
 
     assert gone in path.read_text()
     rotate(path)
     assert gone not in path.read_text()
 
 
-def test_the_longest_token_decides_how_long_a_retired_key_lives(configure):
+def test_a_retired_key_lives_as_long_as_the_longest_token(configure):
     moment = datetime.now(UTC)
     key = Key("old", Ed25519PrivateKey.generate(), moment).retire(moment)
     usual = key.valid_until
@@ -144,12 +144,12 @@ def test_the_longest_token_decides_how_long_a_retired_key_lives(configure):
 
 
 @pytest.mark.parametrize(("lifetime", "claims"), [(-3600, {}), (600, {"exp": None}), (600, {"iss": "somebody"})])
-def test_tokens_of_a_retired_key_are_checked_like_any_other(path, lifetime, claims):
+def test_tokens_of_a_retired_key_are_fully_checked(path, lifetime, claims):
     signer = read(path).active
     bad, good = token(signer, lifetime, **claims), token(signer)
     rotate(path)
     assert read(path).verify(good)
-    with pytest.raises(TokenInvalid):
+    with pytest.raises(InvalidToken):
         read(path).verify(bad)
 
 
@@ -162,7 +162,7 @@ def test_a_retired_key_has_no_private_part_in_the_file(path):
     assert secret not in path.read_text() and secret.splitlines()[1] not in path.read_text()
 
 
-def test_the_file_is_its_owners_alone_and_nothing_else_is_left_behind(path):
+def test_only_the_owner_can_read_the_file_and_no_other_files_are_left_behind(path):
     previous = os.umask(0)
     try:
         rotate(path)
@@ -173,7 +173,7 @@ def test_the_file_is_its_owners_alone_and_nothing_else_is_left_behind(path):
     assert modes == dict.fromkeys(("keyset.json", "other.json", ".keyset.json.lock", ".other.json.lock"), 0o600)
 
 
-def test_a_write_that_fails_leaves_the_old_file_and_no_draft(path, monkeypatch):
+def test_a_failed_write_keeps_the_old_file_and_leaves_no_draft(path, monkeypatch):
     before = path.read_text()
     monkeypatch.setattr(key_file.os, "fsync", lambda handle: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
@@ -182,7 +182,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_draft(path, monkeypatch):
     assert sorted(file.name for file in path.parent.iterdir()) == [".keyset.json.lock", "keyset.json"]
 
 
-def test_rotations_at_the_same_time_lose_no_key(path):
+def test_parallel_rotations_lose_no_key(path):
     signers, barrier = {key.kid for key in read(path).keys}, threading.Barrier(8)
 
     def operator(_):
@@ -196,7 +196,7 @@ def test_rotations_at_the_same_time_lose_no_key(path):
     assert signers <= {key.kid for key in after[RETIRED]}
 
 
-def test_a_symbolic_link_to_the_file_stays_one(path, tmp_path):
+def test_a_symbolic_link_to_the_file_stays_a_link(path, tmp_path):
     link = tmp_path / "elsewhere" / "link.json"
     link.parent.mkdir()
     link.symlink_to(path)
@@ -204,7 +204,7 @@ def test_a_symbolic_link_to_the_file_stays_one(path, tmp_path):
     assert link.is_symlink() and len(read(path).keys) == 3
 
 
-def test_a_revoked_key_and_its_tokens_are_gone_at_once(path):
+def test_a_revoked_key_and_its_tokens_are_refused_at_once(path):
     rotate(path)
     states = by_state(path)
     [retired], [active], [following] = states[RETIRED], states[ACTIVE], states[NEXT]
@@ -216,21 +216,21 @@ def test_a_revoked_key_and_its_tokens_are_gone_at_once(path):
 
     revoke(path, [active.kid])
     assert read(path).active.kid == following.kid and len(read(path).keys) == 2
-    with pytest.raises(TokenInvalid, match="unknown key"):
+    with pytest.raises(InvalidToken, match="unknown key"):
         read(path).verify(live)
 
     revoke(path, [key.kid for key in read(path).keys])
     assert len(read(path).keys) == 2 and following.kid not in path.read_text()
 
 
-def test_of_an_unknown_key_nothing_is_revoked(path):
+def test_revoking_an_unknown_key_changes_nothing(path):
     before = path.read_text()
     with pytest.raises(key_file.UnknownKey, match="no key nobody"):
         revoke(path, [read(path).active.kid, "nobody"])
     assert path.read_text() == before
 
 
-def test_a_file_without_states_loads_with_its_first_key_active(path):
+def test_in_a_file_without_states_the_first_key_is_active(path):
     signer, other = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
     moment = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     path.write_text(json.dumps({"schema_version": 1, "keys": [old_item("first", signer), old_item("second", other)]}))
@@ -249,14 +249,14 @@ def test_a_file_without_states_loads_with_its_first_key_active(path):
     assert path.read_text() == before
 
 
-def test_without_a_next_key_a_fresh_one_signs(path):
+def test_without_a_next_key_rotation_generates_the_active_key(path):
     path.write_text(json.dumps({"schema_version": 1, "keys": [old_item("only")]}))
     rotate(path)
     states = by_state(path)
     assert [key.kid for key in states[RETIRED]] == ["only"] and len(states[ACTIVE]) == len(states[NEXT]) == 1
 
 
-def test_a_running_process_sees_a_rotation_within_a_second(path, clock):
+def test_a_running_process_notices_a_rotation_within_a_second(path, clock):
     first = keyset()
     rotate(path)
     assert keyset() is first
@@ -265,33 +265,33 @@ def test_a_running_process_sees_a_rotation_within_a_second(path, clock):
     assert keyset().verify(token(first))
 
 
-def test_a_key_that_has_just_arrived_is_found_at_once(path, clock):
-    held = keyset()
+def test_a_new_key_is_found_at_once(path, clock):
+    keys = keyset()
     path.write_text(json.dumps({"schema_version": 1, "keys": [old_item("new")]}))
-    assert keyset() is held
-    assert held.verify(token(read(path)))
+    assert keyset() is keys
+    assert keys.verify(token(read(path)))
     assert keyset().active.kid == "new"
 
 
-def test_requests_and_strangers_cost_two_looks_a_second(path, clock, looks):
-    held = keyset()
+def test_the_file_is_checked_at_most_twice_a_second(path, clock, looks):
+    keys = keyset()
     foreign = token(Key("foreign", Ed25519PrivateKey.generate(), datetime.now(UTC)))
     clock.at += key_file.LOOK_SECONDS
     looks[:] = [0, 0]
     for _ in range(500):
-        with pytest.raises(TokenInvalid, match="unknown key"):
+        with pytest.raises(InvalidToken, match="unknown key"):
             keyset().verify(foreign)
     assert looks == [2, 0]
     clock.at += key_file.LOOK_SECONDS
     rotate(path)
     looks[:] = [0, 0]
     for _ in range(500):
-        with pytest.raises(TokenInvalid, match="unknown key"):
+        with pytest.raises(InvalidToken, match="unknown key"):
             keyset().verify(foreign)
-    assert looks == [2, 1] and keyset() is not held
+    assert looks == [2, 1] and keyset() is not keys
 
 
-def test_many_threads_read_a_changed_file_once(path, clock, looks):
+def test_parallel_requests_read_a_changed_file_once(path, clock, looks):
     keyset()
     rotate(path)
     clock.at += key_file.LOOK_SECONDS
@@ -327,26 +327,26 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN.keys())
-def test_a_file_that_goes_bad_is_logged_once_and_changes_nothing(path, clock, caplog, content):
-    held = keyset()
+def test_a_file_that_becomes_invalid_is_logged_once_and_ignored(path, clock, caplog, content):
+    keys = keyset()
     good = path.read_bytes()
     caplog.set_level(logging.ERROR)
     path.unlink() if content is None else path.write_bytes(content)
     for _ in range(3):
         clock.at += key_file.LOOK_SECONDS
-        assert keyset() is held and held.verify(token(held))
+        assert keyset() is keys and keys.verify(token(keys))
     assert [record.message for record in caplog.records] == ["keys.unusable"]
     assert str(path) in caplog.records[0].reason and "PRIVATE" not in caplog.text
 
     path.write_bytes(good)
     rotate(path)
     clock.at += key_file.LOOK_SECONDS
-    assert keyset() is not held and len(keyset().keys) == 3
+    assert keyset() is not keys and len(keyset().keys) == 3
     assert len(caplog.records) == 1
 
 
 @pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN.keys())
-def test_no_process_of_production_starts_without_a_good_file(path, configure, content):
+def test_a_production_process_does_not_start_without_a_valid_file(path, configure, content):
     configure(environment="production")
     path.unlink() if content is None else path.write_bytes(content)
     with pytest.raises(SystemExit, match="models keys create" if content is None else "No usable signing key"):
@@ -359,7 +359,7 @@ def test_a_missing_file_is_created_in_development(tmp_path, configure):
     assert [key.state for key in keyset().keys] == [ACTIVE, NEXT]
 
 
-def test_the_commands_show_every_key_and_no_secret(path, capsys):
+def test_the_commands_show_every_key_and_no_private_part(path, capsys):
     secrets = {line for key in read(path).keys for line in pem(key.material).splitlines() if "-" not in line}
     leaked = read(path).active.kid
     for command in (["create"], ["list"], ["rotate"], ["revoke", leaked], ["rotate"], ["list"]):
@@ -382,7 +382,7 @@ def test_the_commands_show_every_key_and_no_secret(path, capsys):
 
 @pytest.mark.parametrize("command", [["list"], ["rotate"], ["revoke", "a"]])
 @pytest.mark.parametrize("content", [BROKEN["not JSON"], BROKEN["two active"], None])
-def test_a_command_that_fails_says_why_on_stderr_and_answers_2(path, capsys, command, content):
+def test_a_failing_command_prints_the_reason_and_exits_with_2(path, capsys, command, content):
     path.unlink() if content is None else path.write_bytes(content)
     assert main(["keys", *command]) == 2
     output = capsys.readouterr()
@@ -390,12 +390,12 @@ def test_a_command_that_fails_says_why_on_stderr_and_answers_2(path, capsys, com
     assert "PRIVATE" not in output.err
 
 
-def test_an_unknown_kid_answers_2(path, capsys):
+def test_revoking_an_unknown_key_id_exits_with_2(path, capsys):
     assert main(["keys", "revoke", "nobody"]) == 2
     assert "no key nobody" in capsys.readouterr().err
 
 
-def test_the_local_instances_keys_are_rotated_by_dev_keys(tmp_path, monkeypatch, configure):
+def test_dev_keys_rotates_the_keys_of_the_local_instance(tmp_path, monkeypatch, configure):
     from typer.testing import CliRunner
 
     from devstack.cli import app
