@@ -61,7 +61,7 @@ with opened as (
     insert into message (id, conversation_id, position, role, content, run_id)
     select %(message_id)s, opened.id, message_count - 1, 'user', %(message)s, started.id from opened, started
 )
-select started.*, message_count from opened, started"""
+select {started.columns}, message_count from opened, started"""
 
 
 class ConversationNotFound(NotFound):
