@@ -24,7 +24,7 @@ from models.settings import settings
 psycopg2.extras.register_uuid()
 Json = psycopg2.extras.Json  # a jsonb value in a statement of our own
 BEGIN = b"begin"
-_poll = get_original("select", "poll")  # gevent's makes watchers and switches greenlets even where nothing is waited for
+_poll = get_original("select", "poll")  # gevent's makes watchers even where nothing is waited for
 
 
 class Connection(psycopg2.extensions.connection):

@@ -3,11 +3,10 @@
 from contextlib import contextmanager
 from typing import Any
 
-from models import events, progress
+from models import answers, events, progress
 from models.base import release
-from models.conversations import Conversation
 from models.jobs import DEAD
-from models.runs import FAILED, SUCCEEDED, Run
+from models.runs import FAILED, Run
 from models.settings import settings
 from workers.agents.loop import ToolsContext, TurnRequest, TurnResult, run_agent
 from workers.agents.provider import ProviderError
@@ -31,7 +30,8 @@ def run_chat(lease: Lease) -> None:
         give_up(lease, run, stream, error)
     else:
         store(lease, run, stream, result)
-    progress.end(run)
+    if run.terminal:  # else it was deleted meanwhile
+        progress.end(run)
 
 
 def question(run: Run) -> TurnRequest:
@@ -121,11 +121,18 @@ def store(lease: Lease, run: Run, stream: Stream, result: TurnResult) -> None:
         "refusal": result.refusal,
         "attachments": result.attachments,
     }
-    with lease.job.finish():
-        Conversation.record(
-            run, text=result.response_text, agent=agent, items=result.items, attachments=result.attachments
-        )
-        run.conclude(SUCCEEDED, terminal, stream.next, result=answer, usage=result.usage)
+    answers.store(
+        lease.job,
+        run,
+        text=result.response_text,
+        agent=agent,
+        items=result.items,
+        attachments=result.attachments,
+        terminal=terminal,
+        sequence=stream.next,
+        result=answer,
+        usage=result.usage,
+    )
 
 
 def give_up(lease: Lease, run: Run, stream: Stream, error: ProviderError) -> None:

@@ -60,6 +60,7 @@ def test_one_that_failed_or_lay_idle_for_long_is_closed(pool, monkeypatch):
     assert pool.made[0].closed and not pool.idle
     old, new = ask(pool), ask(pool)
     old.close()
-    monkeypatch.setattr(connections.time, "monotonic", lambda began=connections.time.monotonic(): began + 61)
+    later = connections.time.monotonic() + 61
+    monkeypatch.setattr(connections.time, "monotonic", lambda: later)
     new.close()
     assert [made.closed for made in pool.made[1:]] == [True, False]
