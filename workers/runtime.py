@@ -14,7 +14,7 @@ import peewee
 from dramatiq.threading import is_gevent_active, raise_thread_exception
 
 from models import jobs as ledger
-from models import progress
+from models import memory, progress
 from models.base import parse_uuid, release
 from models.jobs import LeaseLost
 from models.runs import Run
@@ -193,6 +193,7 @@ class Keeper(dramatiq.Middleware):
 
     def after_worker_boot(self, broker, worker):
         self.queues = ",".join(sorted(worker.consumer_whitelist or broker.get_declared_queues()))
+        memory.settle()
         self.thread = threading.Thread(target=self.loop, name="keeper", daemon=True)
         self.thread.start()
 
