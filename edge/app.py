@@ -8,7 +8,7 @@ from edge import errors, hashing
 from edge.middleware import Envelope, cors
 from edge.openapi import OpenApi, document
 from edge.routes import routes
-from models import logs
+from models import logs, progress
 from models.keys import keyset
 from models.service_accounts import catalogue
 from models.settings import settings
@@ -24,6 +24,7 @@ def create_app() -> falcon.App:
     app = falcon.App(middleware=[Envelope(), cors()])
     app.req_options.strip_url_path_trailing_slash = True
     app.resp_options.secure_cookies_by_default = True
+    app.resp_options.media_handlers[falcon.MEDIA_JSON] = falcon.media.JSONHandler(dumps=progress.encode)
     errors.install(app)
     table = routes()
     for path, resource, suffix in table:

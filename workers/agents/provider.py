@@ -1,6 +1,5 @@
 """The model provider, through the `openai` SDK: the only place that imports it."""
 
-import json
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +9,7 @@ from typing import Any
 
 import httpx2
 import openai
+import orjson
 
 from models.settings import settings
 from workers.agents.connections import Connections
@@ -58,7 +58,7 @@ def stream(request: dict[str, Any], waiting: Callable[[], AbstractContextManager
             *lines, rest = (rest + part).split(b"\n")
             for line in lines:
                 if line.startswith(b"data:") and (data := line[5:].strip()) != b"[DONE]":
-                    yield json.loads(data)
+                    yield orjson.loads(data)
     finally:
         response.close()
 
