@@ -26,6 +26,12 @@ loglevel = "warning"
 control_socket_disable = True
 
 
+def post_worker_init(worker):
+    from models.platform import memory
+
+    memory.settle()
+
+
 def child_exit(server, worker):
     if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         from prometheus_client import multiprocess

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 BATCH = 500  # entries in one read of one stream
 MAILBOX = 2000  # entries that wait for a slow client
 # After a read the hub rests, so that more comes with the next one: a read costs in proportion to the streams it names.
-REST_SECONDS, LONGEST_REST = 0.0001, 0.01  # per watched stream; altogether
+REST_SECONDS, LONGEST_REST = 0.0005, 0.01  # per watched stream beside the first; altogether
 TICK_SECONDS = 3  # how often silent runs are looked up in Postgres
 CHECK_SECONDS = 15  # how often a stream asks whether its session is alive; silent ones when they wake
 SILENCE_TICKS = 5  # ... and after how many of these a client hears a comment
@@ -133,7 +133,7 @@ class Hub:
                     seen = raw[-1][0]
                 else:
                     self._deliver(key, raw)
-            gevent.sleep(min(REST_SECONDS * len(keys), LONGEST_REST))
+            gevent.sleep(min(REST_SECONDS * (len(keys) - 2), LONGEST_REST) if len(keys) > 2 else 0)
 
     def _deliver(self, key: bytes, raw: list) -> None:
         known = self.watched.get(key)

@@ -25,6 +25,7 @@ from models.platform.settings import settings
 
 ACTIVE, NEXT, RETIRED = "active", "next", "retired"
 LEEWAY_SECONDS = 30
+REMEMBERED_TOKENS = 10_000
 SERVICE_ACCOUNT_TOKEN_MINUTES = 43_200  # the longest life of a service account's token
 DISTRIBUTION_SECONDS = 3600  # hosts that get a rotated file later go on signing with the key that it retires
 
@@ -107,6 +108,9 @@ class KeySet:
         self.by_kid = {key.kid: key for key in keys}
         self.active = next(key for key in keys if key.state == ACTIVE)
         self.newest: Callable[[], KeySet] = lambda: self  # asked when a token names a key that is not here
+        # Digest of a token -> its key and claims, once verified here. Whether its session is alive is asked every time;
+        # a change of the keys makes another set, which knows nothing of these.
+        self.verified: dict[bytes, tuple[Key, dict[str, Any]]] = {}
 
     @property
     def last_modified(self) -> datetime:
@@ -133,12 +137,15 @@ class KeySet:
 
     def verify(self, token: str, *, audience: list[str] | None = None, check_expiry: bool = True) -> dict[str, Any]:
         """The claims of a token that one of these keys signed. TokenInvalid for anything else."""
+        digest = hashlib.sha256(f"{audience} {check_expiry} {token}".encode(errors="replace")).digest()
+        if claims := self._known(digest):
+            return claims
         try:
             kid = jwt.get_unverified_header(token).get("kid")
             key = self.find(kid) or self.newest().find(kid)
             if key is None:
                 raise TokenInvalid("unknown key")
-            return jwt.decode(
+            claims = jwt.decode(
                 token,
                 key.public,
                 algorithms=["EdDSA"],
@@ -153,6 +160,21 @@ class KeySet:
             )
         except (jwt.PyJWTError, ValueError, TypeError) as error:
             raise TokenInvalid(type(error).__name__) from None
+        if check_expiry and self.by_kid.get(kid) is key:
+            self._remember(digest, key, claims)
+        return claims
+
+    def _known(self, digest: bytes) -> dict[str, Any] | None:
+        """What was verified before, and what time alone can have changed since."""
+        key, claims = self.verified.get(digest, (None, None))
+        if key is None or not key.valid or int(claims["exp"]) <= now().timestamp() - LEEWAY_SECONDS:
+            return None
+        return dict(claims)
+
+    def _remember(self, digest: bytes, key: Key, claims: dict[str, Any]) -> None:
+        while len(self.verified) >= REMEMBERED_TOKENS:
+            self.verified.pop(next(iter(self.verified)), None)  # the oldest
+        self.verified[digest] = key, dict(claims)
 
 
 def utc(text: str) -> datetime:

@@ -223,6 +223,42 @@ def test_a_revoked_key_and_its_tokens_are_gone_at_once(path):
     assert len(read(path).keys) == 2 and following.kid not in path.read_text()
 
 
+def test_a_token_that_was_verified_before_is_still_judged_by_time_audience_and_keys(path, monkeypatch):
+    held = read(path)
+    text = token(held, aud=["here"])
+    claims = held.verify(text, audience=["here"])
+    claims["sub"] = "changed by its reader"
+    assert held.verify(text, audience=["here"])["sub"] == "user:x"
+    with pytest.raises(TokenInvalid):
+        held.verify(text, audience=["elsewhere"])
+    with pytest.raises(TokenInvalid):
+        held.verify(text[:-10] + 10 * "A", audience=["here"])
+    with monkeypatch.context() as later:
+        later.setattr(signing_keys, "now", lambda: datetime.now(UTC) + timedelta(seconds=600 + 31))
+        assert held._known(next(iter(held.verified))) is None
+    revoke(path, [held.active.kid])
+    with pytest.raises(TokenInvalid):
+        read(path).verify(text, audience=["here"])
+
+
+def test_a_retired_key_ends_for_verified_tokens_too(path, monkeypatch):
+    old = token(read(path), lifetime=10**9)
+    rotate(path)
+    held = read(path)
+    assert held.verify(old)
+    monkeypatch.setattr(signing_keys, "now", lambda: datetime.now(UTC) + timedelta(days=31))
+    with pytest.raises(TokenInvalid):
+        held.verify(old)
+
+
+def test_no_more_than_so_many_verified_tokens_are_remembered(path, monkeypatch):
+    monkeypatch.setattr(signing_keys, "REMEMBERED_TOKENS", 2)
+    held = read(path)
+    texts = [token(held, jti=str(n)) for n in range(4)]
+    assert [held.verify(text)["jti"] for text in texts] == list("0123")
+    assert [claims["jti"] for _, claims in held.verified.values()] == ["2", "3"]
+
+
 def test_of_an_unknown_key_nothing_is_revoked(path):
     before = path.read_text()
     with pytest.raises(key_file.UnknownKey, match="no key nobody"):
