@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 
 import typer
 
@@ -47,7 +48,18 @@ def lock(
     raise typer.Exit(int(bool(problems)))
 
 
+def mutate(
+    name: str = typer.Argument(help="ledger or relay."),
+    state: Path = typer.Option(ROOT / "var" / "mutation", help="Where the copy and its servers live."),
+) -> None:
+    """Put small faults into a module, one by one, and show those that no test notices. Takes minutes."""
+    from devstack.mutation import run
+
+    raise typer.Exit(run.mutate(name, state.resolve()))
+
+
 def register(app: typer.Typer) -> None:
     app.command()(check)
     app.command(context_settings=PASS)(test)
     app.command()(lock)
+    app.command()(mutate)
