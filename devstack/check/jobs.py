@@ -44,6 +44,8 @@ def read(root: Path) -> set[str]:
     for line in (root / "Procfile").read_text().splitlines():
         reading = False
         for word in shlex.split(line):
-            reading = word in ("--queues", "-Q") or (reading and not word.startswith("-"))
-            queues |= {word} if reading else set()
+            if word.startswith("-"):
+                reading = word in ("--queues", "-Q")
+            elif reading:
+                queues.add(word)
     return queues

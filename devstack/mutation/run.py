@@ -7,13 +7,16 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from devstack.check.tool import lines_of
 from devstack.check.tree import SHIPPED, defining
 from devstack.mutation.slots import SLOTS
+from devstack.parts.postgres import Postgres
 from devstack.stack import ROOT, Stack
 
 CHILDREN = 2
+PRELOADED = ("argon2", "cryptography", "dramatiq", "falcon", "gevent", "peewee", "psycopg2.extras", "pydantic", "redis")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +48,9 @@ def mutate(name: str, state: Path) -> int:
     copy = _copy(TARGETS[name], state / "project")
     with Stack(state / "servers", environ={**os.environ, "ENVIRONMENT": "test"}) as stack:
         stack.start_parts(only=("postgres", "valkey"))
-        env = {**stack.env, SLOTS: str(_slots(stack, state)), "PYTHONPATH": ".", "ENVIRONMENT": "test"}
-        command = [Path(sys.executable).with_name("mutmut"), "run", f"--max-children={CHILDREN}"]
+        slots = _slots(stack, state)
+        env = {**stack.env, SLOTS: str(slots), "PYTHONPATH": ".", "ENVIRONMENT": "test"}
+        command = [str(Path(sys.executable).with_name("mutmut")), "run", f"--max-children={CHILDREN}"]
         subprocess.run(command, cwd=copy, env=env, check=True)
     return _survivors(copy)
 
@@ -65,26 +69,32 @@ def _copy(target: Target, copy: Path) -> Path:
     config["mutmut"] = {
         "source_paths": source,
         "only_mutate": target.path(),
-        # Connections do not survive a fork, so nothing is imported before it.
+        # Connections do not survive a fork: only libraries are imported before it.
         "process_isolation": "forkserver",
-        "forkserver_warmup": "none",
+        "forkserver_warmup": "import",
+        "preload_modules_file": "preload.txt",
         "also_copy": "\n" + "\n".join(folder for folder in SHIPPED if folder != source),
         "pytest_add_cli_args_test_selection": "\n" + "\n".join(target.test_files()),
     }
+    (copy / "preload.txt").write_text("\n".join(PRELOADED))
     with (copy / "setup.cfg").open("w") as file:
         config.write(file)
     return copy
 
 
 def _slots(stack: Stack, state: Path) -> Path:
-    """One database and one lock per child, and one more of each for whoever comes before them."""
+    """One migrated database and one lock per child, and one more of each for the run that comes before theirs."""
     folder = state / "slots"
     folder.mkdir(exist_ok=True)
-    known = {name for (name,) in stack.parts["postgres"].execute("select datname from pg_database")}  # type: ignore[attr-defined]
+    server, url = cast(Postgres, stack.parts["postgres"]), stack.env["DATABASE_URL"]
+    known = {name for (name,) in server.execute("select datname from pg_database")}
     for number in range(CHILDREN + 1):
         (folder / f"{number}.slot").touch()
         if f"longshore_{number}" not in known:
-            stack.parts["postgres"].execute(f"create database longshore_{number}")  # type: ignore[attr-defined]
+            server.execute(f"create database longshore_{number}")
+        stack.env["DATABASE_URL"] = server.url(f"longshore_{number}")
+        stack.migrate()
+    stack.env["DATABASE_URL"] = url
     return folder
 
 
