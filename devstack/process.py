@@ -53,7 +53,7 @@ def unguard(group: int) -> None:
 
 
 def _tell(line: str) -> None:
-    global _watch
+    global _watch  # noqa: PLW0603  one per process
     if _watch is None:
         _watch = subprocess.Popen(
             ["sh", "-c", _WATCH],
@@ -69,7 +69,7 @@ def _tell(line: str) -> None:
 
 def _forget_watch() -> None:
     """In a forked child (honcho's): it must not keep the pipe open when we are gone."""
-    global _watch
+    global _watch  # noqa: PLW0603  one per process
     if _watch is not None:
         os.close(_watch.stdin.fileno())
         _watch = None
@@ -149,7 +149,7 @@ def answers(port: int) -> bool:
 def responds(url: str) -> bool:
     """Whether a GET is answered with 200."""
     try:
-        with urllib.request.urlopen(url, timeout=1) as answer:
+        with urllib.request.urlopen(url, timeout=1) as answer:  # noqa: S310  the URLs are our own
             return answer.status == 200
     except OSError:
         return False

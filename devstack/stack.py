@@ -73,7 +73,7 @@ class Stack:
                 continue
             shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
 
-    def start_parts(self, only: Iterable[str] | None = None, tell=lambda text: None) -> None:
+    def start_parts(self, only: Iterable[str] | None = None, tell=lambda _: None) -> None:
         """Start the parts that the environment does not replace; they boot side by side."""
         self.own()
         wanted = [kind for kind in ALL if only is None or kind.name in only]
@@ -110,7 +110,9 @@ class Stack:
 
     def run(self, *arguments: str) -> str:
         """Run one of the project's modules to its end; what it printed."""
-        done = subprocess.run([sys.executable, *arguments], cwd=ROOT, env=self.env, capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, *arguments], cwd=ROOT, env=self.env, capture_output=True, text=True, check=False
+        )
         if done.returncode:
             raise SystemExit(f"python {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}".rstrip())
         return done.stdout

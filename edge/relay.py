@@ -49,7 +49,7 @@ class RunStillRunning(DomainError):
 class Client:
     """One reader of one run."""
 
-    __slots__ = ("run_id", "entries", "wake", "must_read", "quiet")
+    __slots__ = ("entries", "must_read", "quiet", "run_id", "wake")
 
     def __init__(self, run_id: UUID, must_read: bool):
         self.run_id, self.must_read = run_id, must_read

@@ -45,5 +45,5 @@ class Keep:
         import time
         from pathlib import Path
 
-        Path(self.folder, f"{time.time_ns()}.eml").write_bytes(envelope.content)
+        Path(self.folder, f"{time.time_ns()}.eml").write_bytes(envelope.content)  # noqa: ASYNC240  a small file
         return "250 kept"

@@ -66,7 +66,9 @@ class Postgres(Part):
         (self.data / "postmaster.pid").unlink(missing_ok=True)  # we hold the state: a leftover is of a crashed run
 
     def _run(self, program: str, *args: str) -> None:
-        done = subprocess.run([self.binaries / program, *args], user=self.user, cwd="/", capture_output=True, text=True)
+        done = subprocess.run(
+            [self.binaries / program, *args], user=self.user, cwd="/", capture_output=True, text=True, check=False
+        )
         if done.returncode:
             raise SystemExit(f"{program} failed:\n{done.stderr.strip()}")
 

@@ -46,7 +46,7 @@ def first_sequence(epoch: int) -> int:
 class Batch:
     """Commands of one caller, and what Redis answered to each."""
 
-    __slots__ = ("commands", "answers", "error", "written")
+    __slots__ = ("answers", "commands", "error", "written")
 
     def __init__(self, commands: list[tuple]):
         self.commands, self.written = commands, Event()
