@@ -49,7 +49,7 @@ def lock(
 
 
 def mutate(
-    name: str = typer.Argument(help="ledger or relay."),
+    name: str = typer.Argument(help="ledger, hub or relay."),
     state: Path = typer.Option(ROOT / "var" / "mutation", help="Where the copy and its servers live."),
 ) -> None:
     """Put small faults into a module, one by one, and show those that no test notices. Takes minutes."""

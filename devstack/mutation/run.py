@@ -37,7 +37,8 @@ class Target:
 
 TARGETS = {
     "ledger": Target("models", "LeaseLost", ("models/**/test_jobs*.py", "models/**/test_ledger*.py")),
-    "relay": Target("edge", "Hub", ("edge/**/test_relay*.py",)),
+    "hub": Target("edge", "Hub", ("edge/**/test_relay*.py",)),
+    "relay": Target("edge", "Body", ("edge/**/test_relay*.py",)),
 }
 
 

@@ -2,7 +2,6 @@
 
 import json
 import time
-import types
 
 import falcon
 import gevent
@@ -10,7 +9,9 @@ import peewee
 import pytest
 import redis
 
+from edge import hub as hubs
 from edge import metrics, relay
+from edge.hub import Hub
 from models.platform.database import transaction
 from models.platform.ids import uuid7
 from models.platform.redis import redis_client
@@ -33,22 +34,18 @@ class Reader:
 
 
 @pytest.fixture
-def reader(clean, monkeypatch):
+def reader(clean):
     from models.platform.settings import settings
 
-    found = Reader(settings.redis_url)
-    connect = types.SimpleNamespace(from_url=lambda url, **_: found)
-    monkeypatch.setattr(relay, "redis", types.SimpleNamespace(Redis=connect, RedisError=redis.RedisError))
-    return found
+    return Reader(settings.redis_url)
 
 
 @pytest.fixture
-def hub(reader, monkeypatch):
-    found = relay.Hub()
-    monkeypatch.setattr(relay, "hub", found)
-    yield found
-    gevent.killall(found.greenlets)
-    redis_client().xadd(found.control, {"w": 1})  # ends the read that the thread pool still does
+def hub(reader):
+    hub = Hub(lambda: reader)
+    yield hub
+    gevent.killall(hub.greenlets)
+    redis_client().xadd(hub.control, {"w": 1})  # ends the read that the thread pool still does
 
 
 @pytest.fixture
@@ -72,11 +69,11 @@ def finish(run, number=9):
     return done
 
 
-def watch(run, after=0):
+def watch(hub, run, after=0):
     """A greenlet whose value are the numbers that a client sees, one list per batch that is not empty."""
 
     def look():
-        return [[entry.sequence for entry in batch] for batch in relay.batches(run, after) if batch]
+        return [[entry.sequence for entry in batch] for batch in relay.batches(run, after, hub) if batch]
 
     greenlet = gevent.spawn(look)
     gevent.sleep(0.05)
@@ -91,10 +88,10 @@ def seen(greenlet, seconds=5):
 
 def test_a_client_sees_everything_once_and_in_order_until_the_end(hub, run):
     write(run, 1, 2)
-    early = watch(run)
+    early = watch(hub, run)
     write(run, 3)
     gevent.sleep(0.05)
-    late = watch(run)
+    late = watch(hub, run)
     write(run, 4)
     finish(run)
     assert seen(early) == seen(late) == [1, 2, 3, 4, 9]
@@ -103,32 +100,33 @@ def test_a_client_sees_everything_once_and_in_order_until_the_end(hub, run):
 
 def test_a_client_goes_on_behind_its_cursor(hub, run):
     write(run, 1, 2, 3)
-    client = watch(run, after=2)
+    client = watch(hub, run, after=2)
     finish(run)
     assert seen(client) == [3, 9]
 
 
 def test_a_cursor_beyond_the_end_gets_nothing_and_ends(hub, run):
-    client = watch(run, after=5000)
+    client = watch(hub, run, after=5000)
     write(run, 1)
-    other = watch(run)
+    other = watch(hub, run)
     finish(run)
     assert seen(other) == [1, 9]
     assert seen(client) == []
 
 
 def test_a_client_that_reads_too_slowly_reads_again_from_redis(hub, run, monkeypatch):
-    monkeypatch.setattr(relay, "MAILBOX", 3)
+    monkeypatch.setattr(hubs, "MAILBOX", 3)
+    monkeypatch.setattr(hubs, "BATCH", 4)
     monkeypatch.setattr(relay, "BATCH", 4)
-    client = watch(run)
+    client = watch(hub, run)
     write(run, *range(1, 8))
     finish(run)
     assert seen(client) == [1, 2, 3, 4, 5, 6, 7, 9]
 
 
 def test_a_mailbox_holds_so_much_and_then_nothing(monkeypatch):
-    monkeypatch.setattr(relay, "MAILBOX", 3)
-    client = relay.Client(uuid7(), must_read=False)
+    monkeypatch.setattr(hubs, "MAILBOX", 3)
+    client = hubs.Client(uuid7(), must_read=False)
     client.quiet = 4
     one = Entry(1, b"k", b"{}", False)
     client.put([one, one])
@@ -141,20 +139,20 @@ def test_a_mailbox_holds_so_much_and_then_nothing(monkeypatch):
 def test_a_run_that_ended_comes_from_redis_whole(hub, run):
     write(run, *range(1, 4))
     done = finish(run)
-    assert [[e.sequence for e in batch] for batch in relay.batches(done, 1)] == [[2, 3, 9]]
+    assert [[e.sequence for e in batch] for batch in relay.batches(done, 1, hub)] == [[2, 3, 9]]
     assert hub.greenlets == [], "nothing has to be watched"
 
 
 @pytest.mark.parametrize("after", [0, 8])
 def test_where_redis_forgot_postgres_knows_the_end(hub, run, after):
     done = conclude(run)
-    (last,) = [entry for batch in relay.batches(done, after) for entry in batch]
+    (last,) = [entry for batch in relay.batches(done, after, hub) for entry in batch]
     assert (last.sequence, last.terminal, last.kind) == (9, True, done.terminal["kind"].encode())
     assert json.loads(last.data) == done.terminal
 
 
 def test_who_has_the_end_already_gets_nothing_more(hub, run):
-    assert list(relay.batches(conclude(run), 9)) == []
+    assert list(relay.batches(conclude(run), 9, hub)) == []
 
 
 def test_without_redis_a_finished_run_still_tells_its_end(hub, run, monkeypatch):
@@ -162,20 +160,20 @@ def test_without_redis_a_finished_run_still_tells_its_end(hub, run, monkeypatch)
         raise redis.ConnectionError("away")
 
     monkeypatch.setattr(progress, "read", away)
-    assert [entry.sequence for batch in relay.batches(finish(run), 0) for entry in batch] == [9]
+    assert [entry.sequence for batch in relay.batches(finish(run), 0, hub) for entry in batch] == [9]
 
 
 def test_the_reader_survives_whatever_happens_to_it(hub, reader, run):
     reader.failures = [redis.ConnectionError("away"), ValueError("odd")]
-    client = watch(run)
+    client = watch(hub, run)
     finish(run)
     assert seen(client) == [9]
-    assert reader.reads[-1][1] == {"count": relay.BATCH, "block": 5000}
+    assert reader.reads[-1][1] == {"count": relay.BATCH, "block": hubs.BLOCK_MILLISECONDS}
 
 
 def test_a_lost_end_is_found_in_postgres_when_a_run_is_silent(hub, run, monkeypatch):
-    monkeypatch.setattr(relay, "TICK_SECONDS", 0.02)
-    client = watch(run)
+    monkeypatch.setattr(hubs, "TICK_SECONDS", 0.02)
+    client = watch(hub, run)
     conclude(run)
     assert seen(client) == [9]
 
@@ -189,20 +187,20 @@ def test_the_watch_over_silent_runs_survives_a_database_that_is_away(hub, run, m
             raise answers.pop()
         return ask(ids)
 
-    monkeypatch.setattr(relay, "TICK_SECONDS", 0.02)
+    monkeypatch.setattr(hubs, "TICK_SECONDS", 0.02)
     monkeypatch.setattr(Run, "finished_among", finished_among)
-    client = watch(run)
+    client = watch(hub, run)
     conclude(run)
     assert seen(client) == [9]
 
 
 def test_a_silent_client_is_woken_now_and_then_and_one_that_hears_is_not_asked_about(hub, run, monkeypatch):
     asked = []
-    monkeypatch.setattr(relay, "TICK_SECONDS", 0.02)
+    monkeypatch.setattr(hubs, "TICK_SECONDS", 0.02)
     monkeypatch.setattr(Run, "finished_among", lambda ids: asked.append(ids) or [])
-    stream = relay.batches(run, 0)
+    stream = relay.batches(run, 0, hub)
     assert next(stream) == []
-    assert (asked, hub.watched[progress.stream_key(run.id).encode()][1][0].quiet) == ([[run.id]] * 4, 5)
+    assert (asked, hub.watched[progress.stream_key(run.id).encode()].clients[0].quiet) == ([[run.id]] * 4, 5)
     stream.close()
     asked.clear()
     gevent.sleep(0.1)
@@ -213,26 +211,23 @@ def test_an_earlier_cursor_winds_the_reader_back_and_a_later_one_does_not(hub):
     run_id = uuid7()
     key = progress.stream_key(run_id).encode()
     first = hub.join(run_id, 5)
-    assert (hub.watched[key][0], first.must_read) == ([b"5-0"], False)
+    assert (hub.watched[key].last_id, first.must_read) == (b"5-0", False)
     second = hub.join(run_id, 7)
-    assert (hub.watched[key][0], second.must_read) == ([b"5-0"], True)
+    assert (hub.watched[key].last_id, second.must_read) == (b"5-0", True)
     hub.join(run_id, 3)
-    assert hub.watched[key][0] == [b"3-0"]
+    assert hub.watched[key].last_id == b"3-0"
     hub.leave(first)
-    assert hub.watched[key][1][0] is second
+    assert hub.watched[key].clients[0] is second
 
 
-def test_only_a_reader_that_sleeps_is_woken_and_redis_may_be_away(hub, monkeypatch):
-    def away():
-        raise redis.ConnectionError("away")
-
+def test_only_a_reader_that_sleeps_is_woken_and_redis_may_be_away(hub, configure):
     hub._nudge()
     assert redis_client().xlen(hub.control) == 0
     hub.blocked = True
     hub._nudge()
     assert (redis_client().xlen(hub.control), hub.blocked) == (1, False)
     hub.blocked = True
-    monkeypatch.setattr(progress, "quick_client", away)
+    configure(redis_url="redis://127.0.0.1:1/0")
     hub._nudge()
 
 
@@ -242,14 +237,14 @@ def test_what_nobody_watches_any_more_is_dropped(hub):
 
 @pytest.mark.parametrize("answer", [None, [], {}])
 def test_an_empty_answer_is_no_entry(answer):
-    assert list(relay._streams(answer)) == []
+    assert list(hubs.streams_of(answer)) == []
 
 
 def test_both_protocol_versions_are_read():
     raw = [(b"1-0", {b"k": b"x"})]
-    assert list(relay._streams({b"a": [raw]})) == list(relay._streams({b"a": raw})) == [(b"a", raw)]
-    assert list(relay._streams([(b"a", raw)])) == [(b"a", raw)]
-    assert list(relay._streams({b"a": []})) == [(b"a", [])]
+    assert list(hubs.streams_of({b"a": [raw]})) == list(hubs.streams_of({b"a": raw})) == [(b"a", raw)]
+    assert list(hubs.streams_of([(b"a", raw)])) == [(b"a", raw)]
+    assert list(hubs.streams_of({b"a": []})) == [(b"a", [])]
 
 
 def test_the_two_kinds_of_frames():
@@ -270,13 +265,12 @@ class Slot:
 
 
 @pytest.fixture
-def body(monkeypatch):
-    """body([batch, ...]) -> an event stream of these batches, its slot, and how many streams were open before."""
+def body():
+    """body([batch, ...]) -> an event stream of these batches, and how many streams were open before."""
 
     def make(batches, slot=None):
-        monkeypatch.setattr(relay, "batches", lambda run, after: iter_of(batches))
         before = metrics.STREAMS._value.get()
-        return relay.Body(None, 0, relay.run_frame, slot, None), before
+        return relay.Body(iter_of(batches), relay.run_frame, slot, None), before
 
     def iter_of(batches):
         yield from batches
@@ -328,7 +322,7 @@ def test_a_stream_goes_on_while_nobody_can_say_whether_its_session_is_alive(body
 
 def test_following_answers_with_a_stream_that_no_proxy_holds_back(hub, run, person):
     resp = falcon.Response()
-    relay.follow(resp, run, person("owner"), after=3, frame=relay.chat_frame)
+    relay.follow(resp, run, person("owner"), after=3, frame=relay.chat_frame, hub=hub)
     assert resp.content_type == "text/event-stream; charset=utf-8"
     assert {name: resp.get_header(name) for name in ("Cache-Control", "X-Accel-Buffering", "X-Run-Id")} == {
         "Cache-Control": "no-cache, no-transform",
@@ -342,24 +336,26 @@ def test_following_answers_with_a_stream_that_no_proxy_holds_back(hub, run, pers
     resp.stream.close()
 
 
-def test_a_slot_counts_the_streams_of_its_caller(clean, person, monkeypatch):
+def test_a_slot_counts_the_streams_of_its_caller(clean, person, configure):
     from models.platform.limits import QuotaExceeded
-    from models.platform.settings import settings
 
-    monkeypatch.setattr(settings, "chat_stream_concurrent_limit", 1)
+    configure(chat_stream_concurrent_limit=1)
     one, two = person(), person()
-    slot = relay.take_slot(one)
-    assert relay.take_slot(two)
-    with pytest.raises(QuotaExceeded) as caught:
-        relay.take_slot(one)
+    with relay.slot(one) as slot:
+        assert slot
+    with relay.slot(two) as other:
+        assert other
+    with pytest.raises(QuotaExceeded) as caught, relay.slot(one):
+        pass
     assert "chat_stream_concurrency" in json.dumps(caught.value.details)
     slot.release()
-    assert relay.take_slot(one)
+    with relay.slot(one) as again:
+        assert again
 
 
 def test_waiting_gives_the_terminal_event(hub, run):
     write(run, 1, 2)
-    waiter = gevent.spawn(relay.wait, run, 5)
+    waiter = gevent.spawn(relay.wait, run, 5, hub)
     gevent.sleep(0.05)
     done = finish(run)
     assert waiter.get() == done.terminal
@@ -368,7 +364,7 @@ def test_waiting_gives_the_terminal_event(hub, run):
 def test_waiting_too_long_is_told_and_the_run_goes_on(hub, run):
     write(run, 1)
     with pytest.raises(relay.RunStillRunning) as caught:
-        relay.wait(run, 0.1)
+        relay.wait(run, 0.1, hub)
     assert (caught.value.details, caught.value.headers) == ({"run_id": str(run.id)}, {"X-Run-Id": str(run.id)})
     assert hub.watched == {}
     assert Run.get_by_id(run.id).state == "queued"
