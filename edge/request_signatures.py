@@ -62,7 +62,7 @@ def require(req: Request, ask: ServiceAccountIssueRequest) -> tuple[ServiceAccou
 def _credential(req: Request) -> str:
     given = req.get_header("Authorization")
     if given is None:
-        raise Invalid.at("header", "Authorization", msg="Field required", type="missing")
+        raise Invalid.at("header", "Authorization", msg="Field required", code="missing")
     scheme, _, credential = given.partition(" ")
     if scheme.lower() != "bearer":
         raise NotSigned("Authorization header must use Bearer scheme.")
