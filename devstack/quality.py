@@ -37,6 +37,13 @@ def test(context: typer.Context) -> None:
     os.execv(sys.executable, [sys.executable, "-m", "pytest", *context.args])
 
 
+def coverage(context: typer.Context) -> None:
+    """Run the tests and show which lines and branches they reach. Arguments go to pytest; `coverage html` shows more."""
+    from devstack import coverage_report
+
+    raise typer.Exit(coverage_report.run(context.args))
+
+
 def lock(
     upgrade: bool = typer.Option(False, "--upgrade", help="Take the newest versions that setup.cfg allows."),
 ) -> None:
@@ -61,5 +68,6 @@ def mutate(
 def register(app: typer.Typer) -> None:
     app.command()(check)
     app.command(context_settings=PASS)(test)
+    app.command(context_settings=PASS)(coverage)
     app.command()(lock)
     app.command()(mutate)

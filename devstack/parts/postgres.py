@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import warnings
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 
@@ -80,7 +81,7 @@ class Postgres(Part):
         super().kill()
         shutil.rmtree(self.socket, ignore_errors=True)
 
-    def options(self) -> dict:
+    def options(self) -> dict[str, Any]:
         return {"user": self.user, "cwd": "/"}
 
     def ready(self) -> bool:
@@ -95,7 +96,7 @@ class Postgres(Part):
         if not self.execute("select 1 from pg_database where datname = %s", DATABASE):
             self.execute(f"create database {DATABASE}")
 
-    def execute(self, sql: str, *args: str) -> list[tuple]:
+    def execute(self, sql: str, *args: str) -> list[tuple[Any, ...]]:
         connection = psycopg2.connect(self.url("postgres"))
         try:
             connection.autocommit = True
