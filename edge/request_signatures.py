@@ -65,7 +65,7 @@ def require(req: Request, body: ServiceAccountIssueRequest) -> tuple[ServiceAcco
 def _credential(req: Request) -> str:
     header = req.get_header("Authorization")
     if header is None:
-        raise Invalid.at("header", "Authorization", msg="Field required", type="missing")
+        raise Invalid.at("header", "Authorization", msg="Field required", code="missing")
     scheme, _, credential = header.partition(" ")
     if scheme.lower() != "bearer":
         raise NotSigned("Authorization header must use Bearer scheme.")

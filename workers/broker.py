@@ -18,6 +18,7 @@ from dramatiq.errors import ActorNotFound
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
+from models.platform.redis import connect
 from models.platform.settings import settings
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ class PushBroker(Broker):
     def __init__(self, url: str):
         super().__init__(middleware=[])  # no Retries, TimeLimit, ...: the ledger and the keeper do that
         self.url = url
-        self.client = redis.Redis.from_url(
+        self.client = connect(
             url,
             socket_timeout=5,
             socket_connect_timeout=2,

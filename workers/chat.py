@@ -3,12 +3,12 @@
 from contextlib import contextmanager
 from typing import Any
 
-from models.conversations.conversation import Conversation
+from models.conversations import answers
 from models.jobs.ledger import DEAD
 from models.platform.database import release
 from models.platform.settings import settings
 from models.runs import events, progress
-from models.runs.run import FAILED, SUCCEEDED, Run
+from models.runs.run import FAILED, Run
 from workers.agents.loop import ToolsContext, TurnRequest, TurnResult, run_agent
 from workers.agents.provider import ProviderError
 from workers.jobs import CHAT_RUN
@@ -31,7 +31,8 @@ def run_chat(lease: Lease) -> None:
         give_up(lease, run, stream, error)
     else:
         store(lease, run, stream, result)
-    progress.end(run)
+    if run.terminal:  # else it was deleted meanwhile
+        progress.end(run)
 
 
 def question(run: Run) -> TurnRequest:
@@ -121,11 +122,18 @@ def store(lease: Lease, run: Run, stream: Stream, result: TurnResult) -> None:
         "refusal": result.refusal,
         "attachments": result.attachments,
     }
-    with lease.job.finish():
-        Conversation.record(
-            run, text=result.response_text, agent=agent, items=result.items, attachments=result.attachments
-        )
-        run.conclude(SUCCEEDED, terminal, stream.next, result=answer, usage=result.usage)
+    answers.store(
+        lease.job,
+        run,
+        text=result.response_text,
+        agent=agent,
+        items=result.items,
+        attachments=result.attachments,
+        terminal=terminal,
+        sequence=stream.next,
+        result=answer,
+        usage=result.usage,
+    )
 
 
 def give_up(lease: Lease, run: Run, stream: Stream, error: ProviderError) -> None:

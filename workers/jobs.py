@@ -58,7 +58,7 @@ TABLE = {job.name: job for job in globals().values() if isinstance(job, Job)}
 @in_transaction
 def enqueue(kind: Job, *, run_id: UUID | None = None, tenant_id: UUID | None = None, **args: Any) -> Row:
     """Write the job row in the caller's transaction; it is sent after the commit, and swept if that is lost."""
-    row = Row.create(
+    row = Row.add(
         name=kind.name,
         queue=kind.queue,
         args=args,

@@ -18,4 +18,4 @@ logs.configure("worker")
 settings.require_safe()
 broker.add_middleware(keeper)
 
-__all__ = ["broker", "chat", "housekeeping", "accounts", "signup"]
+__all__ = ["accounts", "broker", "chat", "housekeeping", "signup"]

@@ -15,6 +15,7 @@ from dramatiq.threading import is_gevent_active, raise_thread_exception
 
 from models.jobs import ledger, presence
 from models.jobs.ledger import LeaseLost
+from models.platform import memory
 from models.platform.database import release
 from models.platform.ids import parse_uuid
 from models.platform.settings import settings
@@ -194,6 +195,7 @@ class Keeper(dramatiq.Middleware):
 
     def after_worker_boot(self, broker, worker):
         self.queues = ",".join(sorted(worker.consumer_whitelist or broker.get_declared_queues()))
+        memory.settle()
         self.thread = threading.Thread(target=self.loop, name="keeper", daemon=True)
         self.thread.start()
 

@@ -87,8 +87,8 @@ class KeyFile:
         try:
             self._adopt(read(self.path))
             log.info("keys.changed", extra={"path": str(self.path), "active": self.keys.active.kid})
-        except Exception as error:  # whatever is wrong with the file, requests go on with the last good set
-            log.error("keys.unusable", extra={"path": str(self.path), "reason": str(error)})
+        except Exception as error:  # noqa: BLE001  (whatever is wrong with the file, the last good set stays)
+            log.error("keys.unusable", extra={"path": str(self.path), "reason": str(error)})  # noqa: TRY400  (a traceback says no more)
 
     def _adopt(self, keys: KeySet) -> None:
         self.keys = KeySet(keys.keys, keys.changed_at, reload=self.current_for_unknown_key)
@@ -146,16 +146,16 @@ def read(path: Path) -> KeySet:
 def create(path: Path) -> None:
     """Write a key set with an active and a next key. An existing file gets a next key if it lacks one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(path) as path:
-        keys = read(path).keys if path.exists() else []
+    with _locked(path) as file:
+        keys = read(file).keys if file.exists() else []
         if not any(key.state == NEXT for key in keys):
-            _write(path, keys)
+            _write(file, keys)
 
 
 def rotate(path: Path) -> None:
     """Make the next key active, retire the active one, and add a new next key."""
-    with _locked(path) as path:
-        _write(path, [key.retire(now()) if key.state == ACTIVE else key for key in read(path).keys])
+    with _locked(path) as file:
+        _write(file, [key.retire(now()) if key.state == ACTIVE else key for key in read(file).keys])
 
 
 def revoke(path: Path, kids: list[str]) -> None:
@@ -163,27 +163,28 @@ def revoke(path: Path, kids: list[str]) -> None:
 
     Raises UnknownKey, and changes nothing, if one of the ids is not in the file.
     """
-    with _locked(path) as path:
-        keys = read(path)
+    with _locked(path) as file:
+        keys = read(file)
         if unknown := [kid for kid in kids if kid not in keys.by_kid]:
-            raise UnknownKey(f"{path} has no key {', '.join(unknown)}.")
-        _write(path, [key for key in keys.keys if key.kid not in kids])
+            raise UnknownKey(f"{file} has no key {', '.join(unknown)}.")
+        _write(file, [key for key in keys.keys if key.kid not in kids])
 
 
 def _write(path: Path, keys: list[Key]) -> None:
     """Replace the file atomically. Missing active and next keys are generated, expired retired keys dropped."""
     keys = _complete(keys)
     document = {"schema_version": 1, "changed_at": now().isoformat(), "keys": [key.to_json() for key in keys]}
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # readable by its owner only
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # readable by its owner only
+    draft = Path(name)
     try:
-        with open(handle, "w") as file:
+        with os.fdopen(handle, "w") as file:
             _give_to_owner(path, handle)
             file.write(json.dumps(document, indent=2))
             file.flush()
             os.fsync(handle)
-        os.replace(draft, path)
+        draft.replace(path)
     except BaseException:
-        os.unlink(draft)
+        draft.unlink()
         raise
     folder = os.open(path.parent, os.O_RDONLY)
     os.fsync(folder)  # or a power cut could bring a revoked key back

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
+from models.auth.verified_tokens import VerifiedTokens
 from models.platform.clock import now
 from models.platform.settings import settings
 
@@ -118,6 +119,7 @@ class KeySet:
         self.keys, self.changed_at, self.reload = keys, changed_at, reload
         self.by_kid = {key.kid: key for key in keys}
         self.active = next(key for key in keys if key.state == ACTIVE)
+        self.verified = VerifiedTokens(LEEWAY_SECONDS)
 
     @property
     def last_modified(self) -> datetime:
@@ -146,6 +148,17 @@ class KeySet:
 
     def verify(self, token: str, *, audience: list[str] | None = None, check_expiry: bool = True) -> dict[str, Any]:
         """The claims of a token that one of these keys signed. Raises InvalidToken."""
+        if not check_expiry:
+            return self._verify(token, audience, check_expiry=False)[1]
+        digest = VerifiedTokens.digest(token, audience)
+        if claims := self.verified.claims(digest):
+            return claims
+        key, claims = self._verify(token, audience, check_expiry=True)
+        if self.by_kid.get(key.kid) is key:  # not one that another set has brought
+            self.verified.remember(digest, key, claims)
+        return claims
+
+    def _verify(self, token: str, audience: list[str] | None, *, check_expiry: bool) -> tuple[Key, dict[str, Any]]:
         options: jwt.types.Options = {
             "verify_aud": audience is not None,
             "verify_exp": check_expiry,
@@ -153,7 +166,7 @@ class KeySet:
         }
         try:
             key = self._find_or_reload(jwt.get_unverified_header(token).get("kid"))
-            return jwt.decode(
+            claims = jwt.decode(
                 token,
                 key.public,
                 algorithms=["EdDSA"],
@@ -164,6 +177,7 @@ class KeySet:
             )
         except (jwt.PyJWTError, ValueError, TypeError) as error:
             raise InvalidToken(type(error).__name__) from None
+        return key, claims
 
     def _find_or_reload(self, kid: object) -> Key:
         key = self.find(str(kid))

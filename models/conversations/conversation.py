@@ -55,7 +55,7 @@ with opened as (
     insert into message (id, conversation_id, position, role, content, run_id)
     select %(message_id)s, opened.id, message_count - 1, 'user', %(message)s, started.id from opened, started
 )
-select started.*, message_count from opened, started"""
+select {started.columns}, message_count from opened, started"""
 
 
 class ConversationNotFound(NotFound):
@@ -200,61 +200,6 @@ class Conversation(TenantModel):
         if active:
             return ConversationBusy(details={"run_id": str(active.id)}, headers={"Retry-After": "1"})
         return ConversationNotFound(f"Conversation {key} does not exist")
-
-    @classmethod
-    @in_transaction
-    def record(
-        cls,
-        run: Run,
-        *,
-        text: str,
-        agent: str,
-        items: list[dict[str, Any]],
-        attachments: list | None = None,
-        workflow_run_id: str | None = None,
-    ) -> bool:
-        """In the caller's transaction: the answer and its run events. False when the conversation was deleted."""
-        moment = now()
-        row = (
-            cls.update(
-                message_count=cls.message_count + 1,
-                event_count=cls.event_count + len(items),
-                active_agent=agent,
-                last_message=text[:PREVIEW],
-                last_message_at=moment,
-                updated_at=moment,
-            )
-            .where(cls.id == run.conversation_id)
-            .returning(cls.message_count, cls.event_count)
-            .tuples()
-            .execute()
-        )
-        counts = next(iter(row), None)
-        if counts is None:
-            return False
-        Message.create(
-            conversation=run.conversation_id,
-            position=counts[0] - 1,
-            role="assistant",
-            agent=agent,
-            content=text,
-            attachments=attachments or [],
-            run_id=run.id,
-        )
-        first = counts[1] - len(items)
-        rows = [
-            {
-                "conversation": run.conversation_id,
-                "run_id": run.id,
-                "workflow_run_id": workflow_run_id,
-                "sequence": first + n,
-                **item,
-            }
-            for n, item in enumerate(items)
-        ]
-        if rows:
-            RunEvent.insert_many(rows).execute()
-        return True
 
     @classmethod
     def remove(cls, principal: Principal, key: str) -> None:

@@ -14,21 +14,27 @@ from uuid import UUID
 from peewee import SQL, BooleanField, Case, CharField, IntegerField, TextField, UUIDField, fn
 
 from models.platform.clock import now
-from models.platform.database import database, transaction
+from models.platform.database import Json, database, in_transaction, transaction
 from models.platform.errors import Conflict, NotFound
+from models.platform.ids import uuid7
 from models.platform.model import BinaryJSONField, DateTimeTZField, Model
 
 QUEUED, RUNNING, SUCCEEDED, DEAD, CANCELLED = "queued", "running", "succeeded", "dead", "cancelled"
 FINISHED = (SUCCEEDED, DEAD, CANCELLED)
 
 
+ADD = """
+insert into job (id, created_at, name, queue, args, tenant_id, run_id, state, epoch, failures, max_failures, exhausted,
+    due_at, sent_at, cancel_requested)
+values (%(id)s, %(moment)s, %(name)s, %(queue)s, %(args)s, %(tenant_id)s, %(run_id)s, 'queued', 0, 0, %(max_failures)s,
+    %(exhausted)s, %(moment)s, %(moment)s, false)"""
 # Claim a job that is due, or whose owner's lease ran out; that one counts as a failure.
 CLAIM = """
 update job set state = 'running', owner = %(owner)s, lease_until = now() + %(lease)s * interval '1 second',
     epoch = epoch + 1, failures = failures + (state = 'running')::int, started_at = coalesce(started_at, now())
 where id = %(id)s and not cancel_requested and failures + (state = 'running')::int < max_failures
     and (state = 'queued' and due_at <= now() or state = 'running' and lease_until < now())
-returning *"""
+returning {columns}"""
 # End a job that this epoch still owns.
 END = """
 update job set state = %(state)s, error = %(error)s, owner = null, lease_until = null, finished_at = now()
@@ -79,6 +85,15 @@ class Job(Model):
     def is_finished(self) -> bool:
         return self.state in FINISHED
 
+    @classmethod
+    @in_transaction
+    def add(cls, **fields: Any) -> "Job":
+        """A new job, due now. It is written with the transaction's next statement, or its end."""
+        moment = now()
+        job = cls(__no_default__=True, id=uuid7(), due_at=moment, sent_at=moment, state=QUEUED, **fields)
+        database.execute_later(ADD, {**fields, "id": job.id, "args": Json(job.args), "moment": moment})
+        return job
+
     # ------------------------------------------------------------- a worker's verbs
 
     @classmethod
@@ -103,7 +118,9 @@ class Job(Model):
 
     def end(self, state: str = SUCCEEDED, error: str | None = None) -> None:
         """End the job, with nothing else to write. LeaseLost when it is no longer ours."""
-        if not database.execute_sql(END, {"id": self.id, "epoch": self.epoch, "state": state, "error": error}).rowcount:
+        if not database.execute_prepared(
+            END, {"id": self.id, "epoch": self.epoch, "state": state, "error": error}
+        ).rowcount:
             raise LeaseLost(str(self.id))
         self.state = state
 

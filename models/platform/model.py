@@ -1,5 +1,7 @@
 """What every table has: a time-ordered id, a UTC timestamp, and for a tenant's rows one door."""
 
+import re
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 from uuid import UUID
 
@@ -38,11 +40,25 @@ class Model(peewee.Model):
         return next(iter(cls.insert(**columns).on_conflict_ignore().returning(cls).execute()), None)
 
     @classmethod
-    def one(cls, statement: str, **values: object):
-        """The row that a fixed statement returns, or None. For what runs all the time: composing it costs more than running it."""
-        cursor = database.execute_sql(statement, values)
+    def one(cls, statement: str, **values: object) -> Self | None:
+        """The row that a fixed, prepared statement returns, or None. For what runs all the time.
+
+        `{columns}` or `{table.columns}` in the statement stands for all columns of this model.
+        """
+        cursor = database.execute_prepared(_with_columns(cls, statement), values)
         row = cursor.fetchone()
-        return cls(**dict(zip((column.name for column in cursor.description), row, strict=True))) if row else None
+        if row is None:
+            return None
+        names = (column[0] for column in cursor.description)
+        return cls(__no_default__=True, **dict(zip(names, row, strict=True)))
+
+
+@cache
+def _with_columns(model: type[Model], statement: str) -> str:
+    def columns(match: re.Match[str]) -> str:
+        return ", ".join((match[1] or "") + field.column_name for field in model._meta.sorted_fields)
+
+    return re.sub(r"\{(\w+\.)?columns\}", columns, statement)
 
 
 class TenantModel(Model):

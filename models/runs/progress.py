@@ -7,7 +7,6 @@ The entry id IS the event's `sequence_number`: (epoch - 1) * 1,000,000 + n. The 
 retried run goes on with larger numbers, and Redis itself refuses what a worker that lost its job still tries to write.
 """
 
-import json
 import time
 from collections.abc import Callable
 from itertools import chain, islice
@@ -19,6 +18,7 @@ from uuid import UUID
 import redis
 
 from models.jobs.ledger import LeaseLost
+from models.platform.json import encode
 from models.platform.redis import redis_client
 from models.platform.settings import settings
 
@@ -46,7 +46,7 @@ def first_sequence(epoch: int) -> int:
 class Batch:
     """Commands of one caller, and what Redis answered to each."""
 
-    __slots__ = ("commands", "answers", "error", "written")
+    __slots__ = ("answers", "commands", "error", "written")
 
     def __init__(self, commands: list[tuple]):
         self.commands, self.written = commands, Event()
@@ -153,10 +153,6 @@ def end(run: Any) -> None:
     for answer in writer.send([last, ("EXPIRE", key, settings.progress_ttl_seconds)]).wait():
         if isinstance(answer, Exception) and "equal or smaller" not in str(answer):
             raise answer
-
-
-def encode(event: dict[str, Any]) -> bytes:
-    return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def entry(raw: tuple[bytes, dict[bytes, bytes]]) -> Entry:

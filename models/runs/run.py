@@ -25,7 +25,7 @@ with begun as (
     where id = %(id)s and state in ('queued', 'running')
     returning *
 )
-select begun.*, users.display_name as user_name, (
+select {begun.columns}, users.display_name as user_name, (
     select coalesce(json_agg(json_build_object('role', role, 'content', content) order by position), '[]') from (
         select role, content, position from message where conversation_id = begun.conversation_id
         order by position desc limit %(history)s) newest

@@ -1,6 +1,5 @@
 """The model provider, through the `openai` SDK: the only place that imports it."""
 
-import json
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -10,8 +9,10 @@ from typing import Any
 
 import httpx2
 import openai
+import orjson
 
 from models.platform.settings import settings
+from workers.agents.connections import Connections
 
 ATTEMPTS = 3  # calls until the first event; after that a repetition would contradict what was read
 LONGEST_WAIT = 5.0  # seconds that we sit out a Retry-After
@@ -31,7 +32,7 @@ def client() -> openai.OpenAI:
     seconds = settings.openai_timeout_seconds
     http = openai.DefaultHttpxClient(
         timeout=httpx2.Timeout(connect=5, read=seconds, write=10, pool=30),
-        limits=httpx2.Limits(max_connections=2000, max_keepalive_connections=50),
+        transport=Connections(httpx2.create_ssl_context()),
     )
     key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else "not-set"
     return openai.OpenAI(api_key=key, base_url=settings.openai_base_url, max_retries=0, http_client=http)
@@ -57,7 +58,7 @@ def stream(request: dict[str, Any], waiting: Callable[[], AbstractContextManager
             *lines, rest = (rest + part).split(b"\n")
             for line in lines:
                 if line.startswith(b"data:") and (data := line[5:].strip()) != b"[DONE]":
-                    yield json.loads(data)
+                    yield orjson.loads(data)
     finally:
         response.close()
 

@@ -79,4 +79,4 @@ def _fits(name: str, given: Any) -> bool:
     wanted = (CATALOG.tools[name].parameters or {}).get("properties", {}) if name in CATALOG.tools else None
     if not isinstance(given, dict):
         return False
-    return wanted is None or set(given) == set(wanted) and all(isinstance(value, str) for value in given.values())
+    return wanted is None or (set(given) == set(wanted) and all(isinstance(value, str) for value in given.values()))

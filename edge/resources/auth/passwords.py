@@ -51,7 +51,7 @@ def rejected_as_422(field: str) -> Iterator[None]:
     except PasswordReused:
         raise
     except PasswordRejected as error:
-        raise Invalid.at("body", field, msg=error.message, type=error.code) from None
+        raise Invalid.at("body", field, msg=error.message, code=error.code) from None
 
 
 class Email:

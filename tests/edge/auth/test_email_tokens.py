@@ -210,7 +210,7 @@ def test_verification_mails_are_limited_per_network(signed, post, configure):
 
 @pytest.mark.parametrize("verified", [True, False], ids=["by the token", "since the token"])
 def test_a_verified_address_gets_no_mail_and_uses_no_quota(signed, post, jobs_named, verified):
-    headers, user = signed(verified=verified)
+    headers, _ = signed(verified=verified)
     User.update(email_verified_at=now()).execute()
     for _ in range(4):
         answer = post("email/send", headers)

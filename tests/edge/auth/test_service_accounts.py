@@ -232,7 +232,7 @@ def test_scopes_removed_from_the_catalogue_are_lost(issue, exchange, monkeypatch
     reduced = {"billing-worker": account.model_copy(update={"scopes": ["billing:read"]})}
     monkeypatch.setattr(service_tokens, "catalogue", lambda: reduced)
     assert exchange(refresh).json["scopes"] == ["billing:read"]
-    monkeypatch.setattr(service_tokens, "catalogue", lambda: {})
+    monkeypatch.setattr(service_tokens, "catalogue", dict)
     assert told(exchange(refresh)) == (401, "The service account is not defined any more.")
 
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from models.auth import key_file, signing_keys
+from models.auth import key_file, signing_keys, verified_tokens
 from models.auth.key_file import create, keyset, read, revoke, rotate
 from models.auth.signing_keys import ACTIVE, NEXT, RETIRED, InvalidToken, Key, KeySet
 from models.commands import main
@@ -221,6 +221,43 @@ def test_a_revoked_key_and_its_tokens_are_refused_at_once(path):
 
     revoke(path, [key.kid for key in read(path).keys])
     assert len(read(path).keys) == 2 and following.kid not in path.read_text()
+
+
+def test_remembered_tokens_are_still_checked_for_time_audience_and_keys(path, monkeypatch):
+    keys = read(path)
+    text = token(keys, aud=["here"])
+    claims = keys.verify(text, audience=["here"])
+    claims["sub"] = "changed by the caller"
+    assert keys.verify(text, audience=["here"])["sub"] == "user:x"
+    with pytest.raises(InvalidToken):
+        keys.verify(text, audience=["elsewhere"])
+    with pytest.raises(InvalidToken):
+        keys.verify(text[:-10] + 10 * "A", audience=["here"])
+    [digest] = keys.verified.entries
+    with monkeypatch.context() as later:
+        later.setattr(verified_tokens, "now", lambda: datetime.now(UTC) + timedelta(seconds=600 + 31))
+        assert keys.verified.claims(digest) is None
+    revoke(path, [keys.active.kid])
+    with pytest.raises(InvalidToken):
+        read(path).verify(text, audience=["here"])
+
+
+def test_a_retired_key_expires_for_remembered_tokens_too(path, monkeypatch):
+    old = token(read(path), lifetime=10**9)
+    rotate(path)
+    keys = read(path)
+    assert keys.verify(old)
+    monkeypatch.setattr(signing_keys, "now", lambda: datetime.now(UTC) + timedelta(days=31))
+    with pytest.raises(InvalidToken):
+        keys.verify(old)
+
+
+def test_the_number_of_remembered_tokens_is_limited(path, monkeypatch):
+    monkeypatch.setattr(verified_tokens, "MAX_TOKENS", 2)
+    keys = read(path)
+    texts = [token(keys, jti=str(n)) for n in range(4)]
+    assert [keys.verify(text)["jti"] for text in texts] == list("0123")
+    assert [claims["jti"] for _, claims in keys.verified.entries.values()] == ["2", "3"]
 
 
 def test_revoking_an_unknown_key_changes_nothing(path):

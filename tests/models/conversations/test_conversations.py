@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from models.conversations import answers
 from models.conversations.conversation import (
     Conversation,
     ConversationBusy,
@@ -11,16 +12,34 @@ from models.conversations.conversation import (
     IdempotencyConflict,
     InvalidCursor,
     Message,
+    RunEvent,
 )
-from models.platform.database import release, transaction
+from models.jobs.ledger import Job, LeaseLost
+from models.platform.database import release
 from models.runs.events import succeeded
 from models.runs.run import Run
 
 
-def answer(run, text="Fine."):
-    with transaction():
-        Conversation.record(run, text=text, agent="triage", items=[{"type": "assistant_message", "content_text": text}])
-        run.conclude("succeeded", succeeded(run.conversation_key, "triage", text, None), 9, result={})
+def answer(run, text="Fine.", job=None):
+    answers.store(
+        job or claim(run),
+        run,
+        text=text,
+        agent="triage",
+        items=[
+            {"type": "tool_call", "tool_name": "look", "call_arguments": {"at": [1, None]}, "call_output": None},
+            {"type": "assistant_message", "role": "assistant", "content_text": text},
+        ],
+        attachments=[{"object_id": "o-1"}],
+        terminal=succeeded(run.conversation_key, "triage", text, None),
+        sequence=9,
+        result={"response": text},
+        usage={"requests": 1},
+    )
+
+
+def claim(run):
+    return Job.claim(Job.get(Job.run_id == run.id).id, "me", 3)
 
 
 def test_a_question_and_its_answer_stand_in_order(person, ask):
@@ -117,7 +136,6 @@ def test_search_finds_ones_own_words_only(person, ask):
 
 
 def test_deleting_takes_messages_and_runs_along_and_stops_the_answer(person, ask):
-    from models.jobs.ledger import Job
 
     me = person("admin")
     run = ask(me, "forget this", "gone")
@@ -128,9 +146,42 @@ def test_deleting_takes_messages_and_runs_along_and_stops_the_answer(person, ask
         Conversation.remove(me, "gone")
 
 
-def test_an_answer_to_a_deleted_conversation_is_dropped(person, ask):
+def test_an_answer_leaves_its_message_its_events_and_the_end_of_its_run(person, ask):
+    me = person()
+    run, text = ask(me, "How are you?", "mine"), "Fine; 100 % \\ 'quoted' – ünïcode"
+    answer(run, text)
+    conversation = Conversation.get_visible(me, "mine")
+    said = conversation.messages_in_order()[-1]
+    assert (said.position, said.role, said.content, said.run_id) == (1, "assistant", text, run.id)
+    assert said.attachments == [{"object_id": "o-1"}]
+    events = conversation.events_in_order()
+    assert [(event.sequence, event.type, event.content_text) for event in events] == [
+        (0, "tool_call", None),
+        (1, "assistant_message", text),
+    ]
+    assert (events[0].call_arguments, events[0].call_output) == ({"at": [1, None]}, None)
+    stored = Run.get_by_id(run.id)
+    assert (stored.state, stored.terminal["response_text"], stored.terminal_sequence) == ("succeeded", text, 9)
+    assert (stored.result, stored.usage) == ({"response": text}, {"requests": 1})
+    assert Job.get(Job.run_id == run.id).state == "succeeded"
+
+
+def test_whoever_lost_the_job_writes_nothing(person, ask):
+    run = ask(person(), "How are you?", "mine")
+    job = claim(run)
+    Job.update(epoch=2).where(Job.id == job.id).execute()
+    with pytest.raises(LeaseLost):
+        answer(run, job=job)
+    assert (Message.select().count(), RunEvent.select().count()) == (1, 0)
+    assert Run.get_by_id(run.id).terminal is None
+    assert Job.get_by_id(job.id).state == "running"
+
+
+def test_an_answer_to_a_deleted_conversation_is_dropped_and_ends_its_job(person, ask):
     me = person("admin")
     run = ask(me, "forget this", "gone")
+    job = claim(run)
     Conversation.remove(me, "gone")
-    with transaction():
-        assert Conversation.record(run, text="late", agent="triage", items=[]) is False
+    answer(run, job=job)
+    assert (Message.select().count(), run.terminal) == (0, None)
+    assert Job.get_by_id(job.id).state == "succeeded"
