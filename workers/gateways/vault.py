@@ -27,7 +27,6 @@ def is_signed(payload: bytes, signature: str) -> bool:
     """
     client = _configured_client()
     from hvac.exceptions import InvalidRequest, VaultError
-    from requests import RequestException
 
     text = base64.b64encode(base64.urlsafe_b64encode(payload)).decode()
     try:
@@ -35,7 +34,7 @@ def is_signed(payload: bytes, signature: str) -> bool:
         return answer["data"]["valid"] is True
     except InvalidRequest:  # 400: the text is no signature at all
         return False
-    except (VaultError, RequestException, KeyError, TypeError, ValueError) as error:
+    except (VaultError, OSError, KeyError, TypeError, ValueError) as error:  # OSError: what `requests` raises
         raise VaultUnavailable(type(error).__name__) from error
 
 
@@ -49,10 +48,7 @@ def _configured_client() -> "Client":
 def _client(address: str, token: str, namespace: str | None) -> "Client":
     # PERF: imported on first use; hvac and requests cost an edge process several MB.
     import hvac
-    import requests
 
-    session = requests.Session()
-    session.trust_env = False  # no proxy and no .netrc between us and Vault
-    return hvac.Client(
-        address, token=token, namespace=namespace, timeout=TIMEOUT, allow_redirects=False, session=session
-    )
+    client = hvac.Client(address, token=token, namespace=namespace, timeout=TIMEOUT, allow_redirects=False)
+    client.adapter.session.trust_env = False  # no proxy and no .netrc between us and Vault
+    return client

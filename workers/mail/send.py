@@ -8,14 +8,16 @@ from email.message import EmailMessage
 from email.utils import parseaddr
 from functools import cache
 from pathlib import Path
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from typing import TYPE_CHECKING
 
 from models.platform.clock import now
 from models.platform.database import release
 from models.platform.settings import settings
 from workers.gateways import smtp
 from workers.runtime import Lease
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -56,7 +58,9 @@ def expiry(minutes: float) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def _environment() -> "Environment":
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # PERF: a worker of other queues never needs it
+
     loader = FileSystemLoader(TEMPLATES)
     return Environment(loader=loader, undefined=StrictUndefined, autoescape=False)  # noqa: S701  (plain text)
 
