@@ -2,27 +2,23 @@
 
 import time
 
-import psutil
-
-from devstack.bench.tools import cpu, row
+from devstack.bench.launch import PROCESSES, pids_of
+from devstack.bench.report import Asked, Measure, Row, row, shown
+from devstack.bench.usage import Meter
+from devstack.stack import Stack
 
 SECONDS = 15
 
 
-def measure(stack) -> list[dict]:
-    groups = {process.name: process.pid for process in stack.processes}
-    groups |= {name: part.process.pid for name, part in stack.parts.items()}
+def measure(stack: Stack) -> list[Row]:
+    pids, ours = pids_of(stack), PROCESSES
     time.sleep(5)
-    pids = {
-        name: [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
-        for name, pid in groups.items()
-    }
-    before = {name: cpu(some) for name, some in pids.items()}
+    meter = Meter(pids)
     time.sleep(SECONDS)
-    used = {name: (cpu(some) - before[name]) / SECONDS * 100 for name, some in pids.items()}
-    ours = [process.name for process in stack.processes]
-    detail = ", ".join(f"{name} {share:.1f}" for name, share in used.items())
+    share = {name: 100 * used / SECONDS for name, used in meter.used().items() if name in pids}
+    parts = ", ".join(f"{name} {shown(share[name])}" for name in pids if name not in ours)
+    each = ", ".join(f"{name} {shown(share[name])}" for name in ours)
     return [
-        row("idle", "all processes, % of one core", f"{sum(used.values()):.1f}", "", "<= 3"),
-        row("idle", "ours alone", f"{sum(used[name] for name in ours):.1f}", detail),
+        row("idle", "all, % of a core", Measure((sum(share.values()),), "%"), parts, asked=Asked("<=", (3,))),
+        row("idle", "our processes alone", Measure((sum(share[name] for name in ours),), "%"), each),
     ]
