@@ -7,6 +7,7 @@ from pathlib import Path
 
 from devstack.bench import report
 from devstack.bench.run import measure
+from devstack.bench.usage import Machine
 
 BENCHES = {
     "idle": "CPU of all processes while nothing happens",
@@ -53,7 +54,10 @@ def run(names: list[str], as_json: bool) -> None:
     with tempfile.TemporaryDirectory(prefix="longshore-bench-") as folder:
         for name in names:
             print(f"{name}: {BENCHES[name]} ...", file=sys.stderr)
-            rows += (found := measure(name, Path(folder) / name))
+            machine = Machine()
+            found = measure(name, Path(folder) / name)
+            found.append(report.row(name, "cores that others used meanwhile", f"{machine.taken():.0f} %"))
+            rows += found
             if not as_json:
                 report.as_table(found)
     print(report.as_json(rows) if as_json else report.CAPTION)

@@ -13,7 +13,7 @@ import gevent  # noqa: E402
 from gevent.threadpool import ThreadPool  # noqa: E402
 
 from devstack.bench.report import Measure, Row, ms, row  # noqa: E402
-from devstack.bench.stream_clients import Reader, make_runs, probe, write  # noqa: E402
+from devstack.bench.stream_clients import Probe, Reader, make_runs, write  # noqa: E402
 from devstack.bench.tools import Facts, connect, exchange, request, sign_in, tell  # noqa: E402
 from devstack.bench.usage import Meter  # noqa: E402
 from devstack.stack import EMAIL, PASSWORD  # noqa: E402
@@ -72,12 +72,12 @@ def streaming(facts: Facts, who: dict[str, str], rate: int) -> Noticed:
     readers = [Reader(run_id, facts.url, who) for run_id in run_ids]
     reading = [gevent.spawn(reader.read) for reader in readers]
     gevent.sleep(2)
-    health: list[float] = []
     signed: list[float] = []
-    busy = [gevent.spawn(probe, facts.url, health), gevent.spawn(arrive, facts.url, rate, signed)]
+    probe, arriving = Probe(facts.url), gevent.spawn(arrive, facts.url, rate, signed)
     write(run_ids, False)
     gevent.joinall(reading, timeout=20)
-    gevent.killall(busy)
+    arriving.kill()
+    health = probe.stop()
     for reader in readers:
         reader.sock.close()
     delivery = [wait for reader in readers for wait in reader.waits]

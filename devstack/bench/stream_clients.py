@@ -10,7 +10,7 @@ from models import events, progress
 from models.base import transaction, uuid7
 from models.runs import Run
 
-RATE, SECONDS = 5, 10
+RATE, SECONDS, OPEN_SECONDS = 5, 10, 60
 
 
 def make_runs(count: int, who: dict[str, str]) -> list[UUID]:
@@ -37,6 +37,8 @@ def make_runs(count: int, who: dict[str, str]) -> list[UUID]:
 class Reader:
     """One client of one run; its request is on its way as soon as it is made."""
 
+    buffer = b""
+
     def __init__(self, run_id: UUID, url: str, who: dict[str, str]):
         self.numbers: list[int] = []
         self.waits: list[float] = []
@@ -44,8 +46,15 @@ class Reader:
         self.sock = connect(url)
         self.sock.sendall(request("GET", f"/api/v1/runs/{run_id}/stream", who))
 
+    def open(self) -> None:
+        """Returns when the stream is open: its first comment is there."""
+        while b": open" not in self.buffer:
+            part = self.sock.recv(65536)
+            if not part:
+                return
+            self.buffer += part
+
     def read(self) -> None:
-        buffer = b""
         while not self.ended:
             try:
                 part = self.sock.recv(65536)
@@ -54,7 +63,7 @@ class Reader:
             if not part:
                 return
             moment = time.time()
-            *frames, buffer = (buffer + part).split(b"\n\n")
+            *frames, self.buffer = (self.buffer + part).split(b"\n\n")
             for frame in frames:
                 at = frame.find(b'"text_delta":"')
                 if at >= 0:
@@ -86,17 +95,49 @@ def write(run_ids: list[UUID], at_once: bool) -> None:
     pipe.execute()
 
 
-def probe(url: str, waits: list[float]) -> None:
-    """GET /health ten times a second, over a new connection each."""
-    while True:
+def opened(run_ids: list[UUID], url: str, who: dict[str, str]) -> list[Reader]:
+    """A reader per run, all of them open, or as many as are after OPEN_SECONDS."""
+    readers = []
+    for run_id in run_ids:
+        readers.append(Reader(run_id, url, who))
+        if len(readers) % 100 == 0:
+            gevent.sleep(0.1)
+    waiting = [gevent.spawn(reader.open) for reader in readers]
+    gevent.joinall(waiting, timeout=OPEN_SECONDS)
+    gevent.killall(waiting)
+    return readers
+
+
+class Probe:
+    """GET /health ten times a second, over a new connection each. None waits for another: a stall is met by many."""
+
+    def __init__(self, url: str):
+        self.url = url
+        self.waits: list[float] = []
+        self.asked: list[gevent.Greenlet] = []
+        self.asking = gevent.spawn(self._ask_forever)
+
+    def _ask_forever(self) -> None:
+        while True:
+            self.asked.append(gevent.spawn(self._ask))
+            gevent.sleep(0.1)
+
+    def _ask(self) -> None:
         began = time.time()
         try:
-            sock = connect(url)
+            sock = connect(self.url)
             sock.sendall(request("GET", "/health", {}).replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
             while sock.recv(4096):
                 pass
             sock.close()
         except OSError:
-            pass  # a service that does not answer in time: the wait says so
-        waits.append(time.time() - began)
-        gevent.sleep(0.1)
+            pass  # not answered in time: the wait says so
+        finally:
+            self.waits.append(time.time() - began)
+
+    def stop(self) -> list[float]:
+        """Seconds of each request; what is not answered within ten more counts as that long."""
+        self.asking.kill()
+        gevent.joinall(self.asked, timeout=10)
+        gevent.killall(self.asked)
+        return self.waits

@@ -1,6 +1,7 @@
 """CPU and memory of process trees."""
 
 import contextlib
+import os
 import time
 from collections.abc import Mapping
 
@@ -36,6 +37,23 @@ def resident(pid: int) -> tuple[float, float]:
         with contextlib.suppress(psutil.NoSuchProcess):
             sizes.append(process.memory_info().rss / MB)
     return max(sizes, default=0.0), sum(sizes) - max(sizes, default=0.0)
+
+
+class Machine:
+    """What others do with the cores while something is measured here."""
+
+    def __init__(self) -> None:
+        self.began, self.before = time.perf_counter(), self._others()
+
+    def _others(self) -> float:
+        times = psutil.cpu_times()
+        busy = times.user + times.nice + times.system + getattr(times, "steal", 0.0)
+        return float(busy) - cpu(os.getpid())
+
+    def taken(self) -> float:
+        """Percent of all cores that processes other than ours, or other guests of the host, have used."""
+        cores = (psutil.cpu_count() or 1) * (time.perf_counter() - self.began)
+        return min(100.0, max(0.0, 100 * (self._others() - self.before) / cores))
 
 
 class Meter:
