@@ -10,7 +10,7 @@ from devstack.bench.run import measure
 from devstack.bench.usage import Machine
 
 BENCHES = {
-    "idle": "CPU of all processes while nothing happens",
+    "idle": "CPU of all processes while nothing happens; beside FastAPI, Dramatiq and Celery",
     "memory": "resident memory of every process, after start and after load; beside FastAPI, Dramatiq and Celery",
     "pickup": "from a job's commit to its start; beside stock Dramatiq",
     "throughput": "no-op jobs a second in one worker process; beside stock Dramatiq and Celery",

@@ -5,10 +5,12 @@ from gevent import monkey
 monkey.patch_all()
 
 import json  # noqa: E402
+import os  # noqa: E402
 import time  # noqa: E402
 from dataclasses import dataclass, field  # noqa: E402
 
 import gevent  # noqa: E402
+import psycopg2  # noqa: E402
 
 from devstack.bench.report import Asked, Measure, Row, ms, row, shown  # noqa: E402
 from devstack.bench.tools import Facts, Target, connect, request, sign_in, targets, tell  # noqa: E402
@@ -26,6 +28,7 @@ class Tally:
     firsts: list[float] = field(default_factory=list)
     chats: int = 0
     whole: int = 0
+    stored: int = 0
     seconds: float = 0.0
     cpu: dict[str, float] = field(default_factory=dict)
 
@@ -53,9 +56,19 @@ def chat(url: str, who: dict[str, str], tally: Tally) -> None:
     tally.whole += seen.count(b'"text_delta":"') == DELTAS and b'"kind":"error"' not in seen
 
 
+def answers() -> int:
+    """How many answers Postgres holds."""
+    connection = psycopg2.connect(os.environ["DATABASE_URL"])
+    cursor = connection.cursor()
+    cursor.execute("select count(*) from message where role = 'assistant'")
+    (count,) = cursor.fetchone() or (0,)
+    connection.close()
+    return int(count)
+
+
 def burst(count: int, spread: float, target: Target, facts: Facts, who: dict[str, str], tally: Tally) -> None:
     parts = {name: facts.pids[name] for name in OTHERS if name in facts.pids}
-    meter, began = Meter(target.pids | parts), time.perf_counter()
+    before, meter, began = answers(), Meter(target.pids | parts), time.perf_counter()
     gevent.joinall(
         [gevent.spawn_later(n * spread / count, chat, target.url, who, tally) for n in range(count)], timeout=60
     )
@@ -63,6 +76,7 @@ def burst(count: int, spread: float, target: Target, facts: Facts, who: dict[str
     tally.chats += count
     for name, used in meter.used().items():
         tally.cpu[name] = tally.cpu.get(name, 0.0) + used
+    tally.stored += answers() - before
 
 
 def bursts(count: int, spread: float, facts: Facts, who: dict[str, str]) -> list[Tally]:
@@ -83,7 +97,9 @@ def rows_of(what: str, facts: Facts, tallies: list[Tally], first: Asked | None, 
     return [
         row(what, "first text p50 / p99", ms(here.firsts), ms(peer.firsts) if peer else facts.no_peer, asked=first),
         row(what, "chats a second", rate[0], rate[1] if peer else "", better="higher"),
-        row(what, "complete", *(f"{tally.whole} of {tally.chats}" for tally in tallies)),
+        row(
+            what, "complete, of these stored", *(f"{tally.whole} of {tally.chats}, {tally.stored}" for tally in tallies)
+        ),
         row(
             what,
             "CPU per chat: edge / worker-agents; peer's one process",

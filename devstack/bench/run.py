@@ -25,7 +25,8 @@ OFF = {
     "LOG_LEVEL": "WARNING",
 }
 JOBS = ("pickup", "throughput", "claim")
-WITH_PEER = ("first-token", "chats", "streams", "reads", "memory")  # beside the FastAPI peer
+WITH_PEER = ("first-token", "chats", "streams", "reads", "memory", "idle")  # beside the FastAPI peer
+WITH_JOB_PEERS = ("memory", "idle")  # ... and idle Dramatiq and Celery
 LONGEST_SECONDS = 600
 
 
@@ -43,14 +44,12 @@ def measure(name: str, state: Path) -> list[Row]:
         wait_for(lambda: responds(f"{url}/health/ready"), None, "the stack")
         if name in JOBS:
             return jobs.measure(name, stack, processes)
-        if name == "idle":
-            return idle.measure(stack)
         facts = Facts(url, pids_of(stack), no_peer=no_peer)
         if name in WITH_PEER and not no_peer:
             facts = with_peer(facts, stack)
-        if name == "memory":
+        if name in WITH_JOB_PEERS:
             facts = with_job_peers(facts, stack)
-        return load(name, facts, stack)
+        return idle.measure(facts) if name == "idle" else load(name, facts, stack)
 
 
 def prepare() -> str:
