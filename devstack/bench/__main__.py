@@ -25,8 +25,9 @@ EPILOG = """benchmarks:
 {}
 
 Each one starts a stack of its own on 127.0.0.1, loads both services in turn, and ends what it has started. The FastAPI
-peer is installed on first use into an environment of its own, .venv/bench-peer. Times depend on the machine and on who
-else uses it; ratios do far less. A missed figure is told and is no error."""
+peer is installed on first use into an environment of its own, .venv/bench-peer. The last row tells how much of the
+cores others took meanwhile. When that is much, look at CPU per request: times then depend on the others, and even their
+ratio does, since a service of two processes gets twice the share of one. A missed figure is told and is no error."""
 
 
 def main() -> int:
