@@ -92,7 +92,7 @@ def ratios(here: Sequence[float], peer: Sequence[float], better: Better) -> tupl
 
 
 def shown(number: float) -> str:
-    return f"{number:.0f}" if abs(number) >= 100 else f"{number:.1f}" if abs(number) >= 1 else f"{number:.2f}"
+    return f"{number:.0f}" if abs(number) >= 100 else f"{number:.1f}" if abs(number) >= 10 else f"{number:.2f}"
 
 
 def quantile(values: Sequence[float], part: float) -> float:

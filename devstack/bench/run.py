@@ -14,7 +14,7 @@ from devstack.bench import idle, jobs
 from devstack.bench.launch import PROCESSES, launch, pids_of
 from devstack.bench.peers import environment, server, workers
 from devstack.bench.report import Row
-from devstack.bench.tools import Facts, sign_in
+from devstack.bench.tools import PEER, Facts, sign_in
 from devstack.process import responds, wait_for
 from devstack.stack import Stack
 
@@ -53,12 +53,12 @@ def measure(name: str, state: Path) -> list[Row]:
 
 
 def prepare() -> str:
-    """Install the peer's packages before anything is measured; why that is impossible, or nothing."""
+    """Install the peer's packages before anything is measured. What the rows say when that is impossible, or nothing."""
     try:
         environment.python()
     except environment.PeerUnavailable as error:
-        print(f"No peer: {error}", file=sys.stderr)
-        return str(error)
+        print(f"NO PEER: {error}", file=sys.stderr)
+        return f"none: {PEER} could not be installed"
     return ""
 
 
@@ -68,8 +68,8 @@ def with_peer(facts: Facts, stack: Stack) -> Facts:
     try:
         peer = server.start(stack, agents)
     except environment.PeerUnavailable as error:
-        print(f"No peer: {error}", file=sys.stderr)
-        return replace(facts, no_peer=str(error))
+        print(f"NO PEER: {error}", file=sys.stderr)
+        return replace(facts, no_peer=f"none: {PEER} did not start")
     return replace(facts, pids=facts.pids | {"peer": peer.process.pid}, peer_url=peer.url)
 
 

@@ -21,7 +21,7 @@ class Facts:
     url: str
     pids: dict[str, int]
     peer_url: str | None = None
-    no_peer: str = ""  # why there is none
+    no_peer: str = ""  # what the rows say when there is none
 
     def dump(self) -> str:
         return json.dumps(asdict(self))
