@@ -1,6 +1,7 @@
 """`./dev bench [--json] [names ...]`, and `./dev bench list`."""
 
 import argparse
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -46,6 +47,8 @@ def main() -> int:
         return 0
     if unknown := sorted(set(args.names) - set(BENCHES)):
         parser.error(f"unknown: {', '.join(unknown)}; `./dev bench list` names them")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))  # the stack is stopped on the way out
     run(args.names or list(BENCHES), args.json)
     return 0
 

@@ -120,11 +120,11 @@ def quiet(facts: Facts, who: dict[str, str]) -> list[Row]:
     """Before all others: what is freed later would be taken again and not counted."""
     found = [silent(target, who, SILENT) for target in targets(facts)]
     memory, share, woken = zip(*found, strict=True)
-    what = f"{SILENT} silent streams"
+    what, missing = f"{SILENT} silent streams", [] if len(found) > 1 else [facts.no_peer]
     return [
-        row(what, "memory of the server per stream", *memory, asked=Asked("<=", (40,))),
-        row(what, "CPU of the server, % of a core", *share),
-        row(what, "complete after being woken", *woken),
+        row(what, "memory of the server per stream", *memory, *missing, asked=Asked("<=", (40,))),
+        row(what, "CPU of the server, % of a core", *share, *missing),
+        row(what, "complete after being woken", *woken, *missing),
     ]
 
 
