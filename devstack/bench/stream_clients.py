@@ -10,7 +10,7 @@ from models import events, progress
 from models.base import transaction, uuid7
 from models.runs import Run
 
-RATE, SECONDS, OPEN_SECONDS = 5, 10, 60
+RATE, SECONDS, OPEN_SECONDS = 5, 10, 30
 
 
 def make_runs(count: int, who: dict[str, str]) -> list[UUID]:
