@@ -12,7 +12,7 @@ from models.platform.redis import redis_client
 from models.runs import events, progress
 from models.runs.run import Run
 
-RATE, SECONDS, OPEN_SECONDS = 5, 10, 60
+RATE, SECONDS, OPEN_SECONDS = 5, 10, 30
 
 
 def make_runs(count: int, who: dict[str, str]) -> list[UUID]:
