@@ -28,11 +28,15 @@ USED = {
     "uv": "./dev lock",
 }
 
+# The peers of the benchmarks run in an environment of their own.
+PEERS_FOLDER = "devstack/bench/peers/web"
+
 
 def find(root: Path) -> list[str]:
     owners = packages_distributions()
     runtime, everything = names(root), names(root, ["dev"])
     product, tools = sources(root, PRODUCT), sources(root, ["devstack", "tests"])
+    tools = [path for path in tools if root / PEERS_FOLDER not in path.parents]
     return [
         *undeclared(root, product, runtime, owners),
         *undeclared(root, tools, everything, owners),
