@@ -4,10 +4,12 @@ from edge.endpoint import Route
 from edge.openapi import OpenApi, document
 from edge.reference import Reference
 from edge.resources.agents import Agents, Tools
+from edge.resources.auth.invites import Invites
 from edge.resources.auth.passwords import Email, Password
 from edge.resources.auth.service_accounts import ServiceAccountIssue, ServiceAccounts
 from edge.resources.auth.sessions import Logout, Me, Refresh, Sessions, Token
-from edge.resources.auth.signup import Invites, Register, RequestAccess, SignupPolicy, SignupRequests
+from edge.resources.auth.signup import Register, SignupPolicy
+from edge.resources.auth.signup_requests import RequestAccess, SignupRequests
 from edge.resources.chat import Chat, ChatStream
 from edge.resources.conversations import Conversations
 from edge.resources.health import Health, Jwks, Root

@@ -69,17 +69,22 @@ def issue(
     with transaction():
         _end_live_token(stored, force=request.force)
         stored.save(force_insert=True)
-        audit.record(
-            "auth.service_token_issued",
-            by,
-            f"service-token:{stored.id}",
-            tenant_id=tenant_id,
-            reason=reason,
-            client=client,
-            account=stored.account,
-            scopes=scopes,
-        )
+        _record(stored, by, client)
     return stored, token
+
+
+@in_transaction
+def _record(stored: ServiceToken, by: Principal | str, client: ClientInfo) -> None:
+    audit.record(
+        "auth.service_token_issued",
+        by,
+        f"service-token:{stored.id}",
+        tenant_id=stored.tenant_id,
+        reason=stored.reason,
+        client=client,
+        account=stored.account,
+        scopes=stored.scopes,
+    )
 
 
 def _count_attempt(account: str) -> None:

@@ -148,15 +148,8 @@ def exchange(token_id: UUID, token: str) -> IssuedTokens:
 
     The catalogue counts: a scope that it no longer gives the account is left out.
     """
-    stored = ServiceToken.get_or_none(ServiceToken.id == token_id)
-    if stored is None or not hmac.compare_digest(stored.token_hash, hash_refresh_token(token)):
-        raise InvalidRefreshToken()
-    if stored.revoked_at or stored.expires_at <= now():
-        raise InvalidRefreshToken()
-    account = catalogue().get(stored.account)
-    scopes = sorted(set(stored.scopes) & set(account.scopes)) if account else []
-    if not scopes:
-        raise InvalidRefreshToken("The service account is not defined any more.")
+    stored = _find_valid(token_id, token)
+    scopes = _current_scopes(stored)
     access_token, expires_at = sign_access_token(
         stored.subject, stored.id, scopes, stored.expires_at, account=stored.account, **stored.tenant_claim
     )
@@ -173,6 +166,23 @@ def exchange(token_id: UUID, token: str) -> IssuedTokens:
         email_verified=True,
         session_id=stored.id,
     )
+
+
+def _find_valid(token_id: UUID, token: str) -> ServiceToken:
+    stored = ServiceToken.get_or_none(ServiceToken.id == token_id)
+    if stored is None or not hmac.compare_digest(stored.token_hash, hash_refresh_token(token)):
+        raise InvalidRefreshToken()
+    if stored.revoked_at or stored.expires_at <= now():
+        raise InvalidRefreshToken()
+    return stored
+
+
+def _current_scopes(stored: ServiceToken) -> list[str]:
+    account = catalogue().get(stored.account)
+    scopes = sorted(set(stored.scopes) & set(account.scopes)) if account else []
+    if not scopes:
+        raise InvalidRefreshToken("The service account is not defined any more.")
+    return scopes
 
 
 def purge(days: int = 30) -> int:
