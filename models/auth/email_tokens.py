@@ -50,7 +50,7 @@ def create(user_id: UUID, purpose: str, minutes: float) -> str:
 
 @in_transaction
 def redeem(token: str, purpose: str) -> UUID:
-    """Use the token up and return its user's id. Raises InvalidEmailToken. A rollback makes the token usable again."""
+    """Use the token up and return its user's id. Raises InvalidEmailToken. If the transaction is rolled back, the token stays usable."""
     email_token = _find(token, purpose, for_update=True)
     email_token.delete_instance()
     return email_token.user_id

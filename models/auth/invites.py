@@ -27,7 +27,7 @@ class InviteNotFound(NotFound):
 
 
 class Invite(Model):
-    """The token is derived from the id: so the mail job can name it, and neither a row nor a job contains it."""
+    """The token is derived from the id, so the mail job can compute it, and neither a row nor a job contains it."""
 
     token_hash = CharField()
     token_hint = CharField()

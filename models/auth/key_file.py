@@ -123,7 +123,7 @@ def load(path: Path) -> KeySet:
 
 def read(path: Path) -> KeySet:
     """The key set in a file. Raises OSError or KeyFileInvalid."""
-    # An older file does not say when a key was retired: at the latest when the file was written.
+    # An older file does not say when a key was retired. The time of writing is the latest possible moment.
     written_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
     try:
         document = json.loads(path.read_text())

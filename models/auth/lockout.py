@@ -13,7 +13,7 @@ from models.platform.settings import settings
 log = logging.getLogger(__name__)
 QUOTA = "login_network"
 
-# One statement, so that parallel guesses are counted one after the other. By address: an unknown one costs the same.
+# One statement, so that no parallel guess escapes the count. It looks up the address, so unknown ones cost the same.
 COUNT_FAILURE = """
 update users set failed_at = now(),
     failures = case when reached then 0 else counted end,

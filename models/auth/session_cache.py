@@ -40,10 +40,9 @@ def end(session_ids: list[UUID]) -> None:
 
 
 def _remember_open(session_id: UUID) -> None:
+    """`nx` keeps an end that was remembered meanwhile."""
     try:
-        fast_redis_client().set(
-            _key(session_id), OPEN, ex=OPEN_SECONDS, nx=True
-        )  # NX: never hides an end made meanwhile
+        fast_redis_client().set(_key(session_id), OPEN, ex=OPEN_SECONDS, nx=True)
     except redis.RedisError as error:
         _warn(error)
 

@@ -154,7 +154,7 @@ class KeySet:
         if claims := self.verified.claims(digest):
             return claims
         key, claims = self._verify(token, audience, check_expiry=True)
-        if self.by_kid.get(key.kid) is key:  # not one that another set has brought
+        if self.by_kid.get(key.kid) is key:  # a key found by reloading belongs to another set
             self.verified.remember(digest, key, claims)
         return claims
 

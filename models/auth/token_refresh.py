@@ -23,7 +23,7 @@ ROTATED = "rotated"
 def refresh(token: str, *, client: ClientInfo = UNKNOWN_CLIENT) -> IssuedTokens:
     """New tokens for a refresh token. Raises InvalidRefreshToken, QuotaExceeded, or what `Membership.for_session` raises.
 
-    A user's refresh token works once: if it comes back after its exchange, somebody copied it, and the session ends.
+    A user's refresh token works once. If it is used again, somebody has copied it, and the session ends.
     A service account's refresh token works until it expires or is revoked, and is returned unchanged.
     """
     claims = read_refresh_token(token)

@@ -43,7 +43,7 @@ class IssuedTokens:
 
 @dataclass(frozen=True, slots=True)
 class RefreshClaims:
-    """What a refresh token with a valid signature says. Whether it is still good is for the database to say."""
+    """What a refresh token with a valid signature says. The database decides whether it may still be used."""
 
     subject: str
     jti: UUID

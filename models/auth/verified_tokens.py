@@ -1,4 +1,4 @@
-"""The tokens that a key set has verified, so that a token of many requests is verified once."""
+"""Remembers verified tokens: a client sends the same access token with many requests."""
 
 import hashlib
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ MAX_TOKENS = 10_000  # per key set; the oldest is forgotten first
 
 
 class VerifiedTokens:
-    """Claims by the digest of a token and of what it was verified for.
+    """The claims of the tokens that one key set has verified, by a digest of token and audience.
 
     A change of the key file makes a new key set with an empty memory. Whether the session is still open is not
     remembered here: `Session.is_open` is asked for every request.

@@ -70,12 +70,12 @@ def set_password(user, password_hash):
         password_changes.set_password(user, password_hash, "password_change", by="test")
 
 
-def told(answer):
+def status_and_message(answer):
     """(status, message) of an HTTP answer."""
     return answer.status_code, answer.json["message"]
 
 
-def same(answer):
+def comparable(answer):
     """An answer without the parts that differ between any two answers."""
     unique = ("x-correlation-id", "x-process-time")
     headers = {name: value for name, value in answer.headers.items() if name not in unique}
@@ -86,7 +86,7 @@ def bearer(tokens):
     return {"Authorization": f"Bearer {tokens['access_token']}"}
 
 
-def fresh(user):
+def reloaded(user):
     """The user as the database has them now."""
     from models.auth.users import User
 
@@ -96,7 +96,7 @@ def fresh(user):
 def is_locked(user):
     from models.platform.clock import now
 
-    locked_until = fresh(user).locked_until
+    locked_until = reloaded(user).locked_until
     return locked_until is not None and locked_until > now()
 
 
@@ -122,7 +122,7 @@ def count_events(action):
     return AuditEvent.select().where(AuditEvent.action == action).count()
 
 
-def refused_for_now(answer, quota):
+def is_rate_limited(answer, quota):
     """Assert that the answer is 429 for this quota, and says when to try again."""
     assert answer.status_code == 429 and answer.json["details"]["quota"] == quota
     assert 0 < int(answer.headers["Retry-After"]) <= 3600

@@ -90,9 +90,8 @@ class Password:
         limits.hit("password_reset_email", settings.password_reset_email_rate_limit_per_hour, HOUR, email)
         network = req.context.client.network
         limits.hit("password_reset_ip", settings.password_reset_ip_rate_limit_per_hour, HOUR, network)
-        with (
-            transaction()
-        ):  # the mail job checks whether the account exists, so that both cases take the same time here
+        # The mail job checks whether the account exists, so that both cases take the same time here.
+        with transaction():
             enqueue(MAIL_RESET, email=email)
         return SuccessResponse(message="If the account exists, password reset instructions have been sent.")
 

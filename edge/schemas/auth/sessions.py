@@ -1,4 +1,4 @@
-"""Sign-in, sessions, accounts."""
+"""Login, sessions, passwords and e-mail verification."""
 
 from typing import Annotated
 from uuid import UUID

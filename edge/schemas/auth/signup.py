@@ -1,4 +1,4 @@
-"""Signing up: policy, registration, requests for access, invites."""
+"""Signup policy, registration, requests for access, and invites."""
 
 from enum import StrEnum
 from typing import Annotated

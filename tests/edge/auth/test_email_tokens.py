@@ -17,23 +17,23 @@ from tests.support.accounts import (
     REUSED,
     WEAK,
     bearer,
+    comparable,
     count_events,
-    fresh,
     is_locked,
+    is_rate_limited,
     lock,
-    refused_for_now,
-    same,
-    told,
+    reloaded,
+    status_and_message,
 )
 
 # ---------------------------------------------------------------- a reset by mail
 
 
 def test_known_and_unknown_addresses_get_the_same_answer_and_cause_the_same_work(post, user, jobs_named):
-    answers = [same(post("password/forgot", email=" Nobody@example.com "))]
-    answers += [same(post("password/forgot", email=user.email.upper()))]
+    answers = [comparable(post("password/forgot", email=" Nobody@example.com "))]
+    answers += [comparable(post("password/forgot", email=user.email.upper()))]
     User.update(status="disabled").execute()
-    answers += [same(post("password/forgot", email=user.email))]
+    answers += [comparable(post("password/forgot", email=user.email))]
     assert answers == [answers[0]] * 3 and answers[0][0] == 202
     assert answers[0][1]["message"] == "If the account exists, password reset instructions have been sent."
     assert [job.args for job in jobs_named("mail.reset")] == [
@@ -47,7 +47,7 @@ def test_known_and_unknown_addresses_get_the_same_answer_and_cause_the_same_work
 def test_reset_mails_are_limited_per_address_in_any_spelling(post, user, jobs_named):
     for spelled in ("jo@example.com", "JO@example.com", "jo@EXAMPLE.com", " jo@example.com", "Jo@example.com"):
         assert post("password/forgot", email=spelled).status_code == 202
-    assert refused_for_now(post("password/forgot", email="jo@example.com"), "password_reset_email")
+    assert is_rate_limited(post("password/forgot", email="jo@example.com"), "password_reset_email")
     assert len(jobs_named("mail.reset")) == 5
     assert post("password/forgot", email="al@example.com").status_code == 202
 
@@ -56,7 +56,7 @@ def test_reset_mails_are_limited_per_network(post, jobs_named, configure):
     configure(password_reset_ip_rate_limit_per_hour=2)
     for address in ("a@example.com", "b@example.com"):
         assert post("password/forgot", email=address).status_code == 202
-    assert refused_for_now(post("password/forgot", email="c@example.com"), "password_reset_ip")
+    assert is_rate_limited(post("password/forgot", email="c@example.com"), "password_reset_ip")
     assert len(jobs_named("mail.reset")) == 2
 
 
@@ -75,8 +75,8 @@ def test_a_mailed_token_sets_a_password_ends_all_sessions_and_unlocks(
     User.update(failures=3, failed_at=now()).execute()
     lock(user)
     answer = confirm(email_tokens.create(user.id, email_tokens.RESET_PASSWORD, 30))
-    assert told(answer) == (200, "Password has been reset successfully.") and answer.json["data"] is None
-    assert not alive(bearer(tokens)) and not is_locked(user) and fresh(user).failures == 0
+    assert status_and_message(answer) == (200, "Password has been reset successfully.") and answer.json["data"] is None
+    assert not alive(bearer(tokens)) and not is_locked(user) and reloaded(user).failures == 0
     assert post("refresh", refresh_token=tokens["refresh_token"]).status_code == 401
     assert (sign_in().status_code, sign_in(NEW).status_code) == (401, 200)
     assert notices() == [("password_changed", user.id)]
@@ -110,7 +110,7 @@ every_use = pytest.mark.parametrize("use", USES)
 def test_a_malformed_token_is_refused_and_the_right_one_stays_valid(post, user, use, spoil):
     purpose, redeem = USES[use]
     token = email_tokens.create(user.id, purpose, 30)
-    assert told(redeem(post, spoil(token))) == (400, MALFORMED[use])
+    assert status_and_message(redeem(post, spoil(token))) == (400, MALFORMED[use])
     assert redeem(post, token).status_code == 200
 
 
@@ -134,7 +134,7 @@ def test_an_invalid_token_is_refused_for_any_flaw(post, user, use, flaw):
     elif flaw == "used":
         assert redeem(post, token).status_code == 200
     before = User.select(User.password_hash, User.email_verified_at).tuples().execute()[:]
-    assert told(redeem(post, token)) == (400, INVALID[use])
+    assert status_and_message(redeem(post, token)) == (400, INVALID[use])
     assert User.select(User.password_hash, User.email_verified_at).tuples().execute()[:] == before
 
 
@@ -157,7 +157,7 @@ def test_trying_a_token_for_another_purpose_does_not_use_it_up(post, user):
 def test_a_rejected_password_does_not_use_up_the_token(confirm, user, new, status, message):
     User.update(email="jo.zweigelt.kuss@example.com").execute()
     token = email_tokens.create(user.id, email_tokens.RESET_PASSWORD, 30)
-    assert told(confirm(token, new)) == (status, message)
+    assert status_and_message(confirm(token, new)) == (status, message)
     assert confirm(token).status_code == 200
 
 
@@ -196,8 +196,10 @@ def test_verification_mails_are_limited_per_user(signed, post, jobs_named):
     headers, user = signed(verified=False)
     for _ in range(3):
         answer = post("email/send", headers)
-        assert told(answer) == (202, "Verification email sent.") and answer.json["data"] == {"email_verified": False}
-    assert refused_for_now(post("email/send", headers), "email_verify_user")
+        assert status_and_message(answer) == (202, "Verification email sent.") and answer.json["data"] == {
+            "email_verified": False
+        }
+    assert is_rate_limited(post("email/send", headers), "email_verify_user")
     assert [job.args for job in jobs_named("mail.verify")] == [{"user_id": str(user.id)}] * 3
 
 
@@ -205,7 +207,7 @@ def test_verification_mails_are_limited_per_network(signed, post, configure):
     configure(email_verification_ip_rate_limit_per_hour=2)
     answers = [post("email/send", signed(verified=False)[0]) for _ in range(3)]
     assert [answer.status_code for answer in answers[:2]] == [202, 202]
-    assert refused_for_now(answers[2], "email_verify_ip")
+    assert is_rate_limited(answers[2], "email_verify_ip")
 
 
 @pytest.mark.parametrize("verified", [True, False], ids=["by the token", "since the token"])
@@ -214,7 +216,9 @@ def test_a_verified_address_gets_no_mail_and_uses_no_quota(signed, post, jobs_na
     User.update(email_verified_at=now()).execute()
     for _ in range(4):
         answer = post("email/send", headers)
-        assert told(answer) == (202, "Email already verified.") and answer.json["data"] == {"email_verified": True}
+        assert status_and_message(answer) == (202, "Email already verified.") and answer.json["data"] == {
+            "email_verified": True
+        }
     assert jobs_named("mail.verify") == []
 
 
@@ -223,9 +227,9 @@ def test_verifying_an_address_ends_sessions_whose_tokens_say_unverified(signed, 
     headers, user = signed(verified=False)
     User.update(status=before).where(User.id == user.id).execute()
     answer = post("email/verify", token=email_tokens.create(user.id, email_tokens.VERIFY_EMAIL, 60))
-    assert told(answer) == (200, "Email verified successfully.") and answer.json["data"] is None
+    assert status_and_message(answer) == (200, "Email verified successfully.") and answer.json["data"] is None
     assert not alive(headers)
-    assert fresh(user).email_verified_at is not None and fresh(user).status == after
+    assert reloaded(user).email_verified_at is not None and reloaded(user).status == after
     assert count_events("auth.email_verified") == 1
     if after == "active":
         assert sign_in(email=user.email).json["email_verified"] is True

@@ -11,7 +11,7 @@ from models.auth.invites import Invite
 from models.auth.signup_requests import SignupRequest
 from models.platform.clock import now
 from models.platform.database import release
-from tests.support.accounts import add_user, count_events, log_in, told
+from tests.support.accounts import add_user, count_events, log_in, status_and_message
 
 PASSWORD = "a-long-walk-by-the-sea"
 NOBODY = str(uuid4())
@@ -107,7 +107,7 @@ def test_operators_are_mailed_about_a_request(request_access, operator, signed, 
 
 def test_where_signup_is_public_requests_are_refused(request_access, configure):
     configure(signup_access_policy="public")
-    assert told(request_access())[0] == 409
+    assert status_and_message(request_access())[0] == 409
     assert SignupRequest.select().count() == 0
 
 
@@ -124,7 +124,7 @@ def test_pending_requests_are_limited_per_network_and_day(request_access, config
     configure(signup_concurrent_requests_limit=2)
     assert [request_access(f"jo{n}@example.com").status_code for n in range(2)] == [202, 202]
     refused = request_access("kim@example.com")
-    assert told(refused) == (429, "Too many pending requests from this IP. Try again soon.")
+    assert status_and_message(refused) == (429, "Too many pending requests from this IP. Try again soon.")
     assert 86_000 < int(refused.headers["Retry-After"]) <= 86_400
     SignupRequest.update(created_at=now() - timedelta(days=1, minutes=1)).execute()
     assert request_access("kim@example.com").status_code == 202
@@ -173,9 +173,12 @@ def test_a_request_can_be_decided_only_once(post, pending, operator, first, seco
     request_id = pending()
     assert post(f"signup-requests/{request_id}/{first}", operator).status_code == 200
     again = post(f"signup-requests/{request_id}/{second}", operator)
-    assert told(again) == (409, "Request already processed by another operator.")
+    assert status_and_message(again) == (409, "Request already processed by another operator.")
     assert Invite.select().count() == (first == "approve")
-    assert told(post(f"signup-requests/{NOBODY}/{second}", operator)) == (404, "Signup request not found.")
+    assert status_and_message(post(f"signup-requests/{NOBODY}/{second}", operator)) == (
+        404,
+        "Signup request not found.",
+    )
 
 
 def test_only_one_of_many_parallel_approvals_succeeds(post, pending, operator):
@@ -233,7 +236,7 @@ def test_an_invite_beyond_the_limits_is_not_issued(post, operator, body):
 
 def test_an_invite_for_a_request_needs_approval_and_the_requesters_address(post, pending, operator):
     request_id = pending()
-    assert told(post("invites", operator, signup_request_id=NOBODY)) == (404, "Signup request not found.")
+    assert status_and_message(post("invites", operator, signup_request_id=NOBODY)) == (404, "Signup request not found.")
     assert post("invites", operator, signup_request_id=request_id).status_code == 409
     assert post(f"signup-requests/{request_id}/approve", operator).status_code == 200
     other = post("invites", operator, signup_request_id=request_id, invited_email="kim@example.com")
@@ -250,7 +253,10 @@ def test_a_revoked_invite_cannot_be_used_and_stays_revoked(post, operator, regis
         assert (answer.status_code, answer.json["status"]) == (200, "revoked")
     assert count_events("auth.invite_revoked") == 1
     assert register("jo@example.com", issued["invite_token"]).status_code == 403
-    assert told(post(f"invites/{NOBODY}/revoke", operator)) == (404, "Invite not found or already revoked.")
+    assert status_and_message(post(f"invites/{NOBODY}/revoke", operator)) == (
+        404,
+        "Invite not found or already revoked.",
+    )
 
 
 def test_invites_are_filtered_by_status_address_and_request(http, post, pending, operator):

@@ -18,20 +18,20 @@ from tests.support.accounts import (
     InterruptedHasher,
     add_user,
     authenticate,
+    comparable,
     count_events,
-    fresh,
     is_locked,
-    same,
-    told,
+    reloaded,
+    status_and_message,
 )
 
 
 def test_the_fifth_failure_locks_and_only_the_right_password_reveals_it(sign_in, user, post, notices):
-    plain = same(post("token", email="nobody@example.com", password=WRONG))
-    assert [same(sign_in(WRONG)) for _ in range(4)] == [plain] * 4
+    plain = comparable(post("token", email="nobody@example.com", password=WRONG))
+    assert [comparable(sign_in(WRONG)) for _ in range(4)] == [plain] * 4
     assert not is_locked(user) and notices() == []
-    assert [same(sign_in(WRONG)) for _ in range(3)] == [plain] * 3
-    assert told(sign_in()) == (423, "Account is locked.")
+    assert [comparable(sign_in(WRONG)) for _ in range(3)] == [plain] * 3
+    assert status_and_message(sign_in()) == (423, "Account is locked.")
     assert count_events("auth.account_locked") == 1
     assert notices() == [("account_locked", user.id)]
 
@@ -39,22 +39,22 @@ def test_the_fifth_failure_locks_and_only_the_right_password_reveals_it(sign_in,
 def test_after_a_lock_the_right_password_works_and_counting_restarts(sign_in, user):
     for _ in range(5):
         sign_in(WRONG)
-    remaining = fresh(user).locked_until - now()
+    remaining = reloaded(user).locked_until - now()
     assert timedelta(minutes=59) < remaining <= timedelta(minutes=60)
     User.update(locked_until=now()).execute()
     for _ in range(4):
         assert sign_in(WRONG).status_code == 401
     assert sign_in().status_code == 200
-    assert (fresh(user).failures, fresh(user).locked_until) == (0, None)
+    assert (reloaded(user).failures, reloaded(user).locked_until) == (0, None)
 
 
 def test_failed_logins_do_not_extend_a_lock(sign_in, user):
     for _ in range(5):
         sign_in(WRONG)
-    until = fresh(user).locked_until
+    until = reloaded(user).locked_until
     for _ in range(6):
         assert sign_in(WRONG).status_code == 401
-    assert fresh(user).locked_until == until
+    assert reloaded(user).locked_until == until
 
 
 def test_a_successful_login_resets_the_failure_count(sign_in, user):
@@ -62,7 +62,7 @@ def test_a_successful_login_resets_the_failure_count(sign_in, user):
         for _ in range(4):
             sign_in(WRONG)
         assert sign_in().status_code == 200
-    assert fresh(user).failures == 0
+    assert reloaded(user).failures == 0
 
 
 @pytest.mark.parametrize(("minutes", "locks"), [(59, True), (61, False)])
@@ -72,7 +72,7 @@ def test_failures_count_until_the_window_after_the_last_one_ends(sign_in, user, 
     User.update(failed_at=now() - timedelta(minutes=minutes)).execute()
     sign_in(WRONG)
     assert is_locked(user) == locks
-    assert fresh(user).failures == (0 if locks else 1)
+    assert reloaded(user).failures == (0 if locks else 1)
 
 
 def test_a_threshold_of_zero_never_locks(sign_in, user, configure):
@@ -118,7 +118,7 @@ def test_exactly_one_of_many_parallel_failures_locks_the_account(log_in_in_paral
     assert {type(error) for error in errors} == {InvalidCredentials}
     assert [error.locked_user_id for error in errors if error.locked_user_id] == [user.id]
     assert (count_events("auth.account_locked"), count_events("auth.sign_in_failed")) == (1, 11)
-    assert is_locked(user) and fresh(user).failures == 0
+    assert is_locked(user) and reloaded(user).failures == 0
 
 
 @pytest.mark.parametrize("place", [0, 7, 19])
@@ -128,5 +128,5 @@ def test_a_successful_login_among_parallel_failures_does_not_prevent_the_lock(lo
     outcome = log_in_in_parallel(passwords)[place]
     assert isinstance(outcome, User | Locked)
     # Wherever the right password came in, at least five failures in a row were counted before or after it.
-    assert is_locked(user) and fresh(user).failures < settings.auth_lockout_threshold
+    assert is_locked(user) and reloaded(user).failures < settings.auth_lockout_threshold
     assert count_events("auth.account_locked") == 1

@@ -16,11 +16,11 @@ from tests.support.accounts import (
     WRONG,
     InterruptedHasher,
     authenticate,
-    fresh,
+    comparable,
     join_another,
-    same,
+    reloaded,
     set_password,
-    told,
+    status_and_message,
 )
 
 REFUSED = (401, "Invalid email or password.")
@@ -40,24 +40,24 @@ REFUSED = (401, "Invalid email or password.")
 def test_the_reason_for_a_refusal_is_given_only_for_the_right_password(
     sign_in, user, post, account, more, status, message
 ):
-    plain = same(post("token", email="somebody@example.com", password=WRONG))
+    plain = comparable(post("token", email="somebody@example.com", password=WRONG))
     assert plain[0] == 401 and plain[1]["message"] == "Invalid email or password."
     if account:
         User.update(**account).execute()
-    assert told(sign_in(**more)) == (status, message)
-    assert same(sign_in(WRONG, **more)) == plain
+    assert status_and_message(sign_in(**more)) == (status, message)
+    assert comparable(sign_in(WRONG, **more)) == plain
     assert Session.select().count() == 0
 
 
 def test_memberships_are_revealed_only_for_the_right_password(sign_in, user, tenant):
     other = join_another(user)
-    plain = same(sign_in(WRONG))
+    plain = comparable(sign_in(WRONG))
     answer = sign_in()
-    assert told(answer) == (400, "Tenant context required for multi-tenant users.")
+    assert status_and_message(answer) == (400, "Tenant context required for multi-tenant users.")
     assert answer.json["details"]["tenants"] == sorted([str(tenant.id), str(other.id)])
     Membership.delete().execute()
-    assert told(sign_in()) == (401, "User is not assigned to any tenant.")
-    assert same(sign_in(WRONG)) == plain and plain[0] == 401
+    assert status_and_message(sign_in()) == (401, "User is not assigned to any tenant.")
+    assert comparable(sign_in(WRONG)) == plain and plain[0] == 401
 
 
 def test_a_throttled_network_is_refused_for_every_account_with_retry_after(sign_in, user, post, configure):
@@ -65,9 +65,9 @@ def test_a_throttled_network_is_refused_for_every_account_with_retry_after(sign_
     for address in ("a@example.com", "b@example.com", user.email):
         assert post("token", email=address, password=WRONG).status_code == 401
     for answer in (sign_in(), post("token", email="c@example.com", password=WRONG)):
-        assert told(answer) == (429, "Too many login attempts from this network segment.")
+        assert status_and_message(answer) == (429, "Too many login attempts from this network segment.")
         assert 0 < int(answer.headers["Retry-After"]) <= 600
-    assert fresh(user).failures == 1, "a refused attempt is not counted"
+    assert reloaded(user).failures == 1, "a refused attempt is not counted"
 
 
 @pytest.mark.parametrize(
@@ -95,9 +95,9 @@ def test_successful_logins_do_not_throttle_a_network(sign_in, configure):
 
 
 def test_a_password_change_after_the_check_prevents_the_session(http_with, user):
-    changes = InterruptedHasher(after_verify=lambda: set_password(fresh(user), CHEAP_HASHER.hash(NEW)))
+    changes = InterruptedHasher(after_verify=lambda: set_password(reloaded(user), CHEAP_HASHER.hash(NEW)))
     body = {"email": user.email, "password": PASSWORD}
-    assert told(http_with(changes).simulate_post("/api/v1/auth/token", json=body)) == REFUSED
+    assert status_and_message(http_with(changes).simulate_post("/api/v1/auth/token", json=body)) == REFUSED
     assert Session.select().where(Session.revoked_at.is_null()).count() == 0
 
 
@@ -105,9 +105,9 @@ def test_a_password_change_before_the_session_opens_prevents_it(sign_in, user, m
     for_session = Membership.for_session
 
     def change_meanwhile(*args):
-        set_password(fresh(user), CHEAP_HASHER.hash(NEW))
+        set_password(reloaded(user), CHEAP_HASHER.hash(NEW))
         return for_session(*args)
 
     monkeypatch.setattr(Membership, "for_session", change_meanwhile)
-    assert told(sign_in()) == REFUSED
+    assert status_and_message(sign_in()) == REFUSED
     assert Session.select().where(Session.revoked_at.is_null()).count() == 0

@@ -17,12 +17,12 @@ from tests.support.accounts import (
     WRONG,
     InterruptedHasher,
     bearer,
-    fresh,
+    comparable,
     is_locked,
     join_another,
     lock,
-    same,
-    told,
+    reloaded,
+    status_and_message,
 )
 
 # ---------------------------------------------------------------- changing
@@ -30,7 +30,7 @@ from tests.support.accounts import (
 
 def test_changing_the_password_ends_every_session_and_mails_the_user(sign_in, change, post, alive, user, notices):
     here, there = sign_in().json, sign_in().json
-    assert told(change(bearer(here))) == (200, "Password updated successfully")
+    assert status_and_message(change(bearer(here))) == (200, "Password updated successfully")
     assert not alive(bearer(here)) and not alive(bearer(there))
     assert post("refresh", refresh_token=there["refresh_token"]).status_code == 401
     assert (sign_in().status_code, sign_in(NEW).status_code) == (401, 200)
@@ -42,13 +42,13 @@ def test_changing_the_password_ends_every_session_and_mails_the_user(sign_in, ch
 def test_wrong_current_passwords_change_nothing_and_lock_the_account(sign_in, change, user, alive, notices):
     tokens = sign_in().json
     for failures in (1, 2, 3, 4):
-        assert told(change(bearer(tokens), current=WRONG)) == (401, "Invalid current password.")
-        assert fresh(user).failures == failures
-    assert told(change(bearer(tokens), current=WRONG)) == (401, "Invalid current password.")
+        assert status_and_message(change(bearer(tokens), current=WRONG)) == (401, "Invalid current password.")
+        assert reloaded(user).failures == failures
+    assert status_and_message(change(bearer(tokens), current=WRONG)) == (401, "Invalid current password.")
     assert is_locked(user) and notices() == [("account_locked", user.id)]
-    assert told(change(bearer(tokens))) == (423, "Account is locked.")
+    assert status_and_message(change(bearer(tokens))) == (423, "Account is locked.")
     assert alive(bearer(tokens)), "somebody who guesses cannot end the owner's session"
-    assert fresh(user).password_hash == user.password_hash
+    assert reloaded(user).password_hash == user.password_hash
 
 
 @pytest.mark.parametrize(
@@ -64,8 +64,8 @@ def test_wrong_current_passwords_change_nothing_and_lock_the_account(sign_in, ch
 )
 def test_a_rejected_new_password_changes_nothing(sign_in, change, alive, user, notices, new, status, message):
     headers = bearer(sign_in().json)
-    assert told(change(headers, new)) == (status, message)
-    assert alive(headers) and fresh(user).password_hash == user.password_hash and notices() == []
+    assert status_and_message(change(headers, new)) == (status, message)
+    assert alive(headers) and reloaded(user).password_hash == user.password_hash and notices() == []
 
 
 def test_an_unverified_user_may_change_their_password(signed, change, alive):
@@ -78,7 +78,7 @@ def test_a_deleted_user_cannot_change_a_password(signed, change, alive):
     headers, user = signed()
     assert alive(headers)
     user.delete_instance()
-    assert told(change(headers)) == (401, "Unknown user.")
+    assert status_and_message(change(headers)) == (401, "Unknown user.")
 
 
 def test_a_change_during_another_change_is_a_conflict(sign_in, http_with, alive, user, notices):
@@ -91,7 +91,7 @@ def test_a_change_during_another_change_is_a_conflict(sign_in, http_with, alive,
     body = {"current_password": PASSWORD, "new_password": NEW}
     answer = http.simulate_post("/api/v1/auth/password/change", json=body, headers=headers)
     assert (answer.status_code, answer.json["error"]) == (409, "password_changed_meanwhile")
-    assert fresh(user).password_hash == "another hash" and alive(headers) and notices() == []
+    assert reloaded(user).password_hash == "another hash" and alive(headers) and notices() == []
 
 
 # ---------------------------------------------------------------- an admin's reset
@@ -103,13 +103,13 @@ def test_only_admins_set_passwords_and_only_for_lower_roles(signed, reset, calle
     (headers, _), (_, user) = signed(caller), signed(target)
     allowed = RANK[caller] >= RANK["admin"] and RANK[caller] > RANK[target]
     assert reset(headers, user.id).status_code == (200 if allowed else 403)
-    assert CHEAP_HASHER.matches(fresh(user).password_hash, NEW if allowed else PASSWORD)
+    assert CHEAP_HASHER.matches(reloaded(user).password_hash, NEW if allowed else PASSWORD)
 
 
 def test_an_admins_reset_ends_the_sessions_unlocks_and_mails_the_user(signed, reset, alive, sign_in, notices):
     (admin, me), (theirs, user) = signed("admin"), signed()
     lock(user)
-    assert told(reset(admin, user.id)) == (200, "Password reset successfully")
+    assert status_and_message(reset(admin, user.id)) == (200, "Password reset successfully")
     assert alive(admin) and not alive(theirs)
     assert sign_in(NEW, email=user.email).status_code == 200
     assert notices() == [("password_reset", user.id)]
@@ -131,9 +131,9 @@ def test_users_of_other_tenants_are_not_found(signed, reset):
     headers, _ = signed("owner")
     _, stranger = signed(tenant=Tenant.create(slug="other", name="Other"))
     nobody = reset(headers, uuid4())
-    assert told(nobody) == (404, "Unknown user.")
-    assert same(reset(headers, stranger.id)) == same(nobody)
-    assert fresh(stranger).password_hash == stranger.password_hash
+    assert status_and_message(nobody) == (404, "Unknown user.")
+    assert comparable(reset(headers, stranger.id)) == comparable(nobody)
+    assert reloaded(stranger).password_hash == stranger.password_hash
 
 
 def test_a_user_of_several_tenants_cannot_be_reset_by_an_admin(signed, reset, alive):
@@ -141,16 +141,16 @@ def test_a_user_of_several_tenants_cannot_be_reset_by_an_admin(signed, reset, al
     join_another(user)
     answer = reset(admin, user.id)
     assert (answer.status_code, answer.json["error"]) == (403, "reset_not_allowed")
-    assert alive(theirs) and fresh(user).password_hash == user.password_hash
+    assert alive(theirs) and reloaded(user).password_hash == user.password_hash
 
 
 def test_an_unverified_admin_cannot_set_passwords(signed, reset):
     (admin, _), (_, user) = signed("admin", verified=False), signed()
-    assert told(reset(admin, user.id)) == (403, "Email verification required.")
+    assert status_and_message(reset(admin, user.id)) == (403, "Email verification required.")
 
 
 @pytest.mark.parametrize(("new", "message"), [(PASSWORD, REUSED), ("Password123456789", WEAK)])
 def test_the_policy_applies_to_admins_resets_too(signed, reset, alive, new, message):
     (admin, _), (theirs, user) = signed("admin"), signed()
-    assert told(reset(admin, user.id, new)) == (400, message)
+    assert status_and_message(reset(admin, user.id, new)) == (400, message)
     assert alive(theirs)

@@ -16,7 +16,7 @@ from models.auth.service_tokens import ServiceToken
 from models.platform.audit import AuditEvent
 from models.platform.database import release
 from models.platform.settings import settings
-from tests.support.accounts import told
+from tests.support.accounts import status_and_message
 from workers.gateways import vault as vault_gateway
 
 SECRET = "known to both sides"
@@ -83,7 +83,7 @@ def test_a_signed_request_gets_one_token(issue, tenant):
     token = ServiceToken.get()
     assert (str(token.id), token.issued_by) == (answer.json["session_id"], "signer:deploy@ci")
     assert AuditEvent.get(AuditEvent.action == "auth.service_token_issued").actor == "signer:deploy@ci"
-    assert told(issue(body={"force": True})) == (401, "Vault payload nonce already used.")
+    assert status_and_message(issue(body={"force": True})) == (401, "Vault payload nonce already used.")
 
 
 def test_a_signer_cannot_pose_as_a_user(issue):
@@ -122,7 +122,7 @@ def test_an_unsigned_request_is_refused(issue, authorization, payload, expected)
         authorization = authorization.encode().decode("latin-1")
         payload = b"{}" if payload is ... else payload
     answer = issue(authorization=authorization, payload=payload)
-    assert told(answer) == expected and "WWW-Authenticate" not in answer.headers
+    assert status_and_message(answer) == expected and "WWW-Authenticate" not in answer.headers
     assert ServiceToken.select().count() == 0
 
 
@@ -151,7 +151,7 @@ def test_a_missing_authorization_header_is_a_validation_error(issue):
     ],
 )
 def test_invalid_claims_are_named(issue, changed, expected):
-    assert told(issue(**changed)) == expected
+    assert status_and_message(issue(**changed)) == expected
     assert ServiceToken.select().count() == 0
 
 
@@ -166,7 +166,7 @@ def test_invalid_claims_are_named(issue, changed, expected):
 )
 def test_a_payload_is_valid_for_ten_minutes_at_most(issue, claims, shift, expected):
     moved = {name: claims["iat"] + seconds for name, seconds in shift.items()}
-    assert told(issue(**moved)) == (401, expected)
+    assert status_and_message(issue(**moved)) == (401, expected)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_a_payload_is_valid_for_ten_minutes_at_most(issue, claims, shift, expect
     ],
 )
 def test_the_body_may_not_contain_anything_unsigned(issue, body, changed, message):
-    assert told(issue(body=body, **changed)) == (400, message)
+    assert status_and_message(issue(body=body, **changed)) == (400, message)
 
 
 def test_signed_values_fill_in_what_the_body_omits(issue):
@@ -192,7 +192,7 @@ def test_signed_values_fill_in_what_the_body_omits(issue):
 
 
 def test_without_a_valid_signature_no_claim_is_checked(issue):
-    assert told(issue(authorization=f"Bearer vault:{'0' * 64}", account="other", exp=0)) == (
+    assert status_and_message(issue(authorization=f"Bearer vault:{'0' * 64}", account="other", exp=0)) == (
         401,
         "Invalid Vault signature.",
     )
@@ -218,7 +218,7 @@ def test_the_developer_credential_works_only_in_development(issue, configure, ha
 
 def test_signatures_are_refused_where_no_verifier_is_set(issue, configure):
     configure(service_issue_verifier="off")
-    assert told(issue()) == (503, "Vault verification disabled; cannot accept vault credentials.")
+    assert status_and_message(issue()) == (503, "Vault verification disabled; cannot accept vault credentials.")
 
 
 # ---------------------------------------------------------------- Vault
@@ -283,7 +283,7 @@ def test_vault_verifies_the_signature(by_vault, vault):
 
 @pytest.mark.parametrize("signature", ["vault:v1:0000", "rubbish"])
 def test_a_signature_that_vault_rejects_is_refused(by_vault, signature):
-    assert told(by_vault(signature)) == (401, "Invalid Vault signature.")
+    assert status_and_message(by_vault(signature)) == (401, "Invalid Vault signature.")
 
 
 @pytest.mark.parametrize(
@@ -292,19 +292,19 @@ def test_a_signature_that_vault_rejects_is_refused(by_vault, signature):
 def test_an_error_from_vault_is_not_taken_for_a_valid_signature(by_vault, vault, broken):
     vault.broken = broken
     answer = by_vault()
-    assert told(answer) == (503, "Secrets provider cannot verify signatures.")
+    assert status_and_message(answer) == (503, "Secrets provider cannot verify signatures.")
     assert "secret detail" not in answer.text and ServiceToken.select().count() == 0
 
 
 def test_an_unreachable_vault_is_not_taken_for_a_valid_signature(by_vault, configure):
     configure(vault_addr="http://127.0.0.1:1")
-    assert told(by_vault()) == (503, "Secrets provider cannot verify signatures.")
+    assert status_and_message(by_vault()) == (503, "Secrets provider cannot verify signatures.")
 
 
 @pytest.mark.parametrize("missing", ["vault_addr", "vault_token"])
 def test_a_verifier_without_its_settings_reports_that(by_vault, configure, missing):
     configure(**{missing: None})
-    assert told(by_vault()) == (503, "Secrets provider not configured for Vault verification.")
+    assert status_and_message(by_vault()) == (503, "Secrets provider not configured for Vault verification.")
     with pytest.raises(SystemExit, match="VAULT_ADDR or VAULT_TOKEN"):
         settings.require_safe()
 

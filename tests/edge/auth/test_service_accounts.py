@@ -17,7 +17,7 @@ from models.platform.database import release
 from models.platform.ids import parse_uuid
 from models.platform.principal import Principal
 from models.runs.run import Run
-from tests.support.accounts import bearer, told
+from tests.support.accounts import bearer, status_and_message
 
 REASON = "a nightly report"
 
@@ -108,7 +108,7 @@ def overriding(headers, reason="a customer called"):
     ],
 )
 def test_a_token_outside_the_catalogue_is_not_issued(issue, change, expected):
-    assert told(issue(**change)) == expected
+    assert status_and_message(issue(**change)) == expected
     assert ServiceToken.select().count() == 0
 
 
@@ -118,10 +118,10 @@ def test_attempts_are_limited_per_account_and_in_total(issue, configure):
     assert [issue(scopes=[]).status_code for _ in range(2)] == [400, 400]
     refused = issue()
     text = "Issuance rate limit exceeded for account 'analytics-batch'. Retry later."
-    assert told(refused) == (429, text) and 0 < int(refused.headers["Retry-After"]) <= 60
+    assert status_and_message(refused) == (429, text) and 0 < int(refused.headers["Retry-After"]) <= 60
     assert issue("demo-bot", tenant_id=None).status_code == 201
     text = "Global service-account issuance rate limit exceeded. Retry later."
-    assert told(issue("demo-bot", ["chat:write"], tenant_id=None)) == (429, text)
+    assert status_and_message(issue("demo-bot", ["chat:write"], tenant_id=None)) == (429, text)
 
 
 def test_a_live_token_is_not_shown_again_but_may_be_replaced(issue):
@@ -215,7 +215,7 @@ def test_a_machines_token_can_be_exchanged_until_it_is_revoked(http, machine, ex
     assert again.status_code == 200 and again.json["user_id"] == "service-account:analytics-batch"
     ServiceToken.revoke(Principal(None, None, override="test", account="test"), ServiceToken.get().id, "leaked")
     assert http.simulate_get("/api/v1/conversations", headers=headers).status_code == 401
-    assert told(exchange(refresh)) == (401, "Refresh token has been revoked or expired.")
+    assert status_and_message(exchange(refresh)) == (401, "Refresh token has been revoked or expired.")
 
 
 def test_an_access_token_does_not_outlive_its_refresh_token(issue, exchange):
@@ -233,7 +233,7 @@ def test_scopes_removed_from_the_catalogue_are_lost(issue, exchange, monkeypatch
     monkeypatch.setattr(service_tokens, "catalogue", lambda: reduced)
     assert exchange(refresh).json["scopes"] == ["billing:read"]
     monkeypatch.setattr(service_tokens, "catalogue", dict)
-    assert told(exchange(refresh)) == (401, "The service account is not defined any more.")
+    assert status_and_message(exchange(refresh)) == (401, "The service account is not defined any more.")
 
 
 def test_exchanges_are_limited_per_token(issue, exchange, configure):
@@ -291,12 +291,15 @@ def test_an_unverified_admin_or_one_with_a_lowered_role_manages_no_tokens(browse
 
 def test_an_admin_cannot_reach_other_tenants(http, browser, post, signed, elsewhere):
     (other, jti), (headers, _) = elsewhere, signed("owner")
-    assert told(browser(headers, tenant_id=str(other.id))) == (403, "Tenant mismatch for service-account issuance.")
+    assert status_and_message(browser(headers, tenant_id=str(other.id))) == (
+        403,
+        "Tenant mismatch for service-account issuance.",
+    )
     assert browser(headers, "demo-bot").status_code == 400  # nor tokens without a tenant
     assert listed(http, headers, include_global="true") == []
     refused = http.simulate_get(f"/api/v1/auth/service-accounts/tokens?tenant_id={other.id}", headers=headers)
-    assert told(refused) == (403, "Tenant administrators may only query their own tenant.")
-    assert told(post(f"service-accounts/tokens/{jti}/revoke", headers)) == (404, "Token not found.")
+    assert status_and_message(refused) == (403, "Tenant administrators may only query their own tenant.")
+    assert status_and_message(post(f"service-accounts/tokens/{jti}/revoke", headers)) == (404, "Token not found.")
     assert ServiceToken.is_open(parse_uuid(jti))
 
 
@@ -355,10 +358,13 @@ def test_an_override_needs_an_operator_and_a_reason(http, signed):
     def answer(headers):
         return http.simulate_get("/api/v1/auth/service-accounts/tokens", headers=headers)
 
-    assert told(answer(overriding(owner))) == (403, "Platform operator scope (support:*) required for override.")
+    assert status_and_message(answer(overriding(owner))) == (
+        403,
+        "Platform operator scope (support:*) required for override.",
+    )
     for reason in (None, "   "):
         text = "X-Operator-Reason header is required when X-Operator-Override is true."
-        assert told(answer(overriding(operator, reason))) == (400, text)
+        assert status_and_message(answer(overriding(operator, reason))) == (400, text)
     assert answer(overriding(operator)).status_code == 200
     assert answer({**operator, "X-Operator-Override": "false"}).status_code == 403
 

@@ -13,7 +13,14 @@ from models.auth.users import Membership, User
 from models.platform.clock import now
 from models.platform.database import release, transaction
 from models.platform.principal import OPERATOR, Principal
-from tests.support.accounts import InterruptedHasher, add_user, bearer, count_events, refused_for_now, told
+from tests.support.accounts import (
+    InterruptedHasher,
+    add_user,
+    bearer,
+    count_events,
+    is_rate_limited,
+    status_and_message,
+)
 
 PASSWORD = "a-long-walk-by-the-sea"
 
@@ -148,7 +155,7 @@ def test_an_invalid_registration_is_reported_and_creates_nothing(register, chang
 def test_an_unknown_plan_creates_nothing_and_releases_the_seat(register, policy, invite):
     policy("invite_only")
     token = invite().token
-    assert told(register(invite_token=token, plan_code="golden")) == (404, "Plan 'golden' not found.")
+    assert status_and_message(register(invite_token=token, plan_code="golden")) == (404, "Plan 'golden' not found.")
     assert nothing_was_created()
     assert register(invite_token=token, plan_code="pro").status_code == 201
     assert Tenant.get().plan_code == "pro"
@@ -164,7 +171,7 @@ def test_a_trial_can_be_shortened_only_where_that_is_allowed(register, configure
 
 def test_an_address_registers_once_in_any_spelling(register):
     assert register().status_code == 201
-    assert told(register("JO@EXAMPLE.com")) == (409, "Email already registered.")
+    assert status_and_message(register("JO@EXAMPLE.com")) == (409, "Email already registered.")
     assert (Tenant.select().count(), User.select().count(), Session.select().count()) == (1, 1, 1)
 
 
@@ -214,7 +221,7 @@ def test_registering_needs_a_valid_invite(register, policy, invite, flaw, messag
         Invite.update(expires_at=now()).execute()
     elif flaw == "held":
         Reservation.hold(token, "kim@example.com", approved_only=False)
-    assert told(register(invite_token=token)) == (403, message)
+    assert status_and_message(register(invite_token=token)) == (403, message)
     if flaw == "held":
         Reservation.delete().execute()
     assert nothing_was_created()
@@ -254,7 +261,10 @@ def test_a_signup_that_outlives_its_seat_fails(register, register_with, policy, 
         assert register("quick@example.com", invite_token=token).status_code == 201
 
     slow = register_with(InterruptedHasher(before_hash=take_the_seat))
-    assert told(slow("slow@example.com", invite_token=token)) == (403, "Invite token is no longer active.")
+    assert status_and_message(slow("slow@example.com", invite_token=token)) == (
+        403,
+        "Invite token is no longer active.",
+    )
     assert [user.email for user in User.select()] == ["quick@example.com"] and Tenant.select().count() == 1
 
 
@@ -312,4 +322,4 @@ def test_users_of_a_public_mail_provider_do_not_block_each_other(register, confi
 def test_retry_after_is_in_seconds(register, configure):
     configure(signup_rate_limit_per_hour=1)
     register()
-    assert refused_for_now(register("kim@example.com"), "signup_per_hour")
+    assert is_rate_limited(register("kim@example.com"), "signup_per_hour")

@@ -13,7 +13,7 @@ from models.auth.signing_keys import Key, KeySet
 from models.auth.users import Membership, User
 from models.platform.clock import now
 from models.platform.database import database, release, transaction
-from tests.support.accounts import log_in, told
+from tests.support.accounts import log_in, status_and_message
 
 
 def signed(claims, **changes):
@@ -39,7 +39,7 @@ def signed_by_an_unknown_key(claims):
 )
 def test_a_refresh_token_that_was_never_issued_is_refused(sign_in, post, forge, message):
     token = sign_in().json["refresh_token"]
-    assert told(post("refresh", refresh_token=forge(keyset().verify(token)))) == (401, message)
+    assert status_and_message(post("refresh", refresh_token=forge(keyset().verify(token)))) == (401, message)
     assert post("refresh", refresh_token=token).status_code == 200
 
 
@@ -54,7 +54,10 @@ def test_a_refresh_token_that_has_ended_is_refused(sign_in, post, user, end):
         RefreshToken.update(expires_at=now()).execute()
     else:
         user.delete_instance()
-    assert told(post("refresh", refresh_token=token)) == (401, "Refresh token has been revoked or expired.")
+    assert status_and_message(post("refresh", refresh_token=token)) == (
+        401,
+        "Refresh token has been revoked or expired.",
+    )
 
 
 @pytest.mark.parametrize(
@@ -74,7 +77,7 @@ def test_a_refusal_because_of_the_account_does_not_use_up_the_token(
         User.update(**account).execute()
     else:
         Membership.delete().execute()
-    assert told(post("refresh", refresh_token=token)) == (status, message)
+    assert status_and_message(post("refresh", refresh_token=token)) == (status, message)
     User.update(status="active", locked_until=None).execute()
     Membership.get_or_create(user=user.id, tenant=tenant.id, defaults={"role": "viewer"})
     assert post("refresh", refresh_token=token).status_code == 200

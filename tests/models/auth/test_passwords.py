@@ -18,7 +18,7 @@ from tests.support.accounts import (
     InterruptedHasher,
     add_user,
     authenticate,
-    fresh,
+    reloaded,
     set_password,
 )
 
@@ -65,7 +65,7 @@ def choose(user, password, hasher=CHEAP_HASHER):
 
 def change_password(user, new_password):
     """As the edge does it: choose the password without a transaction, then set it in one."""
-    user = fresh(user)
+    user = reloaded(user)
     set_password(user, choose(user, new_password))
 
 
@@ -127,12 +127,12 @@ def test_a_login_upgrades_an_outdated_hash_once(user):
     stronger = PasswordHasher(time_cost=2, memory_cost=16, parallelism=1)
     with pytest.raises(InvalidCredentials):
         authenticate(user.email, "a wrong password", hasher=stronger)
-    assert fresh(user).password_hash == user.password_hash
+    assert reloaded(user).password_hash == user.password_hash
     authenticated = authenticate(user.email, PASSWORD, hasher=stronger)
-    upgraded = fresh(user).password_hash
+    upgraded = reloaded(user).password_hash
     assert authenticated.password_hash == upgraded != user.password_hash and "m=16,t=2" in upgraded
     authenticate(user.email, PASSWORD, hasher=stronger)
-    assert fresh(user).password_hash == upgraded
+    assert reloaded(user).password_hash == upgraded
     assert PasswordHistory.select().count() == 0, "it is still the same password"
 
 
@@ -144,7 +144,7 @@ def test_upgrading_a_hash_does_not_undo_a_password_change(user):
         User.update(password_hash="another hash").where(User.id == user.id).execute()
 
     authenticate(user.email, PASSWORD, hasher=InterruptedHasher(before_hash=change_meanwhile))
-    assert fresh(user).password_hash == "another hash"
+    assert reloaded(user).password_hash == "another hash"
 
 
 def test_the_last_five_passwords_are_rejected_and_older_ones_allowed(user):
@@ -174,12 +174,12 @@ def test_the_history_is_per_account(user, tenant):
 
 
 def test_the_later_of_two_concurrent_changes_is_refused(user):
-    first, second = fresh(user), fresh(user)
+    first, second = reloaded(user), reloaded(user)
     first_hash, second_hash = choose(first, STRONG), choose(second, f"{STRONG}2")
     set_password(first, first_hash)
     with pytest.raises(PasswordChangedMeanwhile):
         set_password(second, second_hash)
-    assert CHEAP_HASHER.matches(fresh(user).password_hash, STRONG)
+    assert CHEAP_HASHER.matches(reloaded(user).password_hash, STRONG)
     assert PasswordHistory.select().count() == 1
 
 
