@@ -14,6 +14,7 @@ from devstack.instance import Instance
 
 console = Console(highlight=False)
 RECONNECT_SECONDS = 30.0  # how long a broken stream is tried again without a new event
+CANCELLED = 130  # exit status
 Event = dict[str, Any]
 
 
@@ -35,8 +36,8 @@ def chat(state: Path, message: str, agent: str | None, conversation: str | None)
         except KeyboardInterrupt:
             if stream.run_id:
                 http.post(f"/api/v1/runs/{stream.run_id}/cancel")
-            console.print("\n[dim]cancelled[/]")
-            return 130
+            console.print("\n[dim]Cancelled.[/]")
+            return CANCELLED
         except httpx.HTTPError as error:
             hint = f" The run continues: GET /api/v1/runs/{stream.run_id}" if stream.run_id else ""
             raise SystemExit(f"The connection to {server.url} failed: {error}.{hint}") from None
@@ -105,7 +106,10 @@ def print_event(event: Event) -> None:
 def print_end(event: Event) -> int:
     """Print a terminal event; return the exit status."""
     if event["kind"] == "error":
-        console.print(f"[red]{event['payload']['error']}[/] [dim]({event['payload']['code']})[/]")
+        console.print(f"[red]{event['payload']['error']}[/] [dim]({event['payload']['code']})[/]", soft_wrap=True)
         return 1
+    if event["event"] == "cancelled":
+        console.print("\n[dim]The run was cancelled.[/]")
+        return CANCELLED
     console.print(f"\n[dim]conversation {event['conversation_id']}[/]")
     return 0

@@ -35,8 +35,10 @@ MAILS_LISTED = 50
 def up(
     port: int | None = typer.Option(None, help="HTTP port; 0 chooses a free one. Default: 8000."),
     state: Path = STATE,
-    fresh: bool = typer.Option(False, help="Delete all data first."),
-    detach: bool = typer.Option(False, help="Return when it is ready, and leave it running in the background."),
+    fresh: bool = typer.Option(False, "--fresh", help="Delete all data first."),
+    detach: bool = typer.Option(
+        False, "--detach", help="Return when it is ready, and leave it running in the background."
+    ),
 ) -> None:
     """Start everything: embedded parts, database schema, demo account, all processes."""
     from devstack.up import up
@@ -132,7 +134,7 @@ def mail(
 
     files = stored(state)[::-1]
     if not files:
-        console.print("No mails.")
+        console.print(f"No mails in {state}.", soft_wrap=True)
     elif show is None:
         _list_mails(files[:MAILS_LISTED])
     elif show > len(files):
@@ -165,8 +167,9 @@ def logs(
     follow: bool = typer.Option(False, "--follow", "-f", help="Keep printing new lines."),
 ) -> None:
     """Print the logs of the embedded parts. The processes log to the terminal of `up`, with --detach to up.log."""
-    files = sorted((state / "logs").glob(f"{name or '*'}*.log")) + ([state / "up.log"] if not name else [])
-    files = [file for file in files if file.exists()]
+    files = sorted((state / "logs").glob(f"{name}*.log" if name else "*.log"))
+    if not name and (state / "up.log").exists():
+        files.append(state / "up.log")
     if not files:
         raise SystemExit(f"No logs of {name} in {state}." if name else f"No logs in {state}.")
     subprocess.run(["tail", "-n", "40", *(["-f"] if follow else []), *map(str, files)], check=False)

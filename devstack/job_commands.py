@@ -6,13 +6,12 @@ For a remote database set DATABASE_URL, and for `retry` also REDIS_URL or BROKER
 import contextlib
 import json
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import typer
-from rich.console import Console
-from rich.table import Column, Table
 
 from devstack import instance
 from devstack.options import JSON, STATE
@@ -24,13 +23,24 @@ jobs = typer.Typer(
     no_args_is_help=True,
     help="List, show, retry and cancel jobs of the local instance, or of the database in DATABASE_URL.",
 )
-console = Console(highlight=False)
-_ERROR_LENGTH = 60  # characters of an error message in the list
+_ROW = "{:36}  {:28}  {:9}  {:>8}  {:19}  {}"
+_ERROR_LENGTH = 100  # characters of an error message in the list
+
+
+class JobState(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    DEAD = "dead"
+    CANCELLED = "cancelled"
+
+
+IN_STATE = typer.Option(None, "--is", help="Only jobs in this state.")
 
 
 @jobs.command("list")
 def list_jobs(
-    job_state: str | None = typer.Option(None, "--is", help="queued, running, succeeded, dead or cancelled."),
+    job_state: JobState | None = IN_STATE,
     name: str | None = typer.Option(None, help="Only jobs of this name, such as chat.run."),
     queue: str | None = typer.Option(None, help="Only jobs in this queue, such as agents."),
     limit: int = typer.Option(50, min=1, max=1000, help="How many to print."),
@@ -45,7 +55,7 @@ def list_jobs(
     if as_json:
         print(json.dumps([_as_dict(job) for job in rows]))
     else:
-        console.print(_table(rows) if rows else "No jobs.")
+        _print_table(rows)
 
 
 @jobs.command()
@@ -68,7 +78,7 @@ def retry(job_id: str, state: Path = STATE) -> None:
     from workers.jobs import retry
 
     with _domain_errors():
-        console.print(f"{retry(_parse_id(job_id)).name} is queued again.")
+        print(f"{retry(_parse_id(job_id)).name} is queued again.")
 
 
 @jobs.command()
@@ -79,8 +89,8 @@ def cancel(job_id: str, state: Path = STATE) -> None:
 
     with _domain_errors():
         job = cancel(_parse_id(job_id))
-        stopped = job.state == "cancelled"
-        console.print(f"{job.name} is cancelled." if stopped else f"{job.name} is running; it was asked to stop.")
+        ended = job.state == JobState.CANCELLED
+        print(f"{job.name} is cancelled." if ended else f"{job.name} is running; it was asked to stop.")
 
 
 def _as_dict(job: "Job") -> dict[str, Any]:
@@ -88,15 +98,15 @@ def _as_dict(job: "Job") -> dict[str, Any]:
     return columns
 
 
-def _table(rows: list["Job"]) -> Table:
-    table = Table(
-        Column("id", no_wrap=True), "job", "state", "failures", "created", "error", box=None, header_style="bold"
-    )
+def _print_table(rows: list["Job"]) -> None:
+    if not rows:
+        print("No jobs.")
+        return
+    print(_ROW.format("id", "job", "state", "failures", "created (UTC)", "error"))
     for job in rows:
         created = f"{job.created_at:%Y-%m-%d %H:%M:%S}"
-        error = (job.error or "")[:_ERROR_LENGTH]
-        table.add_row(str(job.id), job.name, job.state, str(job.failures), created, error)
-    return table
+        error = (job.error or "").partition("\n")[0][:_ERROR_LENGTH]
+        print(_ROW.format(str(job.id), job.name, job.state, job.failures, created, error).rstrip())
 
 
 def _parse_id(text: str) -> UUID:

@@ -116,12 +116,15 @@ class Monitor:
 def print_welcome(running: Instance) -> None:
     """Print how to use the instance. The lines to paste go to stdout, the rest to stderr."""
     url = running.url
-    console.print(f"""
+    console.print(
+        f"""
 [bold]Longshore is running:[/] {url}    (API reference: {url}/docs)
 Sign in as {running.email} with password {running.password}
 
 Paste this to get a first answer:
-""")
+""",
+        soft_wrap=True,
+    )
     print(
         f"""TOKEN=$(curl -s {url}/api/v1/auth/token -H 'Content-Type: application/json' \\
   -d '{{"email":"{running.email}","password":"{running.password}"}}' | sed 's/.*"access_token": *"\\([^"]*\\)".*/\\1/')
@@ -130,7 +133,9 @@ curl -N {url}/api/v1/chat/stream -H "Authorization: Bearer $TOKEN" \\
 """,
         flush=True,
     )
-    console.print('Or run `./dev chat "What time is it?"`. Mails are not sent; read them with `./dev mail`.')
+    console.print(
+        'Or run `./dev chat "What time is it?"`. Mails are not sent; read them with `./dev mail`.', soft_wrap=True
+    )
     console.print("Stop with Ctrl-C or `./dev down`.\n")
 
 
