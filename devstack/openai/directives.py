@@ -57,8 +57,8 @@ _FLAGS = {
 }
 _CALLS = {"tool", "loop_tool"}
 _FAILURES = {"status", "cut", "slow", "hang", "refusal", "context_overflow", "incomplete", "failed", "error_event"}
-# With one of these the message already says what to answer, so its plain words trigger nothing.
-_SETS_ANSWER = _CALLS | {
+# These decide what to answer, so the plain words of the message trigger nothing.
+_DECIDES_ANSWER = _CALLS | {
     "deltas",
     "cut",
     "handoff",
@@ -100,9 +100,9 @@ class Directives:
         return self.values.get(name, default)
 
     @property
-    def set_answer(self) -> bool:
-        """Whether the directives say what to answer, so that the plain words must not."""
-        return bool(self.calls) or not _SETS_ANSWER.isdisjoint(self.values)
+    def decide_answer(self) -> bool:
+        """Whether the directives decide what to answer, so that the plain words are ignored."""
+        return bool(self.calls) or not _DECIDES_ANSWER.isdisjoint(self.values)
 
 
 def read(message: str) -> Directives:

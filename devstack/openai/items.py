@@ -106,7 +106,7 @@ def _reasoning(reply: "Reply", index: int, item: Reasoning) -> Iterator[Step]:
     yield reply.done(index, f'{{"id":"{item_id}","type":"reasoning","summary":[{part(text)}]{secret}}}')
 
 
-EVENTS_OF: dict[type, Callable[[Any, int, Any], Iterator[Step]]] = {
+EVENTS_OF: dict[type, Callable[["Reply", int, Any], Iterator[Step]]] = {
     Text: _text,
     Call: _call,
     WebSearch: _web_search,

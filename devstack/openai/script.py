@@ -5,8 +5,9 @@ import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from devstack.openai import answers, directives
+from devstack.openai import answers
 from devstack.openai.directives import Directives
+from devstack.openai.directives import read as read_directives
 from devstack.openai.errors import by_status, context_overflow
 from devstack.openai.request import Request
 from devstack.openai.schemas import instance
@@ -54,20 +55,20 @@ class Plan:
 
 def plan(request: Request) -> Plan:
     """The plan for a request. Raises the ApiError that a directive asks for."""
-    asked = directives.read(request.question)
-    _raise_error(asked, request)
-    result = Plan(slow=asked.get("slow", 0.0), hang="hang" in asked, cut=asked.get("cut"))
-    result.delay = asked.get("delay", 0.0 if asked.set_answer else WORD_DELAY)
-    result.ending = next((end for end in ("incomplete", "failed") if end in asked), "completed")
-    if "error_event" in asked:
+    directives = read_directives(request.question)
+    _raise_error(directives, request)
+    result = Plan(slow=directives.get("slow", 0.0), hang="hang" in directives, cut=directives.get("cut"))
+    result.delay = directives.get("delay", 0.0 if directives.decide_answer else WORD_DELAY)
+    result.ending = next((end for end in ("incomplete", "failed") if end in directives), "completed")
+    if "error_event" in directives:
         result.ending = "error"
-    if "reasoning" in asked:
-        result.items.append(Reasoning(words(f'The user asks: "{asked.plain[:80]}". I answer as the demo model.')))
-    calls = _calls(asked, request)
+    if "reasoning" in directives:
+        result.items.append(Reasoning(words(f'The user asks: "{directives.plain[:80]}". I answer as the demo model.')))
+    calls = _calls(directives, request)
     if calls:
         result.items += calls
     else:
-        result.items += _message(asked, request, result)
+        result.items += _message(directives, request, result)
     return result
 
 
@@ -83,21 +84,21 @@ def numbers(count: int) -> tuple[str, ...]:
     return tuple(f"{number} " for number in range(1, count)) + ((str(count),) if count else ())
 
 
-def _raise_error(asked: Directives, request: Request) -> None:
-    if "status" in asked:
-        raise by_status(asked.get("status"), asked.get("code"), asked.get("retry_after"))
-    if "context_overflow" in asked:
+def _raise_error(directives: Directives, request: Request) -> None:
+    if "status" in directives:
+        raise by_status(directives.get("status"), directives.get("code"), directives.get("retry_after"))
+    if "context_overflow" in directives:
         raise context_overflow()
-    if "error_event" in asked and not request.stream:
+    if "error_event" in directives and not request.stream:
         raise by_status(500)
 
 
-def _calls(asked: Directives, request: Request) -> list[Call]:
+def _calls(directives: Directives, request: Request) -> list[Call]:
     if forced := _forced_call(request):
         return [forced]
-    calls = _directed_calls(asked, request)
-    if not calls and not asked.set_answer and request.tool_choice != "none":
-        calls = [Call(*call) for call in answers.calls_for(asked.plain, request)]
+    calls = _directed_calls(directives, request)
+    if not calls and not directives.decide_answer and request.tool_choice != "none":
+        calls = [Call(*call) for call in answers.calls_for(directives.plain, request)]
     if not calls and request.tool_choice == "required" and request.functions:
         calls = [_call(request, next(iter(request.functions)))]
     return calls if request.body.get("parallel_tool_calls") is not False else calls[:1]
@@ -110,19 +111,19 @@ def _forced_call(request: Request) -> Call | None:
     return None
 
 
-def _directed_calls(asked: Directives, request: Request) -> list[Call]:
+def _directed_calls(directives: Directives, request: Request) -> list[Call]:
     """The calls that directives ask for and that were not made yet."""
-    if "loop_tool" in asked:
-        return [_call(request, *asked.get("loop_tool"))]
+    if "loop_tool" in directives:
+        return [_call(request, *directives.get("loop_tool"))]
     called = [call["name"] for call in request.calls()]
     calls = []
-    for name, arguments in asked.calls:
+    for name, arguments in directives.calls:
         if name in called:
             called.remove(name)
         else:
             calls.append(_call(request, name, arguments))
-    handoff = f"transfer_to_{asked.get('handoff')}"
-    if "handoff" in asked and handoff in request.functions and handoff not in called:
+    handoff = f"transfer_to_{directives.get('handoff')}"
+    if "handoff" in directives and handoff in request.functions and handoff not in called:
         calls.append(Call(handoff, "{}"))
     return calls
 
@@ -135,31 +136,33 @@ def _call(request: Request, name: str, arguments: str | None = None) -> Call:
     return Call(name, arguments)
 
 
-def _message(asked: Directives, request: Request, result: Plan) -> list[WebSearch | Text]:
-    if result.ending in ("failed", "error") and not {"deltas", "text"} & asked.values.keys():
+def _message(directives: Directives, request: Request, result: Plan) -> list[WebSearch | Text]:
+    if result.ending in ("failed", "error") and not {"deltas", "text"} & directives.values.keys():
         return []
-    if "refusal" in asked:
+    if "refusal" in directives:
         return [Text(words(_REFUSAL), refusal=True)]
-    searches = "web_search" in asked or (not asked.set_answer and answers.asks_for_web_search(asked.plain, request))
-    pieces = _truncated(_pieces(asked, request), request, result)
-    search = [WebSearch(answers.search_query(asked.plain))] if searches else []
+    searches = "web_search" in directives or (
+        not directives.decide_answer and answers.asks_for_web_search(directives.plain, request)
+    )
+    pieces = _truncated(_pieces(directives, request), request, result)
+    search = [WebSearch(answers.search_query(directives.plain))] if searches else []
     return [*search, Text(pieces, cites=searches)]
 
 
-def _pieces(asked: Directives, request: Request) -> tuple[str, ...]:
-    if "text" in asked:
-        return words(asked.get("text"))
-    if "echo_history" in asked:
+def _pieces(directives: Directives, request: Request) -> tuple[str, ...]:
+    if "text" in directives:
+        return words(directives.get("text"))
+    if "echo_history" in directives:
         return words(answers.history(request))
-    if "echo_request" in asked:
+    if "echo_request" in directives:
         return words(json.dumps(request.body))
     if request.text_format["type"] == "json_schema":
         return words(json.dumps(instance(request.text_format["schema"])))
-    if "deltas" in asked:
-        return numbers(asked.get("deltas"))
+    if "deltas" in directives:
+        return numbers(directives.get("deltas"))
     if request.text_format["type"] == "json_object":
-        return words(json.dumps({"answer": answers.answer(asked.plain, request)}))
-    return words(answers.answer(asked.plain, request))
+        return words(json.dumps({"answer": answers.answer(directives.plain, request)}))
+    return words(answers.answer(directives.plain, request))
 
 
 def _truncated(pieces: tuple[str, ...], request: Request, result: Plan) -> tuple[str, ...]:

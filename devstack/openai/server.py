@@ -12,9 +12,10 @@ import falcon
 import gevent
 from gevent.threadpool import ThreadPool
 
-from devstack.openai import embeddings, request, script
+from devstack.openai import embeddings, script
 from devstack.openai.errors import ApiError, invalid
 from devstack.openai.presence import watched
+from devstack.openai.request import parse, read
 from devstack.openai.wire import Reply
 
 _MODELS = ("longshore-demo", "gpt-5.1", "gpt-5-mini", "text-embedding-3-small", "text-embedding-3-large")
@@ -58,10 +59,10 @@ class Responses:
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         self.stats.requests += 1
-        asked = request.read(req.stream.read())
-        reply = Reply(asked, script.plan(asked))
-        resp.content_type = _EVENT_STREAM if asked.stream else falcon.MEDIA_JSON
-        resp.stream = self._send(reply, req.env.get("gunicorn.socket"), asked.stream)
+        request = read(req.stream.read())
+        reply = Reply(request, script.plan(request))
+        resp.content_type = _EVENT_STREAM if request.stream else falcon.MEDIA_JSON
+        resp.stream = self._send(reply, req.env.get("gunicorn.socket"), request.stream)
 
     def _send(self, reply: Reply, sock: Any, streamed: bool) -> Iterator[bytes]:
         """Send the reply at its pace. Without streaming it takes as long, and is sent in one piece at the end."""
@@ -109,9 +110,9 @@ class Embeddings:
         self.thread = ThreadPool(1)  # computing in a thread keeps the streams running
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
-        asked = embeddings.read(request.parse(req.stream.read()))
+        request = embeddings.read(parse(req.stream.read()))
         resp.content_type = falcon.MEDIA_JSON
-        resp.text = self.thread.apply(asked.answer)
+        resp.text = self.thread.apply(request.answer)
 
 
 class Models:

@@ -16,7 +16,7 @@ from devstack.openai.script import Plan
 HANG_SECONDS = 600.0
 _ERROR = '"code":"server_error","message":"The demo model was asked to fail."'
 _TOO_LONG = '{"reason":"max_output_tokens"}'
-_NOTHING_USED = '"usage":null'
+_NO_USAGE = '"usage":null'
 
 
 class Reply:
@@ -87,7 +87,7 @@ class Reply:
             f'"error":{f"{{{_ERROR}}}" if status == "failed" else "null"},'
             f'"incomplete_details":{_TOO_LONG if status == "incomplete" else "null"},'
             f'"output":[{",".join(self.output) if ended else ""}],'
-            f"{self.usage() if ended and status != 'failed' else _NOTHING_USED},{self.tail}}}"
+            f"{self.usage() if ended and status != 'failed' else _NO_USAGE},{self.tail}}}"
         )
 
     def usage(self) -> str:
