@@ -9,6 +9,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 
+import psutil
 from honcho import manager
 from honcho.compat import ProcessManager
 from honcho.manager import Manager
@@ -51,9 +52,6 @@ class Supervisor(Manager):  # type: ignore[misc]
         if self._terminating:
             return bool(super()._any_stopped())
         self.on_tick()
-        for process in self._processes.values():
-            if process.get("pid"):
-                watchdog.watch(process["pid"])
         for name, process in self._processes.items():
             if process.get("returncode") is not None and name not in self.restart_at:
                 self._plan_restart(name)
@@ -64,6 +62,11 @@ class Supervisor(Manager):  # type: ignore[misc]
         return False
 
     def _all_stopped(self) -> bool:
+        # Honcho's loop calls this on every turn, while the processes run and while they stop.
+        for process in self._processes.values():
+            if process.get("pid") and process.get("returncode") is None:
+                watchdog.watch(process["pid"])
+                _kill_orphans(process["pid"])
         return self._terminating and bool(super()._all_stopped())
 
     def _plan_restart(self, name: str) -> None:
@@ -86,6 +89,13 @@ class Supervisor(Manager):  # type: ignore[misc]
 
     def _all_started(self) -> bool:
         return self._terminating or bool(super()._all_started())
+
+
+def _kill_orphans(pid: int) -> None:
+    """Kill the group of a dead process. Its workers would keep the log pipe open, and honcho would not see it exit."""
+    with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+        if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+            os.killpg(pid, signal.SIGKILL)
 
 
 def run_all(commands: Mapping[str, str], env: Mapping[str, str], cwd: str, on_tick: Callable[[], None]) -> int:
