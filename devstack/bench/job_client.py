@@ -56,7 +56,7 @@ def claim(count: int) -> list[list[float]]:
         here.append(between - began)
         bare.append(time.perf_counter() - between)
     connection.close()
-    database.close()  # type: ignore[no-untyped-call]
+    database.close()
     return [here, bare]
 
 

@@ -26,7 +26,7 @@ def test_what_is_written_later_is_there_for_the_next_statement_and_after_the_com
         assert codes() == ["t-1"]
         database.execute_later(ADD, {"code": "t-2", "name": "two"})
     assert codes() == ["t-1", "t-2"]
-    assert Plan.known("t-1").name == "one; 100 % 'quoted'"
+    assert Plan.by_code("t-1").name == "one; 100 % 'quoted'"
 
 
 def test_outside_of_a_transaction_nothing_waits():
