@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -13,6 +14,7 @@ from devstack.check.tool import lines_of
 from devstack.check.tree import SHIPPED, defining
 from devstack.mutation.slots import SLOTS
 from devstack.parts.postgres import Postgres
+from devstack.process import Process
 from devstack.stack import ROOT, Stack
 
 CHILDREN = 2
@@ -41,8 +43,8 @@ TARGETS = {
 }
 
 
-def mutate(name: str, state: Path) -> int:
-    """Print the survivors, each as a diff. 1 if there are any."""
+def mutate(name: str, state: Path, minutes: float) -> int:
+    """Print the survivors, each as a diff, of what could be tested in so many minutes. 1 if there are any."""
     if name not in TARGETS:
         raise SystemExit(f"Nothing is called {name}. What can be mutated: {', '.join(TARGETS)}.")
     copy = _copy(TARGETS[name], state / "project")
@@ -51,7 +53,15 @@ def mutate(name: str, state: Path) -> int:
         slots = _slots(stack, state)
         env = {**stack.env, SLOTS: str(slots), "PYTHONPATH": ".", "ENVIRONMENT": "test"}
         command = [str(Path(sys.executable).with_name("mutmut")), "run", f"--max-children={CHILDREN}"]
-        subprocess.run(command, cwd=copy, env=env, check=True)
+        mutmut = Process(command, state / "mutmut.log", cwd=copy, env=env)
+        try:
+            code = mutmut.wait(60 * minutes)
+        except subprocess.TimeoutExpired:
+            code = 0
+        finally:
+            mutmut.stop()
+    if code:
+        raise SystemExit(f"mutmut failed:\n{mutmut.tail(40)}")
     return _survivors(copy)
 
 
@@ -99,9 +109,11 @@ def _slots(stack: Stack, state: Path) -> Path:
 
 
 def _survivors(copy: Path) -> int:
-    _, results = lines_of(copy, "mutmut", "results")
-    names = [line.split(":")[0].strip() for line in results if line.endswith((": survived", ": no tests"))]
-    for name in names:
+    lines = [line.strip() for line in lines_of(copy, "mutmut", "results", "--all", "true")[1]]
+    fates = dict(line.rsplit(": ", 1) for line in lines if ": " in line)
+    alive = [name for name, fate in fates.items() if fate in ("survived", "no tests")]
+    for name in alive:
         print("\n".join(lines_of(copy, "mutmut", "show", name)[1]), end="\n\n")
-    print(f"{len(names)} mutants survived.")
-    return int(bool(names))
+    counts = Counter(fates.values())
+    print(", ".join(f"{fate}: {count}" for fate, count in counts.most_common()))
+    return int(bool(alive))
