@@ -43,7 +43,7 @@ TARGETS = {
 }
 
 
-def mutate(name: str, state: Path, minutes: float) -> int:
+def mutate(name: str, state: Path, minutes: float, only: str | None = None) -> int:
     """Print the survivors, each as a diff, of what could be tested in so many minutes. 1 if there are any."""
     if name not in TARGETS:
         raise SystemExit(f"Nothing is called {name}. What can be mutated: {', '.join(TARGETS)}.")
@@ -53,6 +53,7 @@ def mutate(name: str, state: Path, minutes: float) -> int:
         slots = _slots(stack, state)
         env = {**stack.env, SLOTS: str(slots), "PYTHONPATH": ".", "ENVIRONMENT": "test"}
         command = [str(Path(sys.executable).with_name("mutmut")), "run", f"--max-children={CHILDREN}"]
+        command += [f"*{only}*"] if only else []
         mutmut = Process(command, state / "mutmut.log", cwd=copy, env=env)
         try:
             code = mutmut.wait(60 * minutes)
@@ -83,6 +84,7 @@ def _copy(target: Target, copy: Path) -> Path:
         "process_isolation": "forkserver",
         "forkserver_warmup": "import",
         "preload_modules_file": "preload.txt",
+        "timeout_constant": "20",  # on a busy machine a slow start must not pass for a fault that was found
         "also_copy": "\n" + "\n".join(folder for folder in SHIPPED if folder != source),
         "pytest_add_cli_args_test_selection": "\n" + "\n".join(target.test_files()),
     }

@@ -340,6 +340,21 @@ def test_following_answers_with_a_stream_that_no_proxy_holds_back(hub, run, pers
     resp.stream.close()
 
 
+def test_a_stream_followed_from_its_start_begins_with_the_first_event_and_asks_about_its_caller(
+    hub, run, person, monkeypatch
+):
+    asked, who = [], person()
+    monkeypatch.setattr(relay, "is_alive", lambda caller: asked.append(caller) or True)
+    write(run, 1, 2)
+    done, resp = finish(run), falcon.Response()
+    relay.follow(resp, done, who)
+    next(resp.stream)
+    resp.stream.due = 0
+    assert next(resp.stream).startswith(b"id: 1\nevent: raw_response\ndata: ")
+    assert asked == [who]
+    resp.stream.close()
+
+
 def test_a_slot_counts_the_streams_of_its_caller(clean, person, monkeypatch):
     from models.limits import QuotaExceeded
     from models.settings import settings
