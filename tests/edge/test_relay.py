@@ -17,6 +17,13 @@ from models.progress import Entry
 from models.runs import Run
 
 
+@pytest.fixture(autouse=True)
+def patience():
+    """Who waits for what never comes fails soon."""
+    with gevent.Timeout(10):
+        yield
+
+
 class Reader:
     """A Redis connection whose blocking read lets other greenlets run. `failures` are raised first."""
 
