@@ -47,9 +47,9 @@ def mutate(name: str, state: Path, minutes: float, only: str | None = None) -> i
     """Print the survivors, each as a diff, of what could be tested in so many minutes. 1 if there are any."""
     if name not in TARGETS:
         raise SystemExit(f"Nothing is called {name}. What can be mutated: {', '.join(TARGETS)}.")
-    copy = _copy(TARGETS[name], state / "project")
     with Stack(state / "servers", environ={**os.environ, "ENVIRONMENT": "test"}) as stack:
         stack.start_parts(only=("postgres", "valkey"))
+        copy = _copy(TARGETS[name], state / "project")
         slots = _slots(stack, state)
         env = {**stack.env, SLOTS: str(slots), "PYTHONPATH": ".", "ENVIRONMENT": "test"}
         command = [str(Path(sys.executable).with_name("mutmut")), "run", f"--max-children={CHILDREN}"]
