@@ -234,3 +234,41 @@ def test_the_listing_is_newest_first_and_filtered_by_what_is_given(add):
         "named": [third.id],
         "none": [],
     }
+
+
+@pytest.mark.parametrize("state", [DEAD, CANCELLED])
+def test_a_revived_job_starts_with_a_clean_slate_and_the_others_stay_as_they_ended(add, state):
+    ended = {"state": state, "epoch": 4, "failures": 3, "error": "it broke", "cancel_requested": True}
+    times = {"finished_at": LONG_AGO, "due_at": LONG_AGO, "sent_at": LONG_AGO}
+    job, other = add(**ended, **times), add(**ended, **times)
+    Job.revive(job.id)
+    row = again(job)
+    assert (row.state, row.epoch, row.failures, row.error, row.cancel_requested) == (QUEUED, 4, 0, None, False)
+    assert row.finished_at is None
+    assert row.due_at == row.sent_at > LONG_AGO
+    assert (again(other).state, again(other).finished_at) == (state, LONG_AGO)
+
+
+def test_a_cancelled_job_says_when_it_ended_and_a_running_one_has_not_ended(add):
+    waiting, working, other = add(), running(add), add()
+    Job.cancel(waiting.id)
+    Job.cancel(working.id)
+    assert again(waiting).finished_at > LONG_AGO
+    assert (again(working).finished_at, again(working).cancel_requested) == (None, True)
+    assert (again(other).state, again(other).cancel_requested) == (QUEUED, False)
+
+
+def test_the_backlog_counts_what_has_not_ended_well_by_queue_and_state(add):
+    from models.jobs.ledger import backlog
+
+    add(queue="mail", due_at=LONG_AGO + timedelta(days=1))
+    add(queue="mail", due_at=LONG_AGO)
+    running(add, queue="mail", due_at=LONG_AGO)
+    add(queue="agents", state=DEAD, due_at=LONG_AGO)
+    for state in (SUCCEEDED, CANCELLED):
+        add(state=state)
+    assert backlog() == [
+        ("agents", DEAD, 1, LONG_AGO),
+        ("mail", QUEUED, 2, LONG_AGO),
+        ("mail", RUNNING, 1, LONG_AGO),
+    ]
