@@ -2,16 +2,21 @@
 
 import re
 from functools import cache
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 from uuid import UUID
 
 import peewee
-from playhouse.postgres_ext import BinaryJSONField, DateTimeTZField
+from playhouse.postgres_ext import BinaryJSONField
 
 from models.platform.clock import now
 from models.platform.database import database
 from models.platform.ids import uuid7
 from models.platform.principal import Principal
+
+if TYPE_CHECKING:
+    from peewee import DateTimeField as DateTimeTZField  # the same for a reader, and it has type stubs
+else:
+    from playhouse.postgres_ext import DateTimeTZField
 
 __all__ = ["BinaryJSONField", "DateTimeTZField", "Model", "TenantModel"]
 
@@ -25,9 +30,14 @@ class Model(peewee.Model):
         legacy_table_names = False
 
     @classmethod
-    def lock(cls, row_id: UUID):
+    def lock(cls, row_id: UUID) -> Self | None:
         """The row, locked until the end of the transaction; None when it is gone."""
-        return cls.select().where(cls.id == row_id).for_update().first()
+        return cls.select().where(cls.id == row_id).for_update().get_or_none()
+
+    @classmethod
+    def insert_if_new(cls, **columns: Any) -> Self | None:
+        """The new row; None, and nothing is written, if a unique index already holds one like it."""
+        return next(iter(cls.insert(**columns).on_conflict_ignore().returning(cls).execute()), None)
 
     @classmethod
     def one(cls, statement: str, **values: object) -> Self | None:
@@ -67,7 +77,7 @@ class TenantModel(Model):
             raise TypeError(f"{cls.__name__} must declare `owner`: the column of a row's user, or None.")
 
     @classmethod
-    def visible_to(cls, principal: Principal):
+    def visible_to(cls, principal: Principal) -> "peewee.ModelSelect[Self]":
         """Rows that this caller may see: the tenant's for its admins, else the caller's own. None without a tenant."""
         if principal.tenant_id is None:
             return cls.select().where(peewee.SQL("false"))
