@@ -80,7 +80,7 @@ def show(job_id: str, state: Path = STATE) -> None:
     connect(state)
     from models.jobs.ledger import Job
 
-    _attempt(lambda: print(json.dumps(as_dict(Job.get_known(find(job_id))), indent=2)))
+    _attempt(lambda: print(json.dumps(as_dict(Job.find(find(job_id))), indent=2)))
 
 
 @jobs.command()

@@ -13,6 +13,7 @@ from models.auth.service_accounts import catalogue
 from models.platform import logs
 from models.platform.settings import Settings
 from models.platform.settings import settings as process_settings
+from workers.agents.catalog import catalog
 
 
 def create_app(settings: Settings = process_settings) -> falcon.App[Any, Any]:
@@ -21,6 +22,7 @@ def create_app(settings: Settings = process_settings) -> falcon.App[Any, Any]:
     settings.require_safe()
     keyset()
     catalogue()
+    catalog()
     hashing.install()
     app: falcon.App[Any, Any] = falcon.App(request_type=Request, middleware=[Envelope(settings), cors(settings)])
     app.req_options.strip_url_path_trailing_slash = True

@@ -29,7 +29,7 @@ control_socket_disable = True
 def post_worker_init(worker):
     from models.platform import memory
 
-    memory.settle()
+    memory.freeze()
 
 
 def child_exit(server, worker):

@@ -176,7 +176,7 @@ def _inside(what: str, count: int) -> list:
         rows = [table.enqueue(table.NOOP) for _ in range(count)]
     began = time.perf_counter()
     for row_ in rows:
-        Job.claim(row_.id, "bench", 10).end()
+        Job.claim(row_.id, "bench", 10).finish()
     database.close()
     return [(time.perf_counter() - began) / count]
 

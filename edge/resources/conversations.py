@@ -25,8 +25,8 @@ DELETER = Guard(role="admin", scope="conversations:delete")
 class Conversations:
     @endpoint("List Conversations", "conversations", guard=READER, tenant=True)
     def on_get(self, req: Request, resp: falcon.Response, query: ConversationQuery) -> ConversationListResponse:
-        rows, cursor = Conversation.page(req.context.principal, query.limit, query.cursor, query.agent)
-        return ConversationListResponse(items=[summary(row) for row in rows], next_cursor=cursor)
+        page = Conversation.page(req.context.principal, query.limit, query.cursor, query.agent)
+        return ConversationListResponse(items=[summary(row) for row in page.items], next_cursor=page.next_cursor)
 
     @endpoint("Get Conversation", "conversations", guard=READER, tenant=True)
     def on_get_one(self, req: Request, resp: falcon.Response, conversation_id: str) -> ConversationHistory:

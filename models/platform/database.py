@@ -153,7 +153,8 @@ database = Database(
 )
 
 transaction = database.atomic
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class NoTransaction(RuntimeError):

@@ -41,16 +41,35 @@ class Model(peewee.Model):
 
     @classmethod
     def one(cls, statement: str, **values: object) -> Self | None:
-        """The row that a fixed, prepared statement returns, or None. For what runs all the time.
+        """The row that a fixed statement returns, or None. The statement is prepared once: use it on hot paths.
 
         `{columns}` or `{table.columns}` in the statement stands for all columns of this model.
         """
         cursor = database.execute_prepared(_with_columns(cls, statement), values)
         row = cursor.fetchone()
+        return None if row is None else cls(__no_default__=True, **dict(zip(_names(cursor), row, strict=True)))
+
+    @classmethod
+    def one_with_extras(cls, statement: str, **values: object) -> tuple[Self, dict[str, Any]] | None:
+        """Like `one`, for a statement that also returns columns that are not the model's: (row, {column: value})."""
+        cursor = database.execute_prepared(_with_columns(cls, statement), values)
+        row = cursor.fetchone()
         if row is None:
             return None
-        names = (column[0] for column in cursor.description)
-        return cls(__no_default__=True, **dict(zip(names, row, strict=True)))
+        columns = dict(zip(_names(cursor), row, strict=True))
+        extras = {name: columns.pop(name) for name in columns.keys() - cls._meta.columns.keys()}
+        return cls(__no_default__=True, **columns), extras
+
+    @classmethod
+    def all(cls, statement: str, **values: object) -> list[Self]:
+        """Like `one`, for a statement that returns any number of rows."""
+        cursor = database.execute_prepared(_with_columns(cls, statement), values)
+        names = _names(cursor)
+        return [cls(__no_default__=True, **dict(zip(names, row, strict=True))) for row in cursor.fetchall()]
+
+
+def _names(cursor: Any) -> list[str]:
+    return [column[0] for column in cursor.description]
 
 
 @cache

@@ -1,5 +1,8 @@
 """Where a session comes from, and the audit log."""
 
+from peewee import Database
+from playhouse.migrate import SchemaMigrator
+
 UP = """
 alter table session add ip_masked varchar(64), add fingerprint varchar(64), add location jsonb;
 create index session_user_seen on session (user_id, last_seen_at desc, created_at desc);
@@ -23,9 +26,9 @@ alter table session drop location, drop fingerprint, drop ip_masked;
 """
 
 
-def up(migrator, db):
+def up(migrator: SchemaMigrator, db: Database) -> None:
     db.execute_sql(UP)
 
 
-def down(migrator, db):
+def down(migrator: SchemaMigrator, db: Database) -> None:
     db.execute_sql(DOWN)

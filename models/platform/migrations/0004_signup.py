@@ -1,5 +1,8 @@
 """Operators, plans, and signup by invite or on request."""
 
+from peewee import Database
+from playhouse.migrate import SchemaMigrator
+
 UP = """
 create table operator_grant (
     id uuid primary key, created_at timestamptz not null default now(),
@@ -50,9 +53,9 @@ drop table plan, operator_grant;
 """
 
 
-def up(migrator, db):
+def up(migrator: SchemaMigrator, db: Database) -> None:
     db.execute_sql(UP)
 
 
-def down(migrator, db):
+def down(migrator: SchemaMigrator, db: Database) -> None:
     db.execute_sql(DOWN)

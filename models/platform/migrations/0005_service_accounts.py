@@ -1,5 +1,8 @@
 """Tokens of service accounts, and runs that a machine has started."""
 
+from peewee import Database
+from playhouse.migrate import SchemaMigrator
+
 UP = """
 alter table run alter user_id drop not null;
 create table service_token (
@@ -21,9 +24,9 @@ alter table run alter user_id set not null;
 """
 
 
-def up(migrator, db):
+def up(migrator: SchemaMigrator, db: Database) -> None:
     db.execute_sql(UP)
 
 
-def down(migrator, db):
+def down(migrator: SchemaMigrator, db: Database) -> None:
     db.execute_sql(DOWN)

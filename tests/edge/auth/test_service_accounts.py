@@ -9,6 +9,7 @@ from models.auth import service_accounts
 from models.auth.service_accounts import ServiceToken, TokenExists
 from models.auth.sessions import RefreshToken
 from models.auth.tenants import Tenant
+from models.conversations.chat_context import ChatContext
 from models.conversations.conversation import Conversation
 from models.platform.audit import AuditEvent
 from models.platform.clock import now
@@ -212,8 +213,8 @@ def test_what_a_machine_asks_belongs_to_no_user(machine, http, tenant, configure
     assert http.simulate_post("/api/v1/chat", headers=headers, json={"message": "alive?"}).status_code == 504
     run = Run.get()
     assert (run.user_id, run.tenant_id, Conversation.get().user_id) == (None, tenant.id, None)
-    begun = Run.begin(run.id, history=10)
-    assert begun.history[-1]["content"] == "alive?" and begun.user_name is None
+    context = ChatContext.begin(run.id, history_limit=10)
+    assert context.history[-1]["content"] == "alive?" and context.user_name is None
 
 
 def test_a_machines_token_is_exchanged_until_it_is_revoked_and_then_dead_at_once(http, machine, exchange):
