@@ -1,12 +1,15 @@
 # Small, and not root. Which process runs is the command's choice; see Procfile and docker-compose.yml.
 FROM python:3.13-slim AS build
 WORKDIR /src
-COPY setup.cfg pyproject.toml README.md ./
+RUN python -m venv /venv
+COPY requirements.lock ./
+RUN /venv/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
+COPY setup.cfg pyproject.toml README.md LICENSE ./
 COPY models models
 COPY workers workers
 COPY edge edge
 COPY scheduler scheduler
-RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir .
+RUN /venv/bin/pip install --no-cache-dir --no-deps .
 
 FROM python:3.13-slim
 RUN useradd --system --uid 10001 --home-dir /app longshore && install -d -o longshore /app /var/lib/longshore

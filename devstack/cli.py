@@ -8,6 +8,7 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
+from devstack import quality
 from devstack.operator import STATE, jobs
 from devstack.stack import ROOT, key_file
 
@@ -18,6 +19,7 @@ app = typer.Typer(
     help="Longshore on one laptop: start it, talk to it, test it, measure it.",
 )
 app.add_typer(jobs, name="jobs")
+quality.register(app)
 console = Console(highlight=False)
 PASS = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
@@ -41,13 +43,6 @@ def down(state: Path = STATE) -> None:
     from devstack import up as starter
 
     raise typer.Exit(starter.down(state))
-
-
-@app.command(context_settings=PASS)
-def test(context: typer.Context) -> None:
-    """Run the tests; arguments go to pytest."""
-    os.chdir(ROOT)
-    os.execv(sys.executable, [sys.executable, "-m", "pytest", *context.args])
 
 
 @app.command(context_settings=PASS)

@@ -2,7 +2,10 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 import typer
 from rich.console import Console
@@ -28,11 +31,12 @@ def connect(state: Path) -> None:
             os.environ.setdefault(name.upper(), facts[name])
 
 
-def as_dict(job) -> dict:
-    return json.loads(json.dumps(job.__data__, default=str))
+def as_dict(job: Any) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(json.dumps(job.__data__, default=str))
+    return found
 
 
-def find(text: str):
+def find(text: str) -> UUID:
     from models.jobs.ledger import JobNotFound
     from models.platform.ids import parse_uuid
 
@@ -101,7 +105,7 @@ def cancel(job_id: str, state: Path = STATE) -> None:
     _attempt(lambda: console.print(f"{table.cancel(find(job_id)).state}"))
 
 
-def _attempt(act) -> None:
+def _attempt(act: Callable[[], object]) -> None:
     from models.platform.errors import DomainError
 
     try:

@@ -11,6 +11,7 @@ import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -35,7 +36,7 @@ while read -r op group; do
 done
 for group in $all; do kill -s KILL -- "-$group" 2>/dev/null; done
 """
-_watch: subprocess.Popen | None = None
+_watch: subprocess.Popen[str] | None = None
 _guarded: set[int] = set()
 
 
@@ -53,7 +54,7 @@ def unguard(group: int) -> None:
 
 
 def _tell(line: str) -> None:
-    global _watch
+    global _watch  # noqa: PLW0603  one per process
     if _watch is None:
         _watch = subprocess.Popen(
             ["sh", "-c", _WATCH],
@@ -63,14 +64,15 @@ def _tell(line: str) -> None:
             start_new_session=True,
             text=True,
         )
-    _watch.stdin.write(line + "\n")
-    _watch.stdin.flush()
+    if _watch.stdin is not None:
+        _watch.stdin.write(line + "\n")
+        _watch.stdin.flush()
 
 
 def _forget_watch() -> None:
     """In a forked child (honcho's): it must not keep the pipe open when we are gone."""
-    global _watch
-    if _watch is not None:
+    global _watch  # noqa: PLW0603  one per process
+    if _watch is not None and _watch.stdin is not None:
         os.close(_watch.stdin.fileno())
         _watch = None
         _guarded.clear()
@@ -79,10 +81,12 @@ def _forget_watch() -> None:
 os.register_at_fork(after_in_child=_forget_watch)
 
 
-class Process(subprocess.Popen):
+class Process(subprocess.Popen[bytes]):
     """A command in a process group of its own, its output in a file."""
 
-    def __init__(self, command: list[str] | str, log: Path, **options):
+    name = ""  # of its line in the Procfile
+
+    def __init__(self, command: list[str] | str, log: Path, **options: Any):
         log.parent.mkdir(parents=True, exist_ok=True)
         self.log = log
         with log.open("ab") as output:
@@ -127,7 +131,7 @@ class Process(subprocess.Popen):
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        return int(probe.getsockname()[1])
 
 
 def port_is_free(port: int) -> bool:
@@ -149,8 +153,8 @@ def answers(port: int) -> bool:
 def responds(url: str) -> bool:
     """Whether a GET is answered with 200."""
     try:
-        with urllib.request.urlopen(url, timeout=1) as answer:
-            return answer.status == 200
+        with urllib.request.urlopen(url, timeout=1) as answer:  # noqa: S310  the URLs are our own
+            return bool(answer.status == 200)
     except OSError:
         return False
 

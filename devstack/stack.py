@@ -6,9 +6,10 @@ import secrets
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import IO
 
 from devstack.parts import ALL, Part
 from devstack.process import Process, free_port
@@ -24,7 +25,7 @@ def procfile() -> dict[str, str]:
     return {name.strip(): command.strip() for name, command in pairs}
 
 
-def claim(state: Path):
+def claim(state: Path) -> IO[bytes] | None:
     """The state folder's lock for as long as the answer is open; None when another process holds it."""
     lock = (state / "lock").open("ab")
     try:
@@ -51,12 +52,12 @@ class Stack:
         self.parts: dict[str, Part] = {}
         self.env: dict[str, str] = {}
         self.processes: list[Process] = []
-        self.lock = None
+        self.lock: IO[bytes] | None = None
 
     def __enter__(self) -> "Stack":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def own(self) -> None:
@@ -73,7 +74,7 @@ class Stack:
                 continue
             shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
 
-    def start_parts(self, only: Iterable[str] | None = None, tell=lambda text: None) -> None:
+    def start_parts(self, only: Iterable[str] | None = None, tell: Callable[[str], None] = lambda _: None) -> None:
         """Start the parts that the environment does not replace; they boot side by side."""
         self.own()
         wanted = [kind for kind in ALL if only is None or kind.name in only]
@@ -110,7 +111,9 @@ class Stack:
 
     def run(self, *arguments: str) -> str:
         """Run one of the project's modules to its end; what it printed."""
-        done = subprocess.run([sys.executable, *arguments], cwd=ROOT, env=self.env, capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, *arguments], cwd=ROOT, env=self.env, capture_output=True, text=True, check=False
+        )
         if done.returncode:
             raise SystemExit(f"python {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}".rstrip())
         return done.stdout

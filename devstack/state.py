@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -15,7 +16,7 @@ def ready_file(state: Path) -> Path:
     return state / "ready.json"
 
 
-def write(stack: Stack, tenant_id: str) -> dict:
+def write(stack: Stack, tenant_id: str) -> dict[str, Any]:
     """Say that the instance is ready, all at once: whoever sees the file sees it whole."""
     env = stack.env
     facts = {
@@ -39,7 +40,7 @@ def write(stack: Stack, tenant_id: str) -> dict:
     return facts
 
 
-def read(state: Path) -> dict | None:
+def read(state: Path) -> dict[str, Any] | None:
     """The facts of the instance in this folder; None when it is not up."""
     try:
         facts = json.loads(ready_file(state).read_text())
@@ -51,7 +52,7 @@ def read(state: Path) -> dict | None:
         return None
 
 
-def need(state: Path) -> dict:
+def need(state: Path) -> dict[str, Any]:
     facts = read(state)
     if facts is None:
         option = "" if state == DEFAULT else f" --state {state}"

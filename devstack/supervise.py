@@ -20,7 +20,7 @@ manager.KILL_WAIT = 30  # seconds: a worker may finish or hand back what it runs
 RESTARTS, WITHIN = 5, 30.0  # one that dies so often within so many seconds is beyond help
 
 
-class Gentle(ProcessManager):
+class Gentle(ProcessManager):  # type: ignore[misc]  # honcho has no types
     """Asks the process itself, not its whole group: Dramatiq and gunicorn tell their children, and twice means at once."""
 
     def terminate(self, pid: int) -> None:
@@ -28,7 +28,7 @@ class Gentle(ProcessManager):
             os.kill(pid, signal.SIGTERM)
 
 
-class Supervisor(Manager):
+class Supervisor(Manager):  # type: ignore[misc]  # honcho has no types
     """honcho's Manager, except that a process that dies unexpectedly is started again after a second."""
 
     def __init__(self, on_tick: Callable[[], None]):
@@ -41,7 +41,7 @@ class Supervisor(Manager):
     def _any_stopped(self) -> bool:
         # Asked by honcho's loop ten times a second: whether it should end everything.
         if self._terminating:
-            return super()._any_stopped()
+            return bool(super()._any_stopped())
         self.on_tick()
         for state in self._processes.values():
             if state.get("pid"):
@@ -56,7 +56,7 @@ class Supervisor(Manager):
         return False
 
     def _all_stopped(self) -> bool:
-        return self._terminating and super()._all_stopped()
+        return bool(self._terminating and super()._all_stopped())
 
     def _bury(self, name: str) -> None:
         deaths = self.deaths[name]
@@ -70,7 +70,7 @@ class Supervisor(Manager):
             self.due[name] = time.monotonic() + 1
 
     def _start_again(self, name: str) -> None:
-        self.returncode = None
+        self.returncode = None  # type: ignore[assignment]  # none of its processes has ended
         state = self._processes[name]
         self._processes[name] = {"obj": state["obj"]}
         process = multiprocessing.Process(name=name, target=state["obj"].run, args=(self.events, True))
@@ -78,7 +78,7 @@ class Supervisor(Manager):
         process.start()
 
     def _all_started(self) -> bool:
-        return self._terminating or super()._all_started()
+        return bool(self._terminating or super()._all_started())
 
 
 def hold(events: dict[str, str], env: dict[str, str], cwd: str, on_tick: Callable[[], None]) -> int:

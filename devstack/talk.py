@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 from rich.console import Console
@@ -14,7 +15,7 @@ console = Console(highlight=False)
 PATIENCE = 30.0  # seconds in which a broken stream may be found again
 
 
-def sign_in(http: httpx.Client, facts: dict) -> None:
+def sign_in(http: httpx.Client, facts: dict[str, Any]) -> None:
     answer = http.post("/api/v1/auth/token", json={"email": facts["email"], "password": facts["password"]})
     if answer.status_code != 200:
         raise SystemExit(f"Sign-in failed: {answer.json()['message']}")
@@ -47,9 +48,10 @@ class Talk:
     """One question's events, over as many connections as it takes."""
 
     def __init__(self, http: httpx.Client):
-        self.http, self.run_id, self.last = http, None, 0
+        self.http, self.last = http, 0
+        self.run_id: str | None = None
 
-    def events(self, body: dict) -> Iterator[dict]:
+    def events(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
         with self.http.stream("POST", "/api/v1/chat/stream", json=body) as answer:
             yield from self._until_broken(answer)
         lost = time.monotonic()
@@ -64,7 +66,7 @@ class Talk:
             if self.last > known:
                 lost = time.monotonic()
 
-    def _until_broken(self, answer: httpx.Response) -> Iterator[dict]:
+    def _until_broken(self, answer: httpx.Response) -> Iterator[dict[str, Any]]:
         if answer.status_code != 200:
             answer.read()
             raise SystemExit(answer.json()["message"])
@@ -79,7 +81,7 @@ class Talk:
             console.print("\n[dim](the connection broke; going on where it did)[/]")
 
 
-def show(event: dict) -> None:
+def show(event: dict[str, Any]) -> None:
     if event["text_delta"]:
         console.print(event["text_delta"], end="", markup=False)
     elif event["run_item_name"] == "tool_called":
@@ -90,7 +92,7 @@ def show(event: dict) -> None:
         console.print("\n[dim](another worker takes over)[/]")
 
 
-def finish(event: dict) -> int:
+def finish(event: dict[str, Any]) -> int:
     if event["kind"] == "error":
         console.print(f"[red]{event['payload']['error']}[/] [dim]({event['payload']['code']})[/]")
         return 1

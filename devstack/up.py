@@ -5,7 +5,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 from rich.console import Console
@@ -72,7 +74,7 @@ def _attached(state: Path, port: int, fresh: bool) -> int:
             console.print("Stopping ...")
 
 
-def _run(stack: Stack, tell) -> int:
+def _run(stack: Stack, tell: Callable[[str], None]) -> int:
     commands = {name: command for name, command in procfile().items() if name != "release"}
     ready, mails = False, Mails(stack.state)
 
@@ -93,7 +95,7 @@ def _run(stack: Stack, tell) -> int:
     return hold(commands, env, str(ROOT), tick)
 
 
-def welcome(facts: dict) -> None:
+def welcome(facts: dict[str, Any]) -> None:
     url = facts["url"]
     console.print(f"""
 [bold]Longshore is up:[/] {url}    (reference: {url}/docs)

@@ -34,9 +34,9 @@ class Invalid(DomainError):
         super().__init__(details=problems)
 
     @classmethod
-    def at(cls, *loc: str | int, msg: str, type: str = "value_error") -> "Invalid":
+    def at(cls, *loc: str | int, msg: str, code: str = "value_error") -> "Invalid":
         """One problem at one place, such as ("header", "Last-Event-ID")."""
-        return cls([ValidationError(loc=list(loc), msg=msg, type=type)])
+        return cls([ValidationError(loc=list(loc), msg=msg, type=code)])
 
 
 class TooLarge(DomainError):
@@ -106,7 +106,7 @@ class DatabaseAway(Unavailable):
 
 
 def on_crash(req: Request, resp: falcon.Response, error: Exception, params: dict[str, Any]) -> None:
-    log.exception("edge.crash", exc_info=error)
+    log.error("edge.crash", exc_info=error)
     text = "An unexpected error occurred. Quote the correlation id when you report it."
     answer(req, resp, 500, "internal_error", text)
 

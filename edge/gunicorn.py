@@ -2,6 +2,7 @@
 
 import os
 import resource
+from typing import Any
 
 from gevent import monkey
 
@@ -26,14 +27,14 @@ loglevel = "warning"
 control_socket_disable = True
 
 
-def post_worker_init(worker):
+def post_worker_init(worker: object) -> None:
     from models.platform import memory
 
     memory.freeze()
 
 
-def child_exit(server, worker):
+def child_exit(server: object, worker: Any) -> None:
     if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         from prometheus_client import multiprocess
 
-        multiprocess.mark_process_dead(worker.pid)
+        multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]

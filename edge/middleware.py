@@ -109,7 +109,7 @@ def _parse(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return None
 
 
-def cors(settings: Settings) -> falcon.CORSMiddleware:
+def cors(settings: Settings) -> falcon.CORSMiddleware[Any, Any]:
     origins = settings.items(settings.allowed_origins)
     return falcon.CORSMiddleware(
         allow_origins="*" if "*" in origins else origins,

@@ -1,26 +1,21 @@
-"""The only streaming code: a run's events from Redis to its clients, as server-sent events or collapsed to the last one.
-
-One greenlet per process reads all watched streams (the hub) and fills the clients' mailboxes. A client whose mailbox
-overflows reads Redis on its own until it has caught up. Postgres answers for what Redis no longer has.
-"""
+"""The only streaming code: a run's events as server-sent events, or collapsed to the last one."""
 
 import contextlib
 import json
 import logging
-import os
 import time
-from collections.abc import Iterator
-from typing import Any
-from uuid import UUID
+from collections.abc import Callable, Generator, Iterator
+from typing import Any, TypeAlias
 
 import falcon
 import gevent
 import peewee
 import redis
-from gevent.event import Event
 
 from edge import metrics
 from edge.auth import is_alive
+from edge.hub import BATCH, Hub, last_entry
+from edge.hub import hub as process_hub
 from models.platform.database import release
 from models.platform.errors import DomainError
 from models.platform.limits import Slot
@@ -32,13 +27,10 @@ from models.runs.progress import Entry
 from models.runs.run import Run
 
 log = logging.getLogger(__name__)
-BATCH = 500  # entries in one read of one stream
-MAILBOX = 2000  # entries that wait for a slow client
-# After a read the hub rests, so that more comes with the next one: a read costs in proportion to the streams it names.
-REST_SECONDS, LONGEST_REST = 0.0005, 0.01  # per watched stream beside the first; altogether
-TICK_SECONDS = 3  # how often silent runs are looked up in Postgres
-CHECK_SECONDS = 15  # how often a stream asks whether its session is alive; silent ones when they wake
-SILENCE_TICKS = 5  # ... and after how many of these a client hears a comment
+CHECK_SECONDS = 15  # how often a stream asks whether its session is alive; a silent one asks when it wakes
+OPEN, ALIVE = b": open\n\n", b": alive\n\n"  # comments: the first bytes, and the sign of life
+Batches: TypeAlias = Generator[list[Entry], None, None]
+Frame: TypeAlias = Callable[[Entry], bytes]
 
 
 class RunStillRunning(DomainError):
@@ -46,145 +38,7 @@ class RunStillRunning(DomainError):
     message = "The run has not ended yet. Follow it with GET /api/v1/runs/{run_id}/stream."
 
 
-class Client:
-    """One reader of one run."""
-
-    __slots__ = ("run_id", "entries", "wake", "must_read", "quiet")
-
-    def __init__(self, run_id: UUID, must_read: bool):
-        self.run_id, self.must_read = run_id, must_read
-        self.entries: list[Entry] = []
-        self.wake = Event()
-        self.quiet = 0
-
-    def put(self, entries: list[Entry]) -> None:
-        self.quiet = 0
-        if len(self.entries) + len(entries) > MAILBOX:
-            self.entries, self.must_read = [], True
-        else:
-            self.entries += entries
-        self.wake.set()
-
-    def take(self) -> list[Entry]:
-        """What has arrived; waits for it. Empty when it is time for a sign of life."""
-        self.wake.wait()
-        self.wake.clear()
-        taken, self.entries = self.entries, []
-        return taken
-
-
-class Hub:
-    def __init__(self) -> None:
-        self.watched: dict[bytes, tuple[list[bytes], list[Client]]] = {}  # stream key -> ([last id], clients)
-        self.control = f"hub:{os.getpid()}:{time.time_ns()}".encode()
-        self.blocked = False
-        self.greenlets: list[gevent.Greenlet] = []
-
-    def join(self, run_id: UUID, after: int) -> Client:
-        """Watch a run from `after` on. Registering comes before any reading, so nothing falls between."""
-        key = progress.stream_key(run_id).encode()
-        known = self.watched.get(key)
-        client = Client(run_id, must_read=known is not None)
-        if known is None:
-            known = self.watched[key] = ([b"%d-0" % after], [])
-        elif after < _number(known[0][0]):
-            # An earlier client may have named a cursor beyond the stream's end; entries seen twice are dropped.
-            known[0][0] = b"%d-0" % after
-        known[1].append(client)
-        if client.must_read:
-            client.wake.set()
-        self._nudge()
-        if not self.greenlets:
-            self.greenlets = [gevent.spawn(self._read_forever), gevent.spawn(self._look_after_silent_runs)]
-        return client
-
-    def leave(self, client: Client) -> None:
-        key = progress.stream_key(client.run_id).encode()
-        clients = self.watched[key][1]
-        clients.remove(client)
-        if not clients:
-            del self.watched[key]
-
-    def _nudge(self) -> None:
-        if self.blocked:
-            self.blocked = False
-            try:
-                fast_redis_client().xadd(self.control, {"w": 1}, maxlen=1)
-            except redis.RedisError as error:  # the reader is about to notice as well, and then reads all keys anew
-                log.warning("relay.nudge_failed", extra={"reason": repr(error)})
-
-    def _read_forever(self) -> None:
-        seen = b"0"
-        connection = redis.Redis.from_url(settings.redis_url, single_connection_client=True, socket_timeout=15)
-        while True:
-            keys: dict[bytes, bytes] = {key: last[0] for key, (last, _) in self.watched.items()}
-            keys[self.control] = seen
-            self.blocked = True
-            try:
-                answer = connection.xread(keys, count=BATCH, block=5000)
-            except Exception as error:  # whatever it is: all streams of this process hang on this greenlet
-                log.warning("relay.redis_away", extra={"reason": repr(error)})
-                gevent.sleep(0.2)
-                continue
-            finally:
-                self.blocked = False
-            for key, raw in _streams(answer):
-                if key == self.control:
-                    seen = raw[-1][0]
-                else:
-                    self._deliver(key, raw)
-            gevent.sleep(min(REST_SECONDS * (len(keys) - 2), LONGEST_REST) if len(keys) > 2 else 0)
-
-    def _deliver(self, key: bytes, raw: list) -> None:
-        known = self.watched.get(key)
-        if known is None:
-            return
-        known[0][0] = raw[-1][0]
-        entries = [progress.entry(item) for item in raw]
-        for client in known[1]:
-            client.put(entries)
-
-    def _look_after_silent_runs(self) -> None:
-        """Redis may have lost a terminal event, or nobody lived to send it: Postgres knows which runs have ended."""
-        while True:
-            gevent.sleep(TICK_SECONDS)
-            silent: dict[UUID, list[Client]] = {}
-            for _, clients in list(self.watched.values()):
-                for client in clients:
-                    client.quiet += 1
-                    if client.quiet > 1:
-                        silent.setdefault(client.run_id, []).append(client)
-                    if client.quiet % SILENCE_TICKS == 0:
-                        client.wake.set()
-            try:
-                for run in Run.finished_among(list(silent)) if silent else ():
-                    for client in silent[run.id]:
-                        client.put([last_entry(run)])
-            except Exception as error:  # Postgres is away; the next tick asks again
-                log.warning("relay.database_away", extra={"reason": repr(error)})
-            finally:
-                release()
-
-
-def _number(entry_id: bytes) -> int:
-    return int(entry_id[:-2])
-
-
-def _streams(answer: Any):
-    """XREAD's answer as (key, entries) pairs, whichever protocol version the connection speaks."""
-    if isinstance(answer, dict):
-        return [(key, raw[0] if raw and isinstance(raw[0], list) else raw) for key, raw in answer.items()]
-    return answer or ()
-
-
-def last_entry(run: Run) -> Entry:
-    return Entry(run.terminal_sequence, run.terminal["kind"].encode(), progress.encode(run.terminal), True)
-
-
-hub = Hub()
-
-
-def batches(run: Run, after: int) -> Iterator[list[Entry]]:
+def batches(run: Run, after: int, hub: Hub = process_hub) -> Batches:
     """A run's entries after a sequence number, up to the terminal one. An empty batch is a sign of life."""
     if run.is_finished:
         yield from _past(run, after)
@@ -210,15 +64,17 @@ def batches(run: Run, after: int) -> Iterator[list[Entry]]:
         hub.leave(client)
 
 
-def _past(run: Run, cursor: int) -> Iterator[list[Entry]]:
+def _past(run: Run, cursor: int) -> Batches:
+    """What Redis still has of a finished run, and the terminal event from Postgres if Redis does not have it."""
+    last = last_entry(run)
     try:
         while batch := progress.read(run.id, cursor, BATCH, within=fast_redis_client()):
             yield batch
             cursor = batch[-1].sequence
-    except redis.RedisError as error:  # the end is in Postgres as well
+    except redis.RedisError as error:
         log.warning("relay.redis_away", extra={"reason": repr(error)})
-    if cursor < run.terminal_sequence:
-        yield [last_entry(run)]
+    if cursor < last.sequence:
+        yield [last]
 
 
 def chat_frame(entry: Entry) -> bytes:
@@ -231,51 +87,53 @@ def run_frame(entry: Entry) -> bytes:
 
 
 class Body:
-    """An event stream as a WSGI body. `close` is called in any case, so a slot is given back even if nobody ever read."""
+    """An event stream as a WSGI body. The server calls `close` in any case, so the slot is released even unread."""
 
-    def __init__(self, run: Run, after: int, frame, slot: Slot | None, who: Principal):
-        self.batches, self.frame, self.slot, self.who = batches(run, after), frame, slot, who
-        self.opened, self.due = False, time.monotonic() + CHECK_SECONDS
+    def __init__(self, entries: Batches, frame: Frame, slot: Slot | None, principal: Principal) -> None:
+        self.entries, self.frame, self.slot, self.principal = entries, frame, slot, principal
+        self.due = time.monotonic() + CHECK_SECONDS
+        self.frames = self._frames()
         metrics.STREAMS.inc()
 
-    def __iter__(self):
-        return self
+    def __iter__(self) -> Iterator[bytes]:
+        return self.frames
 
     def __next__(self) -> bytes:
-        if not self.opened:
-            self.opened = True
-            return b": open\n\n"
-        batch = next(self.batches)
-        if time.monotonic() >= self.due:
-            self._check()
-        if not batch:
-            return b": alive\n\n"
-        return b"".join(map(self.frame, batch))
+        return next(self.frames)
 
-    def _check(self) -> None:
-        """Keep the slot; but what a client could not open any more it does not go on reading either."""
+    def _frames(self) -> Generator[bytes, None, None]:
+        yield OPEN
+        for batch in self.entries:
+            if time.monotonic() >= self.due and not self._may_go_on():
+                return
+            yield b"".join(map(self.frame, batch)) if batch else ALIVE
+
+    def _may_go_on(self) -> bool:
+        """Renew the slot; stop the stream if the session was revoked."""
         self.due = time.monotonic() + CHECK_SECONDS
         if self.slot:
             self.slot.renew()
         try:
-            if not is_alive(self.who):
-                raise StopIteration
-        except peewee.PeeweeException as error:  # Redis and Postgres are away: ask again later
+            return is_alive(self.principal)
+        except peewee.PeeweeException as error:  # neither Redis nor Postgres can say: ask again later
             log.warning("relay.database_away", extra={"reason": repr(error)})
+            return True
         finally:
             release()
 
     def close(self) -> None:
-        self.batches.close()
+        self.frames.close()
+        self.entries.close()
         metrics.STREAMS.dec()
         if self.slot:
             self.slot.release()
 
 
 @contextlib.contextmanager
-def slot(who: Principal) -> Iterator[Slot | None]:
-    """One of the caller's concurrent streams; given back if the block fails before a stream has begun."""
-    taken = Slot.take("chat_stream_concurrency", settings.chat_stream_concurrent_limit, who.tenant_id, who.subject)
+def slot(principal: Principal) -> Iterator[Slot | None]:
+    """One of the caller's concurrent streams; released here if the block fails before a stream has begun."""
+    limit = settings.chat_stream_concurrent_limit
+    taken = Slot.take("chat_stream_concurrency", limit, principal.tenant_id, principal.subject)
     try:
         yield taken
     except BaseException:
@@ -285,11 +143,18 @@ def slot(who: Principal) -> Iterator[Slot | None]:
 
 
 def follow(
-    resp: falcon.Response, run: Run, who: Principal, *, after: int = 0, frame=run_frame, slot: Slot | None = None
+    resp: falcon.Response,
+    run: Run,
+    principal: Principal,
+    *,
+    after: int = 0,
+    frame: Frame = run_frame,
+    slot: Slot | None = None,
+    hub: Hub = process_hub,
 ) -> None:
-    """Answer with the run's events. No database connection is held while they flow."""
+    """Answer with the run's events after the sequence number `after`. No database connection is held meanwhile."""
     release()
-    body = Body(run, after, frame, slot, who)
+    body = Body(batches(run, after, hub), frame, slot, principal)
     resp.content_type = "text/event-stream; charset=utf-8"
     resp.set_header("Cache-Control", "no-cache, no-transform")
     resp.set_header("X-Accel-Buffering", "no")
@@ -297,13 +162,13 @@ def follow(
     resp.stream = body
 
 
-def wait(run: Run, seconds: float) -> dict[str, Any]:
+def wait(run: Run, seconds: float, hub: Hub = process_hub) -> dict[str, Any]:
     """The run's terminal event. RunStillRunning after `seconds`; the run itself goes on."""
     release()
-    found = batches(run, 0)
-    with gevent.Timeout(seconds, False):
-        for batch in found:
+    entries = batches(run, 0, hub)
+    with contextlib.closing(entries), gevent.Timeout(seconds, False):
+        for batch in entries:
             if batch and batch[-1].terminal:
-                return json.loads(batch[-1].data)
-    found.close()
+                terminal: dict[str, Any] = json.loads(batch[-1].data)
+                return terminal
     raise RunStillRunning(details={"run_id": str(run.id)}, headers={"X-Run-Id": str(run.id)})

@@ -3,15 +3,14 @@
 from typing import Any
 
 import falcon
+from falcon.util import structures
 
 from models.platform.client_info import ClientInfo
 from models.platform.principal import Principal
 
 
-class Context:
+class Context(structures.Context):
     """Set by the middleware; `principal` and `claims` by the guard of a responder that is not public."""
-
-    __slots__ = ("began", "claims", "client", "correlation_id", "principal")
 
     began: float  # time.perf_counter() at the first line of the request
     correlation_id: str

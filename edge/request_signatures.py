@@ -62,7 +62,7 @@ def require(req: Request, ask: ServiceAccountIssueRequest) -> tuple[ServiceAccou
 def _credential(req: Request) -> str:
     given = req.get_header("Authorization")
     if given is None:
-        raise Invalid.at("header", "Authorization", msg="Field required", type="missing")
+        raise Invalid.at("header", "Authorization", msg="Field required", code="missing")
     scheme, _, credential = given.partition(" ")
     if scheme.lower() != "bearer":
         raise NotSigned("Authorization header must use Bearer scheme.")
@@ -115,7 +115,7 @@ def _by_vault(payload: bytes, signature: str) -> bool:
         )
         if answer.status == 400:  # Vault's answer to what is no signature at all
             return False
-        return answer.status == 200 and answer.json()["data"]["valid"] is True or _refuse(answer.status)
+        return (answer.status == 200 and answer.json()["data"]["valid"] is True) or _refuse(answer.status)
     except (urllib3.exceptions.HTTPError, ValueError, KeyError, TypeError):
         raise VerifierAway("Secrets provider cannot verify signatures.") from None
 

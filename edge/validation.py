@@ -24,7 +24,7 @@ def body(req: Request, schema: type[Schema]) -> Schema:
         data = json.loads(raw, parse_constant=_no_number)
     except (ValueError, RecursionError):
         text = "The body is not valid JSON." if raw else "The body is missing: send a JSON object."
-        raise Invalid.at("body", msg=text, type="json_invalid") from None
+        raise Invalid.at("body", msg=text, code="json_invalid") from None
     _require_storable(data, "body")
     return _check(schema, data, "body")
 
@@ -39,7 +39,7 @@ def _check(schema: type[Schema], data: Any, where: str) -> Schema:
     try:
         return schema.model_validate(data)
     except RecursionError:
-        raise Invalid.at(where, msg="The body is nested too deeply.", type="recursion") from None
+        raise Invalid.at(where, msg="The body is nested too deeply.", code="recursion") from None
     except pydantic.ValidationError as error:
         items = error.errors(include_url=False, include_context=False, include_input=False)
         problems = [ValidationError(loc=[where, *item["loc"]], msg=item["msg"], type=item["type"]) for item in items]
@@ -63,7 +63,7 @@ def _no_number(name: str) -> float:
 def _require_storable(data: Any, where: str) -> None:
     path = _unstorable(data)
     if path is not None:
-        raise Invalid.at(where, *path, msg="The value cannot be stored.", type="value_unstorable")
+        raise Invalid.at(where, *path, msg="The value cannot be stored.", code="value_unstorable")
 
 
 def storable(text: str) -> bool:

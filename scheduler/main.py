@@ -48,7 +48,7 @@ class Leader:
         """Close the connection for good: if it returned to the pool it would keep the lock."""
         log.warning("scheduler.database_away", extra={"reason": repr(error)})
         self.has_lock = False
-        database.manual_close()
+        database.discard()
 
     def run_step(self, name: str, step: Callable[[], int]) -> None:
         """Run one step and log how many jobs it handled. An error is logged, and the next tick tries again."""

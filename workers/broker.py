@@ -125,7 +125,8 @@ class PushConsumer(Consumer):
 
     def requeue(self, messages: Iterable[MessageProxy]) -> None:
         """At shutdown, return the messages that were not begun. If Redis is down, the scheduler sends their jobs again."""
-        encoded = [message._message.encode() for message in messages] + self.fetched[::-1]
+        encoded = [message._message.encode() for message in messages]  # noqa: SLF001  (Dramatiq's brokers do so too)
+        encoded += self.fetched[::-1]
         self.fetched = []
         if encoded:
             try:

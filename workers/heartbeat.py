@@ -49,7 +49,7 @@ class HeartbeatMiddleware(dramatiq.Middleware):
             try:
                 presence.report(OWNER, self.queues)
                 self.renew_leases()
-            except Exception as error:  # the next beat tries again; the leases last for several beats
+            except Exception as error:  # noqa: BLE001  (the next beat tries again; leases last for several beats)
                 log.warning("heartbeat.failed", extra={"reason": repr(error)})
                 release()
 

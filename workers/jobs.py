@@ -87,7 +87,7 @@ def send(jobs: list[Job]) -> int:
                 dramatiq.Message(queue_name=job.queue, actor_name=job.name, args=(str(job.id),), kwargs={}, options={})
             )
             sent += 1
-        except Exception as error:  # this runs after the commit: the request has succeeded
+        except Exception as error:  # noqa: BLE001  (this runs after the commit: the request has succeeded)
             log.warning("job.send_failed", extra={"job_id": str(job.id), "job": job.name, "reason": repr(error)})
             break
     return sent

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import Protocol, cast
 
 from dramatiq.middleware import Shutdown, TimeLimitExceeded
 from dramatiq.threading import Interrupt, is_gevent_active, raise_thread_exception
@@ -10,10 +10,11 @@ from dramatiq.threading import Interrupt, is_gevent_active, raise_thread_excepti
 from models.jobs.ledger import Job
 from workers.jobs import JobKind
 
-if TYPE_CHECKING:
-    from greenlet import greenlet
-
 __all__ = ["Cancelled", "Interrupt", "Lease", "LeaseRevoked", "Shutdown", "TimeLimitExceeded"]
+
+
+class Greenlet(Protocol):
+    def throw(self, error: BaseException) -> object: ...
 
 
 class Cancelled(Interrupt):
@@ -80,9 +81,9 @@ class InterruptibleWait:
         self.is_entered = False
 
 
-def _current_greenlet() -> "greenlet | None":
+def _current_greenlet() -> Greenlet | None:
     if not is_gevent_active():
         return None
-    from greenlet import getcurrent
+    import gevent
 
-    return getcurrent()
+    return cast(Greenlet, gevent.getcurrent())

@@ -1,1 +1,1 @@
-"""Our figures, each beside a peer or the bare call, measured in the same run. Ratios hold on a noisy machine; times do not."""
+"""Our figures, each beside a peer or the bare call, measured in the same run. On a busy machine CPU per request holds; times do not."""

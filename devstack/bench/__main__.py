@@ -1,102 +1,70 @@
-"""`./dev bench [--json] [names ...]`."""
+"""`./dev bench [--json] [names ...]`, and `./dev bench list`."""
 
 import argparse
-import json
-import os
-import subprocess
+import signal
 import sys
 import tempfile
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
+from devstack.bench import report
+from devstack.bench.run import measure
+from devstack.bench.usage import Machine
 
-from devstack.bench import idle, jobs
-from devstack.process import responds, wait_for
-from devstack.stack import ROOT, Stack
-
-OFF = {
-    "CHAT_RATE_LIMIT_PER_MINUTE": "0",
-    "CHAT_STREAM_RATE_LIMIT_PER_MINUTE": "0",
-    "CHAT_STREAM_CONCURRENT_LIMIT": "0",
-    "LOG_LEVEL": "WARNING",
-}
-PROCESSES = ("edge", "worker-agents", "worker-jobs", "scheduler")
-# name -> what it measures; those with a load module run it as a client process of its own
 BENCHES = {
-    "idle": "CPU of all processes together while nothing happens",
-    "pickup": "idle job: commit to actor start, ledger claim included; stock Dramatiq beside it",
-    "throughput": "no-op jobs drained by one worker process; stock Dramatiq and Celery beside it",
-    "first-token": "first text of POST /chat/stream against the bare call to the model",
-    "chats": "100 and 200 chats at once on one edge and one worker-agents process",
-    "streams": "1,000 open streams at 5 events/s each, /health meanwhile; 5,000 silent ones",
-    "sign-in": "sign-ins a second; open streams while 20 a second hash passwords",
-    "reads": "REST reads over 32 connections",
+    "idle": "CPU of all processes while nothing happens; beside FastAPI, Dramatiq and Celery",
+    "memory": "resident memory of every process, after start and after load; beside FastAPI, Dramatiq and Celery",
+    "pickup": "from a job's commit to its start; beside stock Dramatiq",
+    "throughput": "no-op jobs a second in one worker process; beside stock Dramatiq and Celery",
+    "claim": "claiming and finishing a job; beside two bare UPDATEs",
+    "first-token": "when the first text of a chat comes; beside FastAPI and the bare call to the model",
+    "chats": "100 and 200 chats at once, and who uses the cores; beside FastAPI",
+    "streams": "1,000 open streams at 5 events/s each, and silent ones; beside FastAPI",
+    "sign-in": "sign-ins a second, and what open streams notice of them; beside argon2 alone",
+    "reads": "REST reads over 32 connections; beside FastAPI",
 }
+EPILOG = """benchmarks:
+{}
+
+Each one starts a stack of its own on 127.0.0.1, loads both services in turn, and ends what it has started. The FastAPI
+peer is installed on first use into an environment of its own, .venv/bench-peer. The last row tells how much of the
+cores others took meanwhile. When that is much, look at CPU per request: times then depend on the others, and even their
+ratio does, since a service of two processes gets twice the share of one. A missed figure is told and is no error."""
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="./dev bench", description="Measure, beside peers in the same run.")
-    parser.add_argument(
-        "names", nargs="*", metavar="name", help="; ".join(f"{name}: {text}" for name, text in BENCHES.items())
+    listing = "\n".join(f"  {name:12} {text}" for name, text in BENCHES.items())
+    parser = argparse.ArgumentParser(
+        prog="./dev bench",
+        description="Measure Longshore beside its peers, in the same run.",
+        epilog=EPILOG.format(listing),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("names", nargs="*", metavar="name", help="benchmarks to run (all of them); `list` names them")
+    parser.add_argument("--json", action="store_true", help="print one JSON list of rows instead of tables")
     args = parser.parse_args()
     if args.names == ["list"]:
-        print("\n".join(f"{name:12} {text}" for name, text in BENCHES.items()))
+        print("\n".join(line.strip() for line in listing.splitlines()))
         return 0
-    if unknown := set(args.names) - set(BENCHES):
-        parser.error(f"unknown: {', '.join(sorted(unknown))}; `./dev bench list` names them")
-    rows = []
-    with tempfile.TemporaryDirectory(prefix="longshore-bench-") as folder:
-        for name in args.names or BENCHES:
-            print(f"{name}: {BENCHES[name]} ...", file=sys.stderr)
-            rows += (found := measure(name, Path(folder) / name))
-            if not args.json:
-                show(found)
-    if args.json:
-        print(json.dumps(rows, indent=2))
+    if unknown := sorted(set(args.names) - set(BENCHES)):
+        parser.error(f"unknown: {', '.join(unknown)}; `./dev bench list` names them")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))  # the stack is stopped on the way out
+    run(args.names or list(BENCHES), args.json)
     return 0
 
 
-def measure(name: str, state: Path) -> list[dict]:
-    """A fresh stack for every benchmark: none leaves anything to the next."""
-    clean = {key: value for key, value in os.environ.items() if not key.endswith("_URL")}
-    with Stack(state, environ={**clean, **OFF}) as stack:
-        stack.start_parts()
-        stack.migrate()
-        stack.seed()
-        processes = {kind: stack.spawn(kind) for kind in PROCESSES}
-        wait_until_ready(stack)
-        if name in ("pickup", "throughput"):
-            return jobs.measure(name, stack, processes)
-        if name == "idle":
-            return idle.measure(stack)
-        return load(name, stack, processes)
-
-
-def wait_until_ready(stack: Stack) -> None:
-    wait_for(lambda: responds(f"http://127.0.0.1:{stack.port}/health/ready"), None, "the stack")
-
-
-def load(name: str, stack: Stack, processes: dict) -> list[dict]:
-    """Run a client process; it is told the server processes' pids to account for their CPU and memory."""
-    pids = {kind: process.worker_pids()[-1:] for kind, process in processes.items()}
-    facts = json.dumps({"url": f"http://127.0.0.1:{stack.port}", "pids": pids})
-    module = f"devstack.bench.{name.replace('-', '_')}"
-    done = subprocess.run(
-        [sys.executable, "-m", module, facts], cwd=ROOT, env=stack.env, stdout=subprocess.PIPE, text=True
-    )
-    if done.returncode:
-        raise SystemExit(f"{name} failed")
-    return json.loads(done.stdout)
-
-
-def show(rows: list[dict]) -> None:
-    table = Table("what", "figure", "here", "beside it", "at least", box=None, header_style="bold")
-    for row in rows:
-        table.add_row(row["what"], row["figure"], row["here"], row.get("peer", ""), row.get("target", ""))
-    Console(width=150, highlight=False).print(table)
+def run(names: list[str], as_json: bool) -> None:
+    rows: list[report.Row] = []
+    with tempfile.TemporaryDirectory(prefix="longshore-bench-") as folder:
+        for name in names:
+            print(f"{name}: {BENCHES[name]} ...", file=sys.stderr)
+            machine = Machine()
+            found = measure(name, Path(folder) / name)
+            found.append(report.row(name, "cores that others used meanwhile", f"{machine.taken():.0f} %"))
+            rows += found
+            if not as_json:
+                report.as_table(found)
+    print(report.as_json(rows) if as_json else report.CAPTION)
 
 
 if __name__ == "__main__":

@@ -2,27 +2,31 @@
 
 import time
 
-import psutil
-
-from devstack.bench.tools import cpu, row
+from devstack.bench.launch import PROCESSES
+from devstack.bench.report import Asked, Measure, Row, row, shown
+from devstack.bench.tools import PEER, Facts
+from devstack.bench.usage import Meter
 
 SECONDS = 15
+PEERS = {"peer": PEER, "dramatiq": "stock Dramatiq", "beat": "Celery beat"}
 
 
-def measure(stack) -> list[dict]:
-    groups = {process.name: process.pid for process in stack.processes}
-    groups |= {name: part.process.pid for name, part in stack.parts.items()}
+def measure(facts: Facts) -> list[Row]:
     time.sleep(5)
-    pids = {
-        name: [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
-        for name, pid in groups.items()
-    }
-    before = {name: cpu(some) for name, some in pids.items()}
+    meter = Meter(facts.pids)
     time.sleep(SECONDS)
-    used = {name: (cpu(some) - before[name]) / SECONDS * 100 for name, some in pids.items()}
-    ours = [process.name for process in stack.processes]
-    detail = ", ".join(f"{name} {share:.1f}" for name, share in used.items())
+    share = {name: 100 * used / SECONDS for name, used in meter.used().items()}
+    peers = {title: share[name] for name, title in PEERS.items() if name in share}
+    ours = {name: share[name] for name in PROCESSES}
+    parts = {name: share[name] for name in facts.pids if name not in ours and name not in PEERS}
+    asked = Asked("<=", (3,))
     return [
-        row("idle", "all processes, % of one core", f"{sum(used.values()):.1f}", "", "<= 3"),
-        row("idle", "ours alone", f"{sum(used[name] for name in ours):.1f}", detail),
+        row("idle", "our processes, % of a core", summed(ours), summed(peers)),
+        row("idle", "with the parts that all share, % of a core", summed(ours | parts, parts), asked=asked),
     ]
+
+
+def summed(shares: dict[str, float], told: dict[str, float] | None = None) -> Measure:
+    """The sum, and what it is made of."""
+    details = ", ".join(f"{name} {shown(share)}" for name, share in (told or shares).items())
+    return Measure((sum(shares.values()),), "%", details)

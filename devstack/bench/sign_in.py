@@ -6,51 +6,55 @@ monkey.patch_all()
 
 import json  # noqa: E402
 import os  # noqa: E402
-import sys  # noqa: E402
 import time  # noqa: E402
+from dataclasses import dataclass  # noqa: E402
 
 import gevent  # noqa: E402
 from gevent.threadpool import ThreadPool  # noqa: E402
 
-from devstack.bench.streams import Reader, make_runs, probe, write  # noqa: E402
-from devstack.bench.tools import connect, cpu, ms, request, row, sign_in  # noqa: E402
+from devstack.bench.report import Measure, Row, ms, row  # noqa: E402
+from devstack.bench.stream_clients import Probe, Reader, make_runs, write  # noqa: E402
+from devstack.bench.tools import Facts, connect, exchange, request, sign_in, tell  # noqa: E402
+from devstack.bench.usage import Meter  # noqa: E402
 from devstack.stack import EMAIL, PASSWORD  # noqa: E402
 from models.auth.passwords import hash_password, matches  # noqa: E402
 
 CONNECTIONS, SECONDS, STREAMS, RATE = 16, 5, 300, 20
-BODY = json.dumps({"email": EMAIL, "password": PASSWORD}).encode()
+RAW = request("POST", "/api/v1/auth/token", {}, json.dumps({"email": EMAIL, "password": PASSWORD}).encode())
 
 
-def one(sock) -> float:
-    """Sign in over a kept connection; seconds it took."""
-    began = time.perf_counter()
-    sock.sendall(request("POST", "/api/v1/auth/token", {}, BODY))
-    data = sock.recv(65536)
-    if not data.startswith(b"HTTP/1.1 200"):
-        raise SystemExit(data.decode())
-    size = int(data[data.lower().index(b"content-length:") + 15 :].split(b"\r\n", 1)[0])
-    body = data.partition(b"\r\n\r\n")[2]
-    while len(body) < size:
-        body += sock.recv(65536)
-    return time.perf_counter() - began
+@dataclass
+class Noticed:
+    delivery: list[float]
+    health: list[float]
+    signed: list[float]
+    whole: int
 
 
-def throughput(facts: dict) -> dict:
-    waits, until, used = [], time.perf_counter() + SECONDS, cpu(facts["pids"]["edge"])
+def throughput(facts: Facts) -> list[Row]:
+    waits: list[float] = []
+    until, meter = time.perf_counter() + SECONDS, Meter({"edge": facts.pids["edge"]})
 
     def client() -> None:
-        sock = connect(facts["url"])
+        sock = connect(facts.url)
         while time.perf_counter() < until:
-            waits.append(one(sock))
+            began = time.perf_counter()
+            exchange(sock, RAW)
+            waits.append(time.perf_counter() - began)
 
-    gevent.joinall([gevent.spawn(client) for _ in range(CONNECTIONS)])
-    used = cpu(facts["pids"]["edge"]) - used
-    return row(
-        f"sign-ins over {CONNECTIONS} connections",
-        f"p50 / p99 {ms(waits, 0.5, 0.99)}",
-        f"{len(waits) / SECONDS:.0f}/s, edge CPU {1000 * used / len(waits):.0f} ms each",
-        f"argon2 alone on all cores: {bare():.0f}/s",
-    )
+    gevent.joinall([gevent.spawn(client) for _ in range(CONNECTIONS)], raise_error=True)
+    used, what = meter.used()["edge"], f"sign-ins over {CONNECTIONS} connections"
+    rate, alone = Measure((len(waits) / SECONDS,), "/s"), bare()
+    return [
+        row(what, "sign-ins a second", rate, Measure((alone,), "/s", "argon2 alone, all cores"), better="higher"),
+        row(what, "p50 / p99", ms(waits)),
+        row(
+            what,
+            "CPU of the edge per sign-in",
+            Measure((1000 * used / len(waits),), "ms"),
+            Measure((1000 * (os.cpu_count() or 1) / alone,), "ms", "argon2 alone"),
+        ),
+    ]
 
 
 def bare() -> float:
@@ -62,43 +66,51 @@ def bare() -> float:
     return count / (time.perf_counter() - began)
 
 
-def streaming(facts: dict, who: dict, rate: int) -> tuple[list[float], list[float], list[float], int]:
-    """(delivery, /health, sign-in) seconds, and how many streams were complete, with `rate` sign-ins a second."""
+def streaming(facts: Facts, who: dict[str, str], rate: int) -> Noticed:
+    """What STREAMS open streams and the probe notice of `rate` sign-ins a second."""
     run_ids = make_runs(STREAMS, who)
-    readers = [Reader(run_id, facts, who) for run_id in run_ids]
+    readers = [Reader(run_id, facts.url, who) for run_id in run_ids]
     reading = [gevent.spawn(reader.read) for reader in readers]
     gevent.sleep(2)
-    health: list[float] = []
     signed: list[float] = []
-    busy = [gevent.spawn(probe, facts["url"], health), gevent.spawn(arrive, facts["url"], rate, signed)]
+    probe, arriving = Probe(facts.url), gevent.spawn(arrive, facts.url, rate, signed)
     write(run_ids, False)
     gevent.joinall(reading, timeout=20)
-    gevent.killall(busy)
+    arriving.kill()
+    health = probe.stop()
     for reader in readers:
         reader.sock.close()
-    return [wait for reader in readers for wait in reader.waits], health, signed, sum(r.ended for r in readers)
+    delivery = [wait for reader in readers for wait in reader.waits]
+    return Noticed(delivery, health, signed, sum(reader.ended for reader in readers))
 
 
 def arrive(url: str, rate: int, waits: list[float]) -> None:
     """Sign-ins that do not wait for each other."""
+
+    def one() -> None:
+        began, sock = time.perf_counter(), connect(url)
+        exchange(sock, RAW)
+        waits.append(time.perf_counter() - began)
+        sock.close()
+
     while rate:
-        gevent.spawn(lambda: waits.append(one(connect(url))))
+        gevent.spawn(one)
         gevent.sleep(1 / rate)
 
 
 def main() -> None:
-    facts = json.loads(sys.argv[1])
-    rows = [throughput(facts)]
-    who = sign_in(facts["url"])
+    facts = Facts.given()
+    rows = throughput(facts)
+    who = sign_in(facts.url)
     quiet, busy = streaming(facts, who, 0), streaming(facts, who, RATE)
-    what = f"{STREAMS} streams x 5/s, {RATE} sign-ins/s"
+    what, note = f"{STREAMS} streams x 5/s, {RATE} sign-ins/s", "without sign-ins"
     rows += [
-        row(what, "delivery p50 / p99", ms(busy[0], 0.5, 0.99), f"without sign-ins {ms(quiet[0], 0.5, 0.99)}"),
-        row(what, "complete", f"{busy[3]} of {STREAMS}", f"without sign-ins {quiet[3]}"),
-        row(what, "/health p50 / p99", ms(busy[1], 0.5, 0.99), f"without sign-ins {ms(quiet[1], 0.5, 0.99)}"),
-        row(what, "sign-in p50 / p99", ms(busy[2], 0.5, 0.99), f"{len(busy[2])} of them"),
+        row(what, "delivery p50 / p99", ms(busy.delivery), ms(quiet.delivery, note=note)),
+        row(what, "complete", f"{busy.whole} of {STREAMS}", f"{quiet.whole} of {STREAMS} ({note})"),
+        row(what, "/health p50 / p99", ms(busy.health), ms(quiet.health, note=note)),
+        row(what, "sign-in p50 / p99", ms(busy.signed, note=f"{len(busy.signed)} of them")),
     ]
-    print(json.dumps(rows))
+    tell(rows)
 
 
 if __name__ == "__main__":

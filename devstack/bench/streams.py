@@ -1,173 +1,137 @@
-"""Many open streams on one edge process."""
+"""Many open streams on one process, ours and the peer's in turn."""
 
 from gevent import monkey
 
 monkey.patch_all()
 
-import json  # noqa: E402
 import random  # noqa: E402
-import sys  # noqa: E402
 import time  # noqa: E402
+from dataclasses import dataclass  # noqa: E402
 
 import gevent  # noqa: E402
-import psutil  # noqa: E402
 
-from devstack.bench.tools import connect, cpu, ms, request, row, sign_in  # noqa: E402
-from models.platform.database import transaction  # noqa: E402
-from models.platform.ids import uuid7  # noqa: E402
-from models.platform.redis import redis_client  # noqa: E402
-from models.runs import events, progress  # noqa: E402
-from models.runs.run import Run  # noqa: E402
+from devstack.bench.report import Asked, Measure, Row, ms, quantile, row, shown  # noqa: E402
+from devstack.bench.stream_clients import RATE, SECONDS, Probe, make_runs, opened, write  # noqa: E402
+from devstack.bench.tools import Facts, Target, sign_in, targets, tell  # noqa: E402
+from devstack.bench.usage import Meter, resident  # noqa: E402
 
-RATE, SECONDS = 5, 10
-
-
-def make_runs(count: int, who: dict) -> list:
-    rows = [
-        {
-            "id": uuid7(),
-            "tenant_id": who["tenant_id"],
-            "user_id": who["user_id"],
-            "kind": "chat",
-            "conversation_key": "bench",
-            "agent": "triage",
-            "state": "running",
-            "request": {},
-        }
-        for _ in range(count)
-    ]
-    with transaction():
-        for start in range(0, count, 500):
-            Run.insert_many(rows[start : start + 500]).execute()
-    return [item["id"] for item in rows]
+STREAMS, FALL_BACK = 1000, (500, 250, 100)  # the peer may not hold as many
+SILENT = 5000
+OTHERS = {"client": "load client", "valkey": "Valkey"}
+BEHIND_SECONDS = 1  # who delivers later than that in the middle does not hold its streams
 
 
-class Reader:
-    def __init__(self, run_id, facts: dict, headers: dict):
-        self.numbers: list[int] = []
-        self.waits: list[float] = []
-        self.ended = False
-        self.sock = connect(facts["url"])
-        self.sock.sendall(request("GET", f"/api/v1/runs/{run_id}/stream", headers))
+@dataclass
+class Result:
+    """What became of `count` streams."""
 
-    def read(self) -> None:
-        buffer = b""
-        while not self.ended:
-            part = self.sock.recv(65536)
-            if not part:
-                return
-            moment = time.time()
-            *frames, buffer = (buffer + part).split(b"\n\n")
-            for frame in frames:
-                at = frame.find(b'"text_delta":"')
-                if at >= 0:
-                    sequence, sent = frame[at + 14 : frame.index(b'"', at + 14)].split(b"@")
-                    self.numbers.append(int(sequence))
-                    self.waits.append(moment - float(sent))
-                self.ended = self.ended or b'"is_terminal":true' in frame
+    count: int
+    whole: int
+    waits: list[float]
+    health: list[float]
+    cpu: dict[str, float]  # seconds
+
+    @property
+    def held(self) -> bool:
+        return self.whole == self.count and quantile(self.waits, 0.5) < BEHIND_SECONDS
+
+    def cost(self, name: str) -> Measure:
+        return Measure((1000 * self.cpu[name] / max(1, len(self.waits)),), "ms")
+
+    def others(self) -> str:
+        return ", ".join(f"{title} {shown(self.cost(name).numbers[0])}" for name, title in OTHERS.items())
 
 
-def write(run_ids: list, at_once: bool) -> None:
-    """RATE events a second to each stream for SECONDS, then the terminal one. Streams are out of step unless `at_once`."""
-    template = progress.encode(events.event("raw_response", "bench", text_delta="%"))
-    last = progress.encode(events.succeeded("bench", "triage", "", None))
-    client, total = redis_client(), RATE * SECONDS
-    slots = 1 if at_once else 20
-    groups = [run_ids[n::slots] for n in range(slots)]
-    began = time.time()
-    for beat in range(total):
-        for slot, group in enumerate(groups):
-            gevent.sleep(max(0, began + (beat + slot / slots) / RATE - time.time()))
-            pipe = client.pipeline(transaction=False)
-            for run_id in group:
-                data = template.replace(b"%", b"%d@%.4f" % (beat, time.time()))
-                pipe.xadd(f"run:{run_id}", {"k": "raw_response", "e": data}, id=f"{beat + 1}-0")
-            pipe.execute()
-    pipe = client.pipeline(transaction=False)
-    for run_id in run_ids:
-        pipe.xadd(f"run:{run_id}", {"k": "run_item", "e": last, "t": b"1"}, id=f"{total + 1}-0")
-    pipe.execute()
-
-
-def probe(url: str, waits: list) -> None:
-    while True:
-        began = time.time()
-        sock = connect(url)
-        sock.sendall(request("GET", "/health", {}).replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
-        while sock.recv(4096):
-            pass
-        sock.close()
-        waits.append(time.time() - began)
-        gevent.sleep(0.1)
-
-
-def busy(facts: dict, who: dict, count: int, at_once: bool) -> list[dict]:
+def busy(target: Target, facts: Facts, who: dict[str, str], count: int, at_once: bool) -> Result:
+    """`count` readers of as many runs, whose events come RATE a second."""
     run_ids = make_runs(count, who)
-    readers = [Reader(run_id, facts, who) for run_id in run_ids]
+    readers = opened(run_ids, target.url, who)
     reading = [gevent.spawn(reader.read) for reader in readers]
-    gevent.sleep(3)
-    health: list[float] = []
-    prober = gevent.spawn(probe, facts["url"], health)
-    before = cpu(facts["pids"]["edge"])
+    gevent.sleep(1)
+    probe, meter = Probe(target.url), Meter({"server": target.pid, "valkey": facts.pids["valkey"]})
     write(run_ids, at_once)
     gevent.joinall(reading, timeout=20)
-    prober.kill()
-    used = cpu(facts["pids"]["edge"]) - before
-    whole = sum(reader.ended and reader.numbers == list(range(RATE * SECONDS)) for reader in readers)
+    used = meter.used()
+    gevent.killall(reading)
+    health = probe.stop()
     for reader in readers:
         reader.sock.close()
-    waits = [wait for reader in readers for wait in reader.waits]
-    what = f"{count} streams x {RATE}/s" + (", all in the same instant" if at_once else "")
-    limits = ("", "", "") if at_once else ("all", "50 / 150 ms", "100 ms")
+    whole = sum(reader.ended and reader.numbers == list(range(RATE * SECONDS)) for reader in readers)
+    return Result(count, whole, [wait for reader in readers for wait in reader.waits], health, used)
+
+
+def held_by_peer(target: Target, facts: Facts, who: dict[str, str], at_once: bool) -> tuple[Result, str]:
+    """As many streams as we hold, or as many as the peer can; a note when these are fewer."""
+    results = [busy(target, facts, who, STREAMS, at_once)]
+    for count in FALL_BACK:
+        if results[-1].held:
+            break
+        gevent.sleep(5)
+        results.append(busy(target, facts, who, count, at_once))
+    first, last = results[0], results[-1]
+    late = f"{quantile(first.waits, 0.5):.1f} s late" if first.waits else "silent"
+    return last, "" if first is last else f"{last.count} streams; with {STREAMS} it was {late}"
+
+
+def compared(facts: Facts, who: dict[str, str], at_once: bool) -> list[Row]:
+    ours, *peers = targets(facts)
+    here = busy(ours, facts, who, STREAMS, at_once)
+    peer, fewer = held_by_peer(peers[0], facts, who, at_once) if peers else (None, "")
+    what = f"{STREAMS} streams x {RATE}/s" + (", all in the same instant" if at_once else "")
+    delivery, health = (None, None) if at_once else (Asked("<=", (100,)), Asked("<=", (50,)))
+    found = [here, peer] if peer else [here]
+
+    def told(name: str, waits: list[list[float]], part: float, asked: Asked | None = None) -> Row:
+        peers = [ms(waits[1], part, note=fewer)] if len(waits) > 1 else [facts.no_peer]
+        return row(what, name, ms(waits[0], part), *peers, asked=asked)
+
     return [
-        row(
-            what,
-            "complete and in order",
-            f"{whole} of {count}",
-            f"edge CPU {100 * used / SECONDS:.0f} % of a core",
-            limits[0],
-        ),
-        row(what, "delivery p50 / p99", ms(waits, 0.5, 0.99), "", limits[1]),
-        row(what, "/health p50 / p99 meanwhile", ms(health, 0.5, 0.99), "", limits[2]),
+        row(what, "complete and in order", *(f"{one.whole} of {one.count}" for one in found)),
+        told("delivery p50", [one.waits for one in found], 0.5),
+        told("delivery p99", [one.waits for one in found], 0.99, delivery),
+        told("/health meanwhile p50", [one.health for one in found], 0.5),
+        told("/health meanwhile p99", [one.health for one in found], 0.99, health),
+        row(what, "CPU of the server per event", *(one.cost("server") for one in found)),
+        row(what, "who else used the cores, ms per event", *(one.others() for one in found)),
     ]
 
 
-def silent(facts: dict, who: dict, count: int) -> list[dict]:
-    edge = psutil.Process(facts["pids"]["edge"][0])
-    run_ids = make_runs(count, who)
-    before = edge.memory_info().rss
-    readers = []
-    for run_id in run_ids:
-        readers.append(Reader(run_id, facts, who))
-        if len(readers) % 100 == 0:
-            gevent.sleep(0.2)
+def silent(target: Target, who: dict[str, str], count: int) -> tuple[Measure, Measure, str]:
+    """Memory a stream, CPU share, and how many of 20 woken streams were served."""
+    run_ids, before = make_runs(count, who), resident(target.pid)[0]
+    readers = opened(run_ids, target.url, who)
     gevent.sleep(5)
-    grown = edge.memory_info().rss - before
-    started, span = cpu([edge.pid]), 6
-    gevent.sleep(span)
-    share = 100 * (cpu([edge.pid]) - started) / span
+    grown = resident(target.pid)[0] - before
+    meter, began = Meter({"server": target.pid}), time.perf_counter()
+    gevent.sleep(15)  # a whole round of comments
+    share = 100 * meter.used()["server"] / (time.perf_counter() - began)
     chosen = random.sample(range(count), 20)
-    for n in chosen:
-        gevent.spawn(readers[n].read)
+    reading = [gevent.spawn(readers[n].read) for n in chosen]
     write([run_ids[n] for n in chosen], True)
-    gevent.sleep(1)
+    gevent.joinall(reading, timeout=5)
+    gevent.killall(reading)
+    for reader in readers:
+        reader.sock.close()
     answered = sum(readers[n].ended for n in chosen)
+    return Measure((1024 * grown / count,), "KB"), Measure((share,), "%"), f"{answered} of 20"
+
+
+def quiet(facts: Facts, who: dict[str, str]) -> list[Row]:
+    """Before all others: what is freed later would be taken again and not counted."""
+    found = [silent(target, who, SILENT) for target in targets(facts)]
+    memory, share, woken = zip(*found, strict=True)
+    what, missing = f"{SILENT} silent streams", [] if len(found) > 1 else [facts.no_peer]
     return [
-        row(
-            f"{count} silent streams",
-            "memory each; of 20 woken, complete",
-            f"{grown / count / 1024:.1f} KB; {answered}",
-            f"edge CPU {share:.1f} % of a core",
-            "<= 40 KB",
-        )
+        row(what, "memory of the server per stream", *memory, *missing, asked=Asked("<=", (40,))),
+        row(what, "CPU of the server, % of a core", *share, *missing),
+        row(what, "complete after being woken", *woken, *missing),
     ]
 
 
 def main() -> None:
-    facts = json.loads(sys.argv[1])
-    who = sign_in(facts["url"])
-    rows = busy(facts, who, 1000, False) + busy(facts, who, 1000, True) + silent(facts, who, 5000)
-    print(json.dumps(rows))
+    facts = Facts.given()
+    who = sign_in(facts.url)
+    tell(quiet(facts, who) + compared(facts, who, False) + compared(facts, who, True))
 
 
 if __name__ == "__main__":

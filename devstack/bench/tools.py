@@ -1,36 +1,71 @@
-"""What the load clients share."""
+"""What the load clients share: whom they load, and plain HTTP over sockets, cheap enough to leave the cores to others."""
 
+import json
+import resource
 import socket
+import sys
+from dataclasses import asdict, dataclass
 from urllib.parse import urlsplit
 
-import psutil
-
+from devstack.bench.report import Row
 from devstack.stack import EMAIL, PASSWORD
 
-
-def row(what: str, figure: str, here: object, peer: object = "", target: str = "") -> dict:
-    return {"what": what, "figure": figure, "here": str(here), "peer": str(peer), "target": target}
-
-
-def quantile(values: list[float], part: float) -> float:
-    """The value below which that part of `values` lies; 0 for none."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(part * len(ordered)))] if ordered else 0.0
+PEER = "FastAPI"
+OURS = ("edge", "worker-agents")  # our processes that a chat passes through
 
 
-def ms(values: list[float], *parts: float) -> str:
-    return " / ".join(f"{quantile(values, part) * 1000:.1f}" for part in parts) + " ms"
+@dataclass(frozen=True)
+class Facts:
+    """What a load client is told: where both services are, and the first pid of every process tree by its name."""
+
+    url: str
+    pids: dict[str, int]
+    peer_url: str | None = None
+    no_peer: str = ""  # what the rows say when there is none
+
+    def dump(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def given(cls) -> "Facts":
+        """From the command line."""
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        return cls(**json.loads(sys.argv[1]))
 
 
-def cpu(pids: list[int]) -> float:
-    """CPU seconds that the processes have used."""
-    return sum(sum(psutil.Process(pid).cpu_times()[:2]) for pid in pids)
+@dataclass(frozen=True)
+class Target:
+    """A service under load, and the processes that do its work."""
+
+    name: str
+    url: str
+    pids: dict[str, int]
+
+    @property
+    def pid(self) -> int:
+        """The process that speaks HTTP."""
+        return next(iter(self.pids.values()))
+
+
+def targets(facts: Facts) -> list[Target]:
+    """Ours, then the peer if there is one."""
+    found = [Target("here", facts.url, {name: facts.pids[name] for name in OURS})]
+    if facts.peer_url:
+        found.append(Target(PEER, facts.peer_url, {"peer": facts.pids["peer"]}))
+    return found
+
+
+def tell(rows: list[Row]) -> None:
+    """Hand the rows to `./dev bench`, which started us."""
+    print(json.dumps(rows))
 
 
 def sign_in(url: str) -> dict[str, str]:
     import httpx
 
-    tokens = httpx.post(f"{url}/api/v1/auth/token", json={"email": EMAIL, "password": PASSWORD}, timeout=30).json()
+    answer = httpx.post(f"{url}/api/v1/auth/token", json={"email": EMAIL, "password": PASSWORD}, timeout=30)
+    tokens = answer.raise_for_status().json()
     return {
         "Authorization": f"Bearer {tokens['access_token']}",
         "user_id": tokens["user_id"],
@@ -51,3 +86,21 @@ def request(method: str, path: str, headers: dict[str, str], body: bytes = b"") 
         head |= {"Content-Type": "application/json", "Content-Length": str(len(body))}
     lines = "".join(f"{name}: {value}\r\n" for name, value in head.items() if value)
     return f"{method} {path} HTTP/1.1\r\n{lines}\r\n".encode() + body
+
+
+def exchange(sock: socket.socket, raw: bytes) -> None:
+    """One request over a kept connection, its answer read to the end. SystemExit unless it is a 200."""
+    sock.sendall(raw)
+    data = sock.recv(262144)
+    while b"\r\n\r\n" not in data:
+        part = sock.recv(262144)
+        if not part:
+            raise SystemExit("the service closed the connection")
+        data += part
+    head, _, body = data.partition(b"\r\n\r\n")
+    if not head.startswith(b"HTTP/1.1 200"):
+        raise SystemExit(data.decode(errors="replace"))
+    at = head.lower().index(b"content-length:") + 15
+    left = int(head[at:].split(b"\r\n", 1)[0]) - len(body)
+    while left > 0:
+        left -= len(sock.recv(262144))

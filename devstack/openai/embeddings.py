@@ -83,11 +83,11 @@ def _size(asked: Any) -> int:
 
 
 def _vectors(texts: list[str], size: int):
-    import numpy
+    import numpy as np
 
     vectors = _model().embed(texts)[:, :size]
-    length = numpy.linalg.norm(vectors, axis=1, keepdims=True)
-    return (vectors / numpy.where(length == 0, 1, length)).astype("<f4")
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return (vectors / np.where(length == 0, 1, length)).astype("<f4")
 
 
 def _base64(vector) -> str:

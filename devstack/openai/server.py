@@ -81,7 +81,7 @@ def _paced(reply: Reply, sock) -> Iterator[bytes]:
             pending.append(step)
             if len(pending) < _BATCH:
                 continue
-            step = 0.0  # a long answer without delays lets the others have their turn
+            step = 0.0  # noqa: PLW2901  a long answer without delays lets the others have their turn
         if pending:
             yield "".join(pending).encode()
             pending.clear()

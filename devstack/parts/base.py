@@ -4,6 +4,7 @@ import json
 import signal
 from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import Any
 
 from devstack.process import Process, free_port, port_is_free, wait_for
 
@@ -26,7 +27,7 @@ class Part(ABC):
     def command(self) -> list[str]:
         """The program and its arguments."""
 
-    def options(self) -> dict:
+    def options(self) -> dict[str, Any]:
         """Further arguments of the child process."""
         return {}
 
@@ -79,4 +80,4 @@ class Part(ABC):
             ports[name] = free_port()
             memory.parent.mkdir(parents=True, exist_ok=True)
             memory.write_text(json.dumps(ports))
-        return ports[name]
+        return int(ports[name])

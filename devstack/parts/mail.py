@@ -1,6 +1,7 @@
 """A mail sink: every message becomes a file that `./dev mail` shows."""
 
 import sys
+from typing import Any
 
 from devstack.parts.base import Part
 from devstack.process import answers
@@ -36,14 +37,14 @@ class Keep:
         self.folder = folder
 
     @classmethod
-    def from_cli(cls, parser, *args: str) -> "Keep":
+    def from_cli(cls, parser: Any, *args: str) -> "Keep":
         if len(args) != 1:
             parser.error("the mail sink needs one folder")
         return cls(args[0])
 
-    async def handle_DATA(self, server, session, envelope) -> str:
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
         import time
         from pathlib import Path
 
-        Path(self.folder, f"{time.time_ns()}.eml").write_bytes(envelope.content)
+        Path(self.folder, f"{time.time_ns()}.eml").write_bytes(envelope.content)  # noqa: ASYNC240  a small file
         return "250 kept"

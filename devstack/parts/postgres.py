@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import warnings
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 
@@ -66,7 +67,9 @@ class Postgres(Part):
         (self.data / "postmaster.pid").unlink(missing_ok=True)  # we hold the state: a leftover is of a crashed run
 
     def _run(self, program: str, *args: str) -> None:
-        done = subprocess.run([self.binaries / program, *args], user=self.user, cwd="/", capture_output=True, text=True)
+        done = subprocess.run(
+            [self.binaries / program, *args], user=self.user, cwd="/", capture_output=True, text=True, check=False
+        )
         if done.returncode:
             raise SystemExit(f"{program} failed:\n{done.stderr.strip()}")
 
@@ -78,7 +81,7 @@ class Postgres(Part):
         super().kill()
         shutil.rmtree(self.socket, ignore_errors=True)
 
-    def options(self) -> dict:
+    def options(self) -> dict[str, Any]:
         return {"user": self.user, "cwd": "/"}
 
     def ready(self) -> bool:
@@ -93,7 +96,7 @@ class Postgres(Part):
         if not self.execute("select 1 from pg_database where datname = %s", DATABASE):
             self.execute(f"create database {DATABASE}")
 
-    def execute(self, sql: str, *args: str) -> list[tuple]:
+    def execute(self, sql: str, *args: str) -> list[tuple[Any, ...]]:
         connection = psycopg2.connect(self.url("postgres"))
         try:
             connection.autocommit = True

@@ -5,6 +5,7 @@ import secrets
 import signal
 import sysconfig
 from pathlib import Path
+from typing import Any
 
 from devstack.parts.base import Part
 from devstack.process import answers
@@ -50,7 +51,7 @@ class Storage(Part):
             *grpc,
         ]
 
-    def options(self) -> dict:
+    def options(self) -> dict[str, Any]:
         return {"cwd": self.folder}
 
     def ready(self) -> bool:

@@ -103,7 +103,7 @@ def answer(run: Run) -> AgentChatResponse:
         raise RunCancelled(details={"run_id": str(run.id)})
     if run.state == "failed":
         raise RunFailed(run)
-    result = run.result
+    result = run.result or {}
     agent = catalog().agents.get(result["agent_used"])
     return AgentChatResponse(
         response=result["response"],

@@ -1,5 +1,7 @@
 """Reading and deleting conversations."""
 
+from typing import cast
+
 import falcon
 
 from edge.auth import Guard
@@ -14,6 +16,7 @@ from edge.schemas.conversations import (
     ConversationQuery,
     ConversationSummary,
     EventsQuery,
+    Role,
 )
 from models.conversations.conversation import Conversation, Message, RunEvent
 from models.platform.clock import iso
@@ -63,7 +66,9 @@ def summary(row: Conversation) -> ConversationSummary:
 
 
 def message(row: Message) -> ChatMessage:
-    return ChatMessage(role=row.role, content=row.content, timestamp=iso(row.created_at), attachments=row.attachments)
+    return ChatMessage(
+        role=cast(Role, row.role), content=row.content, timestamp=iso(row.created_at), attachments=row.attachments
+    )
 
 
 def event(row: RunEvent) -> ConversationEventItem:
@@ -71,7 +76,7 @@ def event(row: RunEvent) -> ConversationEventItem:
         sequence_no=row.sequence,
         run_item_type=row.type,
         run_item_name=row.name,
-        role=row.role,
+        role=cast("Role | None", row.role),
         agent=row.agent,
         tool_call_id=row.tool_call_id,
         tool_name=row.tool_name,

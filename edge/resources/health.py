@@ -75,13 +75,13 @@ class Health:
 def _passes(name: str, check: Callable[[], bool]) -> bool:
     try:
         return check()
-    except Exception as error:  # whatever a driver raises, the probe's answer is "not ready"
+    except Exception as error:  # noqa: BLE001  (whatever a driver raises, the probe's answer is "not ready")
         log.warning("health.check_failed", extra={"check": name, "reason": repr(error)})
         return False
 
 
 def check_database() -> bool:
-    database.connect(reuse_if_open=True, patience=settings.database_health_timeout)
+    database.connect(reuse_if_open=True, timeout=settings.database_health_timeout)
     return bool(database.execute_sql("select 1").fetchone() == (1,))
 
 

@@ -24,6 +24,6 @@ class Metrics:
         registry = REGISTRY
         if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
             registry = CollectorRegistry()
-            MultiProcessCollector(registry)
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         resp.content_type = CONTENT_TYPE_LATEST
         resp.data = generate_latest(registry)

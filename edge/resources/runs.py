@@ -1,5 +1,7 @@
 """Looking at, following and cancelling runs."""
 
+from typing import cast
+
 import falcon
 
 from edge import relay
@@ -8,7 +10,7 @@ from edge.endpoint import endpoint
 from edge.errors import Invalid
 from edge.request import Request
 from edge.schemas.chat import StreamingChatEvent
-from edge.schemas.runs import RunError, RunResponse, RunStreamQuery
+from edge.schemas.runs import RunError, RunResponse, RunState, RunStreamQuery
 from models.platform.clock import iso, iso_or_none
 from models.runs.run import Run
 
@@ -37,7 +39,7 @@ def show(run: Run) -> RunResponse:
     return RunResponse(
         run_id=str(run.id),
         kind=run.kind,
-        state=run.state,
+        state=cast(RunState, run.state),
         conversation_id=run.conversation_key,
         agent=run.agent,
         cancel_requested=run.cancel_requested,
@@ -55,5 +57,5 @@ def cursor(req: Request, query: RunStreamQuery) -> int:
         return query.after
     text = req.get_header("Last-Event-ID") or "0"
     if not (text.isascii() and text.isdigit() and len(text) <= LONGEST_CURSOR):
-        raise Invalid.at("header", "Last-Event-ID", msg="must be a sequence number", type="int_parsing")
+        raise Invalid.at("header", "Last-Event-ID", msg="must be a sequence number", code="int_parsing")
     return int(text)

@@ -36,7 +36,9 @@ class RunOptionsRequest(BaseModel):
     @field_validator("max_turns")
     @classmethod
     def _turns(cls, value: int | None) -> int | None:
-        return _within("max_turns", value, 1, 50)
+        if value is not None:
+            _require_within("max_turns", value, 1, 50)
+        return value
 
     @field_validator("handoff_input_filter")
     @classmethod
@@ -69,13 +71,12 @@ def _check_model_settings(given: Any) -> None:
             raise ValueError(f"model_settings.{name}: must be a number")
         if name == "max_output_tokens" and not isinstance(value, int):
             raise ValueError("model_settings.max_output_tokens: must be a whole number")
-        _within(f"model_settings.{name}", value, *NUMBERS[name])
+        _require_within(f"model_settings.{name}", value, *NUMBERS[name])
 
 
-def _within(name: str, value, low, high):
-    if value is not None and not low <= value <= high:
+def _require_within(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
         raise ValueError(f"{name}: must be between {low} and {high}")
-    return value
 
 
 class AgentChatRequest(BaseModel):
@@ -113,9 +114,9 @@ class AgentChatRequest(BaseModel):
     def options(self) -> dict[str, Any]:
         """What the run keeps of the request besides its message."""
         location = self.location.given() if self.share_location and self.location else {}
-        chosen = self.run_options.model_dump(exclude_none=True) if self.run_options else {}
-        found = {"location": location, "run_options": chosen, "context": self.context}
-        return {name: value for name, value in found.items() if value}
+        run_options = self.run_options.model_dump(exclude_none=True) if self.run_options else {}
+        options = {"location": location, "run_options": run_options, "context": self.context}
+        return {name: value for name, value in options.items() if value}
 
 
 class AgentChatResponse(BaseModel):

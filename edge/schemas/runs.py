@@ -4,6 +4,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+RunState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+
 
 class RunError(BaseModel):
     code: str
@@ -13,7 +15,7 @@ class RunError(BaseModel):
 class RunResponse(BaseModel):
     run_id: str
     kind: str
-    state: Literal["queued", "running", "succeeded", "failed", "cancelled"]
+    state: RunState
     conversation_id: str | None = None
     agent: str
     cancel_requested: bool = False

@@ -130,7 +130,7 @@ class Message(Model):
     role = CharField()
     agent = CharField(null=True)
     content = TextField()
-    attachments: list[dict[str, Any]] = BinaryJSONField(default=list)
+    attachments: list[Any] = BinaryJSONField(default=list)
     run_id = UUIDField(null=True)
 
 

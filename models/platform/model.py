@@ -1,4 +1,4 @@
-"""What every table has: a time-ordered id, a UTC timestamp, and for a tenant's rows one door."""
+"""Base classes of all tables: a time-ordered id, a creation time, and, for the rows of tenants, who may see them."""
 
 import re
 from functools import cache
@@ -75,16 +75,16 @@ def _names(cursor: Any) -> list[str]:
 @cache
 def _with_columns(model: type[Model], statement: str) -> str:
     def columns(match: re.Match[str]) -> str:
-        return ", ".join((match[1] or "") + field.column_name for field in model._meta.sorted_fields)
+        return ", ".join((match[1] or "") + field.column_name for field in model._meta.sorted_fields)  # noqa: SLF001  (peewee documents it)
 
     return re.sub(r"\{(\w+\.)?columns\}", columns, statement)
 
 
 class TenantModel(Model):
-    """A row that belongs to a tenant. Routes reach such rows through `visible_to` only.
+    """A row that belongs to a tenant. Routes may only read such rows through `visible_to`.
 
-    Every model says whose its rows are: `owner` names the column that holds a user's id, or is None where the whole
-    tenant shares them. A model that does not say is refused when it is defined.
+    `owner` names the column with the id of the user that a row belongs to, or is None if the whole tenant shares the
+    rows. A subclass that does not declare it raises TypeError.
     """
 
     owner: ClassVar[str | None]
@@ -97,7 +97,8 @@ class TenantModel(Model):
 
     @classmethod
     def visible_to(cls, principal: Principal) -> "peewee.ModelSelect[Self]":
-        """Rows that this caller may see: the tenant's for its admins, else the caller's own. None without a tenant."""
+        """A query for the rows that this caller may see: all of the tenant for its admins and service accounts, otherwise
+        the caller's own. No rows without a tenant."""
         if principal.tenant_id is None:
             return cls.select().where(peewee.SQL("false"))
         query = cls.select().where(cls.tenant_id == principal.tenant_id)

@@ -65,7 +65,7 @@ def first_sequence(epoch: int) -> int:
 class Batch:
     """Commands of one caller, and what Redis answered to each."""
 
-    __slots__ = ("commands", "answers", "error", "is_done")
+    __slots__ = ("answers", "commands", "error", "is_done")
 
     def __init__(self, commands: list[Command]) -> None:
         self.commands, self.is_done = commands, Event()
@@ -120,7 +120,7 @@ class Writer:
             answers = iter(_execute(self.connect(), chain.from_iterable(batch.commands for batch in batches)))
             for batch in batches:
                 batch.answers = list(islice(answers, len(batch.commands)))
-        except Exception as error:  # raised again by each caller's wait()
+        except Exception as error:  # noqa: BLE001  (raised again by each caller's wait())
             for batch in batches:
                 batch.error = error
         finally:

@@ -23,7 +23,6 @@ MCP_KEYS = MCP_SENT | {"name", "description", "auto_approve_tools", "deny_tools"
 
 
 def bundled_agents(settings: Settings) -> tuple[Agent, ...]:
-    default_model = settings.agent_model_default
     return (
         Agent(
             "triage",
@@ -32,10 +31,10 @@ def bundled_agents(settings: Settings) -> tuple[Agent, ...]:
             "You are $agent_name, the front desk of an assistant service. Address the user as $user_name. Answer briefly "
             "and so that the user can act on it. Pass questions about software to the code assistant and questions about "
             "data or statistics to the data analyst, without announcing it. Say so when you do not know.",
-            settings.agent_model_triage or default_model,
             tools=COMMON_TOOLS,
             handoffs=("code_assistant", "data_analyst"),
             capabilities=("general", "search", "handoff"),
+            model=settings.agent_model_triage,
             default=True,
         ),
         Agent(
@@ -44,9 +43,9 @@ def bundled_agents(settings: Settings) -> tuple[Agent, ...]:
             "Software engineering: code, quality, architecture, step by step where it helps.",
             "You are $agent_name. Help $user_name with software engineering: correct code first, then quality and design. "
             "Give steps where they help, name trade-offs, and ask when a requirement is missing.",
-            settings.agent_model_code or default_model,
             tools=COMMON_TOOLS,
             capabilities=("code", "search"),
+            model=settings.agent_model_code,
         ),
         Agent(
             "data_analyst",
@@ -54,9 +53,9 @@ def bundled_agents(settings: Settings) -> tuple[Agent, ...]:
             "Data and statistics: interpretation, methods, checks, and how to show results.",
             "You are $agent_name. Help $user_name to understand data: explain what figures do and do not say, choose sound "
             "methods, suggest a chart and a sanity check where useful.",
-            settings.agent_model_data or default_model,
             tools=COMMON_TOOLS,
             capabilities=("analysis", "search"),
+            model=settings.agent_model_data,
         ),
     )
 

@@ -14,7 +14,6 @@ __all__ = ["NO_PARAMETERS", "Agent", "AgentNotFound", "Catalog", "Tool", "catalo
 OPTIONAL_TOOLS = {"web_search"}  # missing without a provider key
 # The settings that the catalogue is built from.
 SETTINGS = (
-    "agent_model_default",
     "agent_model_triage",
     "agent_model_code",
     "agent_model_data",

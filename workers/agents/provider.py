@@ -107,7 +107,7 @@ def _open(request: dict[str, Any], wait: Wait) -> httpx2.Response:
             if not error.is_retryable or attempt == MAX_ATTEMPTS or (error.retry_after or 0) > MAX_RETRY_AFTER:
                 raise
         with wait():
-            time.sleep(pause * random.uniform(1, 1.5))
+            time.sleep(pause * random.uniform(1, 1.5))  # noqa: S311  (not a secret)
 
 
 def _post(request: dict[str, Any], wait: Wait) -> httpx2.Response:

@@ -47,7 +47,7 @@ def status() -> str:
     began = time.monotonic()
     try:
         storage.list_buckets()
-    except Exception as error:  # whatever the driver raises, the storage cannot be used now
+    except Exception as error:  # noqa: BLE001  (whatever the driver raises, the storage cannot be used now)
         log.warning("storage.unavailable", extra={"reason": repr(error)})
         return "unavailable"
     return "degraded" if time.monotonic() - began > SLOW_SECONDS else "healthy"

@@ -47,7 +47,7 @@ def refused_as_422(field: str) -> Iterator[None]:
     except passwords.PasswordReused:
         raise
     except passwords.PasswordRefused as error:
-        raise Invalid.at("body", field, msg=error.message, type=error.code) from None
+        raise Invalid.at("body", field, msg=error.message, code=error.code) from None
 
 
 class Email:

@@ -41,7 +41,7 @@ class Register:
     ) -> schemas.UserRegisterResponse:
         if len(body.display_name or "") > LONGEST_NAME:
             text = f"A display name has {LONGEST_NAME} characters at most."
-            raise Invalid.at("body", "display_name", msg=text, type="string_too_long")
+            raise Invalid.at("body", "display_name", msg=text, code="string_too_long")
         with metrics.signup_attempt(policy().policy):
             signup.count_attempt("signup", body.email, req.context.client)
             with signup.seat(body.invite_token, body.email) as reservation:

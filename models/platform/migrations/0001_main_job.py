@@ -1,8 +1,5 @@
 """Accounts for sign-in, conversations, runs, and the job ledger."""
 
-from peewee import Database
-from playhouse.migrate import SchemaMigrator
-
 UP = """
 create table tenant (
     id uuid primary key, created_at timestamptz not null default now(),
@@ -102,9 +99,9 @@ drop table job, run, run_event, message, conversation, refresh_token, session, m
 """
 
 
-def up(migrator: SchemaMigrator, db: Database) -> None:
+def up(migrator, db):
     db.execute_sql(UP)
 
 
-def down(migrator: SchemaMigrator, db: Database) -> None:
+def down(migrator, db):
     db.execute_sql(DOWN)

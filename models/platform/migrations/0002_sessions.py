@@ -1,8 +1,5 @@
 """Where a session comes from, and the audit log."""
 
-from peewee import Database
-from playhouse.migrate import SchemaMigrator
-
 UP = """
 alter table session add ip_masked varchar(64), add fingerprint varchar(64), add location jsonb;
 create index session_user_seen on session (user_id, last_seen_at desc, created_at desc);
@@ -26,9 +23,9 @@ alter table session drop location, drop fingerprint, drop ip_masked;
 """
 
 
-def up(migrator: SchemaMigrator, db: Database) -> None:
+def up(migrator, db):
     db.execute_sql(UP)
 
 
-def down(migrator: SchemaMigrator, db: Database) -> None:
+def down(migrator, db):
     db.execute_sql(DOWN)

@@ -1,8 +1,5 @@
 """Lockout, password history, and tokens that work once."""
 
-from peewee import Database
-from playhouse.migrate import SchemaMigrator
-
 UP = """
 update users set status = 'active' where status = 'locked'; -- a lock has an end now: locked_until
 alter table users drop constraint users_status_check,
@@ -30,9 +27,9 @@ alter table users drop locked_until, drop failed_at, drop failures;
 """
 
 
-def up(migrator: SchemaMigrator, db: Database) -> None:
+def up(migrator, db):
     db.execute_sql(UP)
 
 
-def down(migrator: SchemaMigrator, db: Database) -> None:
+def down(migrator, db):
     db.execute_sql(DOWN)

@@ -1,8 +1,5 @@
 """Operators, plans, and signup by invite or on request."""
 
-from peewee import Database
-from playhouse.migrate import SchemaMigrator
-
 UP = """
 create table operator_grant (
     id uuid primary key, created_at timestamptz not null default now(),
@@ -53,9 +50,9 @@ drop table plan, operator_grant;
 """
 
 
-def up(migrator: SchemaMigrator, db: Database) -> None:
+def up(migrator, db):
     db.execute_sql(UP)
 
 
-def down(migrator: SchemaMigrator, db: Database) -> None:
+def down(migrator, db):
     db.execute_sql(DOWN)

@@ -1,8 +1,5 @@
 """Tokens of service accounts, and runs that a machine has started."""
 
-from peewee import Database
-from playhouse.migrate import SchemaMigrator
-
 UP = """
 alter table run alter user_id drop not null;
 create table service_token (
@@ -24,9 +21,9 @@ alter table run alter user_id set not null;
 """
 
 
-def up(migrator: SchemaMigrator, db: Database) -> None:
+def up(migrator, db):
     db.execute_sql(UP)
 
 
-def down(migrator: SchemaMigrator, db: Database) -> None:
+def down(migrator, db):
     db.execute_sql(DOWN)

@@ -1,8 +1,5 @@
 """The requests of finished runs no longer repeat the text of their message, nor the agent, which is a column."""
 
-from peewee import Database
-from playhouse.migrate import SchemaMigrator
-
 # Runs that are still active keep it: a worker of the previous version may be reading it.
 UP = """
 update run set request = request - 'message' - 'agent'
@@ -14,9 +11,9 @@ from message where message.run_id = run.id and message.role = 'user'
 """
 
 
-def up(migrator: SchemaMigrator, db: Database) -> None:
+def up(migrator, db):
     db.execute_sql(UP)
 
 
-def down(migrator: SchemaMigrator, db: Database) -> None:
+def down(migrator, db):
     db.execute_sql(DOWN)

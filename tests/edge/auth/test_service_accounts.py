@@ -240,7 +240,7 @@ def test_a_machine_loses_what_the_catalogue_takes_away(issue, exchange, monkeypa
     less = {"billing-worker": known["billing-worker"].model_copy(update={"scopes": ["billing:read"]})}
     monkeypatch.setattr(service_accounts, "catalogue", lambda: less)
     assert exchange(refresh).json["scopes"] == ["billing:read"]
-    monkeypatch.setattr(service_accounts, "catalogue", lambda: {})
+    monkeypatch.setattr(service_accounts, "catalogue", dict)
     assert told(exchange(refresh)) == (401, "The service account is not defined any more.")
 
 

@@ -184,15 +184,14 @@ def test_who_signed_in_is_on_record_with_where_from(http, sign_in):
     assert (event.ip, event.user_agent) == ("127.0.0.1", PHONE)
 
 
-def test_an_open_stream_ends_when_its_session_does(http, sign_in, user, tenant, ask, monkeypatch):
+def test_an_open_stream_ends_when_its_session_does(http, sign_in, user, tenant, monkeypatch):
     from edge import relay
     from models.platform.principal import Principal
 
     monkeypatch.setattr(relay, "CHECK_SECONDS", 0)
     tokens = sign_in()
     me = Principal(user.id, tenant.id, "member", session_id=parse_uuid(tokens["session_id"]))
-    monkeypatch.setattr(relay, "batches", lambda run, after: iter([[], [], []]))
-    body = relay.Body(ask(me), 0, relay.run_frame, None, me)
+    body = relay.Body((batch for batch in [[], [], []]), relay.run_frame, None, me)
     assert [next(body), next(body)] == [b": open\n\n", b": alive\n\n"]
     logout(http, tokens, tokens["refresh_token"])
     assert list(body) == []

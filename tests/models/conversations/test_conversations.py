@@ -180,7 +180,7 @@ def test_deleting_removes_messages_and_runs_and_cancels_the_active_run(person, a
 
 def test_an_answer_stores_its_message_and_events_and_finishes_its_run(person, ask):
     me = person()
-    run, text = ask(me, "How are you?", "mine"), "Fine; 100 % \\ 'quoted' – ünïcode"
+    run, text = ask(me, "How are you?", "mine"), "Fine; 100 % \\ 'quoted' – ünïcode"  # noqa: RUF001
     answer(run, text)
     conversation = Conversation.get_visible(me, "mine")
     message = conversation.messages_in_order()[-1]

@@ -1,4 +1,4 @@
-"""Stock Dramatiq and Celery with the same empty job on the same Redis: `dramatiq devstack.bench.peers`."""
+"""Stock Dramatiq and Celery with the same empty job on the same Redis: `dramatiq devstack.bench.peers.jobs`."""
 
 import os
 import time
@@ -9,7 +9,7 @@ from celery import Celery
 from dramatiq.brokers.redis import RedisBroker
 
 URL = os.environ.get("PEER_REDIS_URL", "redis://127.0.0.1:6379/5")
-broker = RedisBroker(url=URL)
+broker = RedisBroker(url=URL)  # type: ignore[no-untyped-call]
 dramatiq.set_broker(broker)
 client = redis.Redis.from_url(URL)
 celery = Celery(broker=URL)
@@ -26,6 +26,6 @@ def nothing() -> None:
     client.incr("done")
 
 
-@celery.task
+@celery.task  # type: ignore[untyped-decorator]
 def celery_nothing() -> None:
     client.incr("done")

@@ -1,0 +1,145 @@
+"""Runs, who writes their events, and who reads them as server-sent events. For clients that gevent has patched."""
+
+import time
+from uuid import UUID
+
+import gevent
+
+from devstack.bench.tools import connect, request
+from models.platform.database import transaction
+from models.platform.ids import uuid7
+from models.platform.redis import redis_client
+from models.runs import events, progress
+from models.runs.run import Run
+
+RATE, SECONDS, OPEN_SECONDS = 5, 10, 30
+
+
+def make_runs(count: int, who: dict[str, str]) -> list[UUID]:
+    run_ids = [uuid7() for _ in range(count)]
+    rows = [
+        {
+            "id": run_id,
+            "tenant_id": who["tenant_id"],
+            "user_id": who["user_id"],
+            "kind": "chat",
+            "conversation_key": "bench",
+            "agent": "triage",
+            "state": "running",
+            "request": {},
+        }
+        for run_id in run_ids
+    ]
+    with transaction():
+        for start in range(0, count, 500):
+            Run.insert_many(rows[start : start + 500]).execute()
+    return run_ids
+
+
+class Reader:
+    """One client of one run; its request is on its way as soon as it is made."""
+
+    buffer = b""
+
+    def __init__(self, run_id: UUID, url: str, who: dict[str, str]):
+        self.numbers: list[int] = []
+        self.waits: list[float] = []
+        self.ended = False
+        self.sock = connect(url)
+        self.sock.sendall(request("GET", f"/api/v1/runs/{run_id}/stream", who))
+
+    def open(self) -> None:
+        """Returns when the stream is open: its first comment is there."""
+        while b": open" not in self.buffer:
+            part = self.sock.recv(65536)
+            if not part:
+                return
+            self.buffer += part
+
+    def read(self) -> None:
+        while not self.ended:
+            try:
+                part = self.sock.recv(65536)
+            except OSError:
+                return
+            if not part:
+                return
+            moment = time.time()
+            *frames, self.buffer = (self.buffer + part).split(b"\n\n")
+            for frame in frames:
+                at = frame.find(b'"text_delta":"')
+                if at >= 0:
+                    sequence, sent = frame[at + 14 : frame.index(b'"', at + 14)].split(b"@")
+                    self.numbers.append(int(sequence))
+                    self.waits.append(moment - float(sent))
+                self.ended = self.ended or b'"is_terminal":true' in frame
+
+
+def write(run_ids: list[UUID], at_once: bool) -> None:
+    """RATE events a second to each stream for SECONDS, then the terminal one. Streams are out of step unless `at_once`."""
+    template = progress.encode(events.event("raw_response", "bench", text_delta="%"))
+    last = progress.encode(events.succeeded("bench", "triage", "", None))
+    client, total = redis_client(), RATE * SECONDS
+    slots = 1 if at_once else 20
+    groups = [run_ids[n::slots] for n in range(slots)]
+    began = time.time()
+    for beat in range(total):
+        for slot, group in enumerate(groups):
+            gevent.sleep(max(0, began + (beat + slot / slots) / RATE - time.time()))
+            pipe = client.pipeline(transaction=False)
+            for run_id in group:
+                data = template.replace(b"%", b"%d@%.4f" % (beat, time.time()))
+                pipe.xadd(f"run:{run_id}", {"k": "raw_response", "e": data}, id=f"{beat + 1}-0")
+            pipe.execute()
+    pipe = client.pipeline(transaction=False)
+    for run_id in run_ids:
+        pipe.xadd(f"run:{run_id}", {"k": "run_item", "e": last, "t": b"1"}, id=f"{total + 1}-0")
+    pipe.execute()
+
+
+def opened(run_ids: list[UUID], url: str, who: dict[str, str]) -> list[Reader]:
+    """A reader per run, all of them open, or as many as are after OPEN_SECONDS."""
+    readers = []
+    for run_id in run_ids:
+        readers.append(Reader(run_id, url, who))
+        if len(readers) % 100 == 0:
+            gevent.sleep(0.1)
+    waiting = [gevent.spawn(reader.open) for reader in readers]
+    gevent.joinall(waiting, timeout=OPEN_SECONDS)
+    gevent.killall(waiting)
+    return readers
+
+
+class Probe:
+    """GET /health ten times a second, over a new connection each. None waits for another: a stall is met by many."""
+
+    def __init__(self, url: str):
+        self.url = url
+        self.waits: list[float] = []
+        self.asked: list[gevent.Greenlet] = []
+        self.asking = gevent.spawn(self._ask_forever)
+
+    def _ask_forever(self) -> None:
+        while True:
+            self.asked.append(gevent.spawn(self._ask))
+            gevent.sleep(0.1)
+
+    def _ask(self) -> None:
+        began = time.time()
+        try:
+            sock = connect(self.url)
+            sock.sendall(request("GET", "/health", {}).replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+            while sock.recv(4096):
+                pass
+            sock.close()
+        except OSError:
+            pass  # not answered in time: the wait says so
+        finally:
+            self.waits.append(time.time() - began)
+
+    def stop(self) -> list[float]:
+        """Seconds of each request; what is not answered within ten more counts as that long."""
+        self.asking.kill()
+        gevent.joinall(self.asked, timeout=10)
+        gevent.killall(self.asked)
+        return self.waits

@@ -1,0 +1,71 @@
+"""CPU and memory of process trees."""
+
+import contextlib
+import os
+import time
+from collections.abc import Mapping
+
+import psutil
+
+MB = 1024 * 1024
+
+
+def cpu(pid: int) -> float:
+    """CPU seconds that a process and its children have used, children that have ended included."""
+    return sum(_own(process) for process in tree(pid))
+
+
+def tree(pid: int) -> list[psutil.Process]:
+    """The process, then its descendants."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        root = psutil.Process(pid)
+        return [root, *root.children(recursive=True)]
+    return []
+
+
+def _own(process: psutil.Process) -> float:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        times = process.cpu_times()
+        return float(times.user + times.system + times.children_user + times.children_system)
+    return 0.0
+
+
+def resident(pid: int) -> tuple[float, float]:
+    """Resident megabytes of the process that does the work, and of its helpers: a master, a resource tracker."""
+    sizes = []
+    for process in tree(pid):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            sizes.append(process.memory_info().rss / MB)
+    return max(sizes, default=0.0), sum(sizes) - max(sizes, default=0.0)
+
+
+class Machine:
+    """What others do with the cores while something is measured here."""
+
+    def __init__(self) -> None:
+        self.began, self.before = time.perf_counter(), self._others()
+
+    def _others(self) -> float:
+        times = psutil.cpu_times()
+        busy = times.user + times.nice + times.system + getattr(times, "steal", 0.0)
+        return float(busy) - cpu(os.getpid())
+
+    def taken(self) -> float:
+        """Percent of all cores that processes other than ours, or other guests of the host, have used."""
+        cores = (psutil.cpu_count() or 1) * (time.perf_counter() - self.began)
+        return min(100.0, max(0.0, 100 * (self._others() - self.before) / cores))
+
+
+class Meter:
+    """CPU seconds of some processes since it was made. `client` is the calling process itself."""
+
+    def __init__(self, pids: Mapping[str, int]):
+        self.pids = dict(pids)
+        self.before = self._now()
+
+    def _now(self) -> dict[str, float]:
+        return {"client": time.process_time()} | {name: cpu(pid) for name, pid in self.pids.items()}
+
+    def used(self) -> dict[str, float]:
+        now = self._now()
+        return {name: now[name] - before for name, before in self.before.items()}

@@ -1,0 +1,77 @@
+"""Every link in the documentation leads somewhere, and the page of settings is the list of settings."""
+
+import ast
+import re
+import subprocess
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+from devstack.check.tree import PRODUCT, defining, parsed, sources
+
+FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
+LINK = re.compile(
+    r"(?<!!)\[(?:[^\]\[]|\[[^\]]*\])*\]\(<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\)|^\[[^\]]+\]:\s+(\S+)", re.MULTILINE
+)
+HEADING = re.compile(r"^#{1,6}\s+(.+?)\s*#*$", re.MULTILINE)
+
+
+def find(root: Path) -> list[str]:
+    return [*links(root), *settings(root)]
+
+
+def pages(root: Path) -> list[Path]:
+    """The repository's own pages: what git ignores is not ours."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    named = [root / line for line in done.stdout.splitlines()] if not done.returncode else root.rglob("*.md")
+    return sorted(path for path in named if path.exists())
+
+
+def links(root: Path) -> Iterator[str]:
+    for page in pages(root):
+        text = FENCE.sub("", page.read_text())
+        for match in LINK.finditer(text):
+            target = match[1] or match[2]
+            if not re.match(r"[a-z][a-z0-9+.-]*:", target) and (why := _astray(page, target)):
+                yield f"{page.relative_to(root)}: {target} {why}"
+
+
+def _astray(page: Path, target: str) -> str | None:
+    name, _, anchor = target.partition("#")
+    there = page.parent / name if name else page
+    if not there.exists():
+        return "does not exist"
+    if anchor and there.suffix == ".md" and anchor not in anchors(there.read_text()):
+        return "names no heading of that page"
+    return None
+
+
+def anchors(text: str) -> set[str]:
+    """The names under which a page's headings are linked, as the usual forges make them."""
+    found: set[str] = set()
+    for heading in HEADING.findall(FENCE.sub("", text)):
+        plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)
+        slug = re.sub(r"[^\w\- ]", "", plain.lower()).replace(" ", "-")
+        number = next(n for n in range(len(found) + 1) if (f"{slug}-{n}" if n else slug) not in found)
+        found.add(f"{slug}-{number}" if number else slug)
+    return found
+
+
+def settings(root: Path) -> Iterator[str]:
+    """docs/configuration.md against the fields of Settings, and what the product reads from the environment itself."""
+    page = root / "docs" / "configuration.md"
+    listed = {line.split("`")[1] for line in page.read_text().splitlines() if line.startswith("| `")}
+    fields = {name.upper() for name in import_module(defining(root, "models", "Settings")).Settings.model_fields}
+    known = fields | {name for path in sources(root, PRODUCT) for name in _environment(path)}
+    yield from (f"{page.relative_to(root)}: {name} is missing" for name in sorted(fields - listed))
+    yield from (f"{page.relative_to(root)}: {name} is no setting" for name in sorted(listed - known))
+
+
+def _environment(path: Path) -> Iterator[str]:
+    """The names of variables: every upper-case text in a file that reads the environment."""
+    tree = parsed(path)
+    if any(isinstance(node, ast.Attribute | ast.Name) and ast.unparse(node) == "os.environ" for node in ast.walk(tree)):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.fullmatch("[A-Z_]+", node.value):
+                yield node.value

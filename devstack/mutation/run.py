@@ -1,0 +1,108 @@
+"""Mutates one module in a copy of the project, runs its tests against every mutant, and shows the survivors."""
+
+import configparser
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from devstack.check.tool import lines_of
+from devstack.check.tree import SHIPPED, defining
+from devstack.mutation.slots import SLOTS
+from devstack.parts.postgres import Postgres
+from devstack.stack import ROOT, Stack
+
+CHILDREN = 2
+PRELOADED = ("argon2", "cryptography", "dramatiq", "falcon", "gevent", "peewee", "psycopg2.extras", "pydantic", "redis")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The module below `folder` that defines `name`, and the tests that are about it."""
+
+    folder: str
+    name: str
+    tests: tuple[str, ...]
+
+    def path(self) -> str:
+        return defining(ROOT, self.folder, self.name).replace(".", "/") + ".py"
+
+    def test_files(self) -> list[str]:
+        found = {str(path.relative_to(ROOT)) for pattern in self.tests for path in ROOT.glob(f"tests/{pattern}")}
+        return sorted(found)
+
+
+TARGETS = {
+    "ledger": Target("models", "LeaseLost", ("models/**/test_jobs*.py", "models/**/test_ledger*.py")),
+    "hub": Target("edge", "Hub", ("edge/**/test_relay*.py",)),
+    "relay": Target("edge", "Body", ("edge/**/test_relay*.py",)),
+}
+
+
+def mutate(name: str, state: Path) -> int:
+    """Print the survivors, each as a diff. 1 if there are any."""
+    if name not in TARGETS:
+        raise SystemExit(f"Nothing is called {name}. What can be mutated: {', '.join(TARGETS)}.")
+    copy = _copy(TARGETS[name], state / "project")
+    with Stack(state / "servers", environ={**os.environ, "ENVIRONMENT": "test"}) as stack:
+        stack.start_parts(only=("postgres", "valkey"))
+        slots = _slots(stack, state)
+        env = {**stack.env, SLOTS: str(slots), "PYTHONPATH": ".", "ENVIRONMENT": "test"}
+        command = [str(Path(sys.executable).with_name("mutmut")), "run", f"--max-children={CHILDREN}"]
+        subprocess.run(command, cwd=copy, env=env, check=True)
+    return _survivors(copy)
+
+
+def _copy(target: Target, copy: Path) -> Path:
+    """The project beside its mutants; mutmut writes into the folder that it works in."""
+    shutil.rmtree(copy, ignore_errors=True)
+    skip = shutil.ignore_patterns("__pycache__")
+    for folder in (*SHIPPED, "tests"):
+        shutil.copytree(ROOT / folder, copy / folder, ignore=skip)
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    pytest = config["tool:pytest"]
+    pytest["addopts"] = "-q -x -p devstack.mutation.slots"
+    source = target.path().split("/")[0]
+    config["mutmut"] = {
+        "source_paths": source,
+        "only_mutate": target.path(),
+        # Connections do not survive a fork: only libraries are imported before it.
+        "process_isolation": "forkserver",
+        "forkserver_warmup": "import",
+        "preload_modules_file": "preload.txt",
+        "also_copy": "\n" + "\n".join(folder for folder in SHIPPED if folder != source),
+        "pytest_add_cli_args_test_selection": "\n" + "\n".join(target.test_files()),
+    }
+    (copy / "preload.txt").write_text("\n".join(PRELOADED))
+    with (copy / "setup.cfg").open("w") as file:
+        config.write(file)
+    return copy
+
+
+def _slots(stack: Stack, state: Path) -> Path:
+    """One migrated database and one lock per child, and one more of each for the run that comes before theirs."""
+    folder = state / "slots"
+    folder.mkdir(exist_ok=True)
+    server, url = cast(Postgres, stack.parts["postgres"]), stack.env["DATABASE_URL"]
+    known = {name for (name,) in server.execute("select datname from pg_database")}
+    for number in range(CHILDREN + 1):
+        (folder / f"{number}.slot").touch()
+        if f"longshore_{number}" not in known:
+            server.execute(f"create database longshore_{number}")
+        stack.env["DATABASE_URL"] = server.url(f"longshore_{number}")
+        stack.migrate()
+    stack.env["DATABASE_URL"] = url
+    return folder
+
+
+def _survivors(copy: Path) -> int:
+    _, results = lines_of(copy, "mutmut", "results")
+    names = [line.split(":")[0].strip() for line in results if line.endswith((": survived", ": no tests"))]
+    for name in names:
+        print("\n".join(lines_of(copy, "mutmut", "show", name)[1]), end="\n\n")
+    print(f"{len(names)} mutants survived.")
+    return int(bool(names))

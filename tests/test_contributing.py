@@ -1,0 +1,140 @@
+"""Every example of CONTRIBUTING.md is run: new files become modules, additions are added to the modules they name."""
+
+import importlib
+import re
+import sys
+import types
+from pathlib import Path
+
+import falcon.testing
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "CONTRIBUTING.md"
+EXAMPLE = re.compile(r"^```python\n# (\S+\.py)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+EXAMPLES = {match[1]: match[2] for match in EXAMPLE.finditer(PAGE.read_text())}
+MIGRATION = next(path for path in EXAMPLES if "/migrations/" in path)
+
+
+@pytest.fixture
+def installed(monkeypatch, clean):
+    """The examples, as if their files were there; in the order of the page, which is that of the layers."""
+    from workers.broker import broker
+
+    monkeypatch.setattr(broker, "actors", dict(broker.actors))
+    found = {}
+    for path, code in EXAMPLES.items():
+        name = path.removesuffix(".py").replace("/", ".")
+        module = importlib.import_module(name) if (ROOT / path).exists() else types.ModuleType(name)
+        names = dict(vars(module))
+        exec(compile(code, f"{PAGE.name}: {path}", "exec"), names)
+        for key, value in names.items():
+            if vars(module).get(key) is not value:
+                monkeypatch.setattr(module, key, value, raising=False)
+        if path != MIGRATION and not (ROOT / path).exists():
+            monkeypatch.setitem(sys.modules, name, module)
+        found[path] = module
+    return found
+
+
+@pytest.fixture
+def table(installed):
+    """The example's table, for as long as the test runs."""
+    from models.platform.database import database
+
+    database.execute_sql(installed[MIGRATION].UP)
+    yield
+    database.execute_sql(installed[MIGRATION].DOWN)
+
+
+def test_every_python_block_of_the_page_is_an_example():
+    blocks = re.findall(r"^```python$", PAGE.read_text(), re.MULTILINE)
+    assert len(blocks) == len(EXAMPLES) >= 8
+
+
+def test_the_migration_goes_up_down_and_up_on_data(tmp_path):
+    from devstack.check import migrations
+
+    folder = ROOT / "models" / "platform" / "migrations"
+    for path in folder.glob("[0-9]*.py"):
+        (tmp_path / path.name).write_text(path.read_text())
+    (tmp_path / Path(MIGRATION).name).write_text(EXAMPLES[MIGRATION])
+    with migrations.database() as empty:
+        assert list(migrations.problems(empty, tmp_path)) == []
+
+
+def test_the_endpoint_takes_a_greeting_and_its_job_sends_it(installed, table, person):
+    from models.jobs.ledger import Job
+    from workers import runtime
+
+    Greeting = installed["models/greetings.py"].Greeting
+    send = installed["workers/greetings.py"].send_greeting
+    kind = installed["workers/jobs.py"].GREETING_SEND
+
+    answer = post(installed, person(), {"text": "Good morning"})
+    assert (answer.status_code, answer.json["text"]) == (202, "Good morning")
+    job = Job.get(Job.name == kind.name)
+    runtime.execute(kind, send, str(job.id))
+    assert Job.get_by_id(job.id).state == "succeeded"
+    assert Greeting.get_by_id(answer.json["id"]).sent_at
+
+
+def test_a_job_that_runs_twice_or_whose_row_is_gone_does_no_harm(installed, table, tenant):
+    from models.jobs.ledger import Job
+    from models.platform.database import transaction
+    from workers import jobs, runtime
+
+    Greeting = installed["models/greetings.py"].Greeting
+    send = installed["workers/greetings.py"].send_greeting
+    kind = installed["workers/jobs.py"].GREETING_SEND
+    greeting = Greeting.create(tenant_id=tenant.id, text="Good evening")
+    with transaction():
+        rows = [jobs.enqueue(kind, greeting_id=str(one)) for one in (greeting.id, greeting.id, tenant.id)]
+    for row in rows:
+        runtime.execute(kind, send, str(row.id))
+    assert [Job.get_by_id(row.id).state for row in rows] == ["succeeded"] * 3
+
+
+@pytest.mark.parametrize(
+    ("role", "sent", "status"),
+    [(None, {"text": "Hi"}, 401), ("viewer", {"text": "Hi"}, 403), ("member", {"text": ""}, 422), ("member", {}, 422)],
+)
+def test_the_endpoint_refuses_strangers_and_what_does_not_fit(installed, table, person, role, sent, status):
+    assert post(installed, person(role) if role else None, sent).status_code == status
+
+
+def test_the_agent_belongs_into_the_catalogue_and_its_tool_answers(installed):
+    from models.platform.settings import settings
+    from workers.agents import tools
+    from workers.agents.bundled import bundled_agents, bundled_tools
+    from workers.agents.catalog import Catalog
+
+    new, more = installed["workers/agents/bundled.py"], installed["workers/agents/tools.py"]
+    agents, known = (*bundled_agents(settings), new.EDITOR), bundled_tools(settings)
+    catalog = Catalog(agents, {**known, new.COUNT_WORDS.name: new.COUNT_WORDS})
+    assert [tool.name for tool in catalog.tools_of(catalog.get("editor"))] == ["count_words"]
+    with pytest.raises(ValueError, match="needs unknown tools"):
+        Catalog(agents, known)
+    context = tools.ToolsContext(None, None)
+    functions = {"count_words": more.count_words}
+    assert tools.call("count_words", '{"text": "one two three"}', context, functions) == "3"
+    assert tools.call("count_words", '{"text": " "}', context, functions) == "Error: The text is empty."
+
+
+def post(installed, principal, body):
+    """POST to the example's resource, mounted in the whole application, as this caller."""
+    from edge.app import create_app
+    from edge.endpoint import Route
+
+    app, resource = create_app(), installed["edge/resources/greetings.py"].Greetings()
+    Route("/api/v1/greetings", resource).add_to(app)
+    headers = {"Host": "localhost", **(bearer(principal) if principal else {})}
+    return falcon.testing.TestClient(app).simulate_post("/api/v1/greetings", json=body, headers=headers)
+
+
+def bearer(principal):
+    from models.auth.login import SignIn
+    from models.auth.users import User
+
+    tokens = SignIn.with_password(User.get_by_id(principal.user_id).email, "correct horse battery")
+    return {"Authorization": f"Bearer {tokens.access_token}"}
