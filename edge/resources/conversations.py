@@ -18,7 +18,7 @@ from edge.schemas.conversations import (
     EventsQuery,
     Role,
 )
-from models.conversations.conversation import Conversation, Message, RunEvent
+from models.conversations.conversation import Conversation, ListedConversation, Message, RunEvent
 from models.platform.clock import iso
 
 READER = Guard(scope="conversations:read")
@@ -55,7 +55,7 @@ class Conversations:
         return ConversationEventsResponse(conversation_id=conversation.key, items=[event(row) for row in events])
 
 
-def summary(row: Conversation) -> ConversationSummary:
+def summary(row: ListedConversation) -> ConversationSummary:
     return ConversationSummary(
         conversation_id=row.key,
         message_count=row.message_count,

@@ -33,6 +33,18 @@ class SearchHit:
     preview: str
 
 
+class ListedConversation(NamedTuple):
+    """What lists show of a conversation. Whole rows would cost more than the rest of the request."""
+
+    id: UUID
+    key: str
+    message_count: int
+    last_message: str
+    first_message_at: datetime
+    last_message_at: datetime
+    updated_at: datetime
+
+
 class AgentUsage(NamedTuple):
     last_used_at: datetime | None
     conversations: int
@@ -63,12 +75,14 @@ class Conversation(TenantModel):
     @classmethod
     def page(
         cls, principal: Principal, limit: int, cursor: str | None = None, agent: str | None = None
-    ) -> "KeysetPage[Conversation]":
+    ) -> KeysetPage[ListedConversation]:
         """The caller's conversations, last updated first; with `agent`, those that began with it. InvalidCursor."""
         query = cls.visible_to(principal).where(cls.message_count > 0)
         if agent is not None:
             query = query.where(cls.entry_agent == agent)
-        return KeysetPage.of(query, (cls.updated_at, cls.id), limit, cursor)
+        columns = [getattr(cls, name) for name in ListedConversation._fields]
+        summaries = query.select(*columns).objects(ListedConversation)
+        return KeysetPage.of(summaries, (cls.updated_at, cls.id), limit, cursor)
 
     @classmethod
     def search(cls, principal: Principal, text: str, limit: int = 20) -> list[SearchHit]:
