@@ -14,6 +14,7 @@ from models.auth.service_account_catalogue import catalogue
 from models.platform import logs
 from models.platform.settings import Settings
 from models.platform.settings import settings as process_settings
+from workers.agents.catalog import catalog
 
 
 def create_app(settings: Settings = process_settings, *, hasher: PasswordHasher | None = None) -> falcon.App[Any, Any]:
@@ -25,6 +26,7 @@ def create_app(settings: Settings = process_settings, *, hasher: PasswordHasher 
     settings.require_safe()
     keyset()
     catalogue()
+    catalog()
     app: falcon.App[Any, Any] = falcon.App(request_type=Request, middleware=[Envelope(settings), cors(settings)])
     app.req_options.strip_url_path_trailing_slash = True
     app.resp_options.secure_cookies_by_default = True

@@ -30,7 +30,7 @@ control_socket_disable = True
 def post_worker_init(worker: object) -> None:
     from models.platform import memory
 
-    memory.settle()
+    memory.freeze()
 
 
 def child_exit(server: object, worker: Any) -> None:

@@ -1,1 +1,1 @@
-"""All state: the tables, the streams in Redis, the settings, and the verbs that change them."""
+"""All state: the tables, the streams in Redis, the settings, and the functions that change them."""

@@ -1,6 +1,6 @@
-"""`python -m scheduler.main`: enqueues what the cron table says, and keeps the ledger moving once a second.
+"""`python -m scheduler.main`: enqueues the cron table's jobs, and once a second recovers jobs that are stuck.
 
-Any number may run: the one that holds the advisory lock works, the others wait to take over.
+Any number may run. The one that holds the advisory lock works, the others wait to take over.
 """
 
 import logging
@@ -19,47 +19,53 @@ from models.platform.locks import SCHEDULER, try_session_lock
 from models.platform.settings import settings
 from scheduler.schedule import CRON
 from workers import jobs
+from workers.jobs import JobKind
 
 log = logging.getLogger(__name__)
 TICK_SECONDS = 1.0
 
 
 class Leader:
-    """Holds the lock on a connection of its own thread; losing the connection is losing the lock."""
+    """Holds the scheduler's lock on this thread's connection. A lost connection is a lost lock."""
 
-    def __init__(self):
-        self.held = False
+    def __init__(self) -> None:
+        self.has_lock = False
 
-    def hold(self) -> bool:
+    def keep_lock(self) -> bool:
+        """Take the lock, or check that it is still held. Returns whether it is."""
         try:
-            if self.held:
+            if self.has_lock:
                 database.execute_sql("select 1")
             else:
-                self.held = try_session_lock(SCHEDULER)
-                if self.held:
+                self.has_lock = try_session_lock(SCHEDULER)
+                if self.has_lock:
                     log.info("scheduler.leading")
         except peewee.PeeweeException as error:
-            self.drop(error)
-        return self.held
+            self.give_up_lock(error)
+        return self.has_lock
 
-    def drop(self, error: Exception) -> None:
-        """Close the connection for good: back in the pool it would go on holding the lock."""
+    def give_up_lock(self, error: Exception) -> None:
+        """Close the connection for good: if it returned to the pool it would keep the lock."""
         log.warning("scheduler.database_away", extra={"reason": repr(error)})
-        self.held = False
-        database.manual_close()
+        self.has_lock = False
+        database.discard()
 
-    def tick(self, name: str, step: Callable[[], int]) -> None:
-        """Run one ledger step. Its failure is logged and the next second tries again."""
+    def run_step(self, name: str, step: Callable[[], int]) -> None:
+        """Run one step and log how many jobs it handled. An error is logged, and the next tick tries again."""
+        if not self.has_lock:
+            return
         try:
-            if self.held and (count := step()):
-                log.info(name, extra={"jobs": count})
+            count = step()
         except redis.RedisError as error:
             log.warning("scheduler.redis_away", extra={"step": name, "reason": repr(error)})
         except peewee.PeeweeException as error:
-            self.drop(error)
+            self.give_up_lock(error)
+        else:
+            if count:
+                log.info(name, extra={"jobs": count})
 
 
-def enqueue(kind: jobs.Job) -> None:
+def enqueue(kind: JobKind) -> None:
     try:
         with transaction():
             jobs.enqueue(kind)
@@ -70,21 +76,22 @@ def enqueue(kind: jobs.Job) -> None:
 
 def main() -> None:
     logs.configure("scheduler")
-    ending, leader = threading.Event(), Leader()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ending.set())
+    should_stop = threading.Event()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signal_number, lambda *_: should_stop.set())
     cron = BackgroundScheduler(timezone="UTC", job_defaults={"coalesce": True, "misfire_grace_time": 3600})
     for line, kind in CRON:
         cron.add_job(enqueue, CronTrigger.from_crontab(line, timezone="UTC"), args=[kind], id=kind.name)
     cron.start(paused=True)
-    while not ending.is_set():
-        if leader.hold():
+    leader = Leader()
+    while not should_stop.is_set():
+        if leader.keep_lock():
             cron.resume()
-            leader.tick("jobs.reaped", jobs.reap)
-            leader.tick("jobs.resent", jobs.sweep)
+            leader.run_step("jobs.recovered", jobs.recover_expired)
+            leader.run_step("jobs.resent", jobs.resend_unclaimed)
         else:
             cron.pause()
-        ending.wait(TICK_SECONDS)
+        should_stop.wait(TICK_SECONDS)
     cron.shutdown(wait=False)
 
 

@@ -127,20 +127,14 @@ def person(tenant):
 @pytest.fixture
 def ask(clean):
     """ask(principal, message, ...) -> the committed run of one question."""
-    from models.conversations.conversation import Conversation
+    from models.conversations import asking
     from models.platform.database import transaction
     from workers.jobs import CHAT_RUN, enqueue
 
     def make(principal, message="Hello", conversation_id=None, agent="triage", idempotency_key=None, **options):
         with transaction():
-            run, created = Conversation.ask(
-                principal,
-                message=message,
-                conversation_id=conversation_id,
-                agent=agent,
-                options=options,
-                idempotency_key=idempotency_key,
-            )
+            question = asking.Question(message, agent, conversation_id, options, idempotency_key)
+            run, created = asking.ask(principal, question)
             if created:
                 enqueue(CHAT_RUN, run_id=run.id, tenant_id=run.tenant_id)
         return run

@@ -106,14 +106,17 @@ def test_the_endpoint_refuses_strangers_and_what_does_not_fit(installed, table, 
 
 
 def test_the_agent_belongs_into_the_catalogue_and_its_tool_answers(installed):
+    from models.platform.settings import settings
     from workers.agents import tools
-    from workers.agents.catalog import AGENTS, TOOLS, Catalog
+    from workers.agents.bundled import bundled_agents, bundled_tools
+    from workers.agents.catalog import Catalog
 
-    new, more = installed["workers/agents/catalog.py"], installed["workers/agents/tools.py"]
-    catalog = Catalog((*AGENTS, new.EDITOR), {**TOOLS, new.COUNT_WORDS.name: new.COUNT_WORDS})
+    new, more = installed["workers/agents/bundled.py"], installed["workers/agents/tools.py"]
+    agents, known = (*bundled_agents(settings), new.EDITOR), bundled_tools(settings)
+    catalog = Catalog(agents, {**known, new.COUNT_WORDS.name: new.COUNT_WORDS})
     assert [tool.name for tool in catalog.tools_of(catalog.get("editor"))] == ["count_words"]
     with pytest.raises(ValueError, match="needs unknown tools"):
-        Catalog((*AGENTS, new.EDITOR), TOOLS)
+        Catalog(agents, known)
     context = tools.ToolsContext(None, None)
     functions = {"count_words": more.count_words}
     assert tools.call("count_words", '{"text": "one two three"}', context, functions) == "3"

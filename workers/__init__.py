@@ -1,1 +1,1 @@
-"""All work: the table of jobs, the broker, the runtime, the actors."""
+"""All work: the kinds of jobs, the broker, the runtime, the actors."""

@@ -3,23 +3,27 @@
 Key schema, one Redis list per queue in a database of the broker's own:
     jobs:<queue>    RPUSH to send, BLMPOP to take: a consumer sleeps inside Redis and wakes with the message.
 
-A message is only a hint that a job row is due. It is gone once taken: who owns a job, and what happens when its
-worker dies, is decided by the ledger alone, so there are no acknowledgements to keep, requeue or maintain here.
+A message only says that a job may be due. It is gone once taken, and is never acknowledged or requeued: the ledger
+decides who owns a job, and recovers the jobs of dead workers.
 """
 
 import logging
 import threading
 import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import dramatiq
 import redis
 from dramatiq.broker import Broker, Consumer, MessageProxy
-from dramatiq.errors import ActorNotFound
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from models.platform.redis import connect
 from models.platform.settings import settings
+
+if TYPE_CHECKING:
+    from workers.rabbitmq import RabbitBroker
 
 log = logging.getLogger(__name__)
 BLOCK_SECONDS = 1.0  # also the longest that a shutdown waits for a consumer
@@ -27,10 +31,10 @@ RECONNECT_SECONDS = 0.25
 
 
 class PushBroker(Broker):
-    """Dramatiq over `RPUSH` and `BLMPOP`. Back-off and delays are the ledger's, so `delay` is refused."""
+    """Dramatiq over `RPUSH` and `BLMPOP`. Delayed messages are refused: the ledger knows when a job is due."""
 
-    def __init__(self, url: str):
-        super().__init__(middleware=[])  # no Retries, TimeLimit, ...: the ledger and the keeper do that
+    def __init__(self, url: str) -> None:
+        super().__init__(middleware=[])  # without Retries, TimeLimit, ...: that is done by the ledger and the heartbeat
         self.url = url
         self.client = connect(
             url,
@@ -50,15 +54,15 @@ class PushBroker(Broker):
             self.queues[queue_name] = None
             self.emit_after("declare_queue", queue_name)
 
-    def enqueue(self, message: dramatiq.Message, *, delay: int | None = None) -> dramatiq.Message:
+    def enqueue(self, message: dramatiq.Message[Any], *, delay: int | None = None) -> dramatiq.Message[Any]:
         if delay is not None:
             raise ValueError("Delayed messages are not supported: set the job's due time in the ledger.")
         self.client.rpush(key(message.queue_name), message.encode())
         return message
 
     def backlog(self, queue_name: str) -> int:
-        """Messages that wait in this queue."""
-        return self.client.llen(key(queue_name))
+        """Number of messages waiting in this queue."""
+        return int(self.client.llen(key(queue_name)))
 
     def flush(self, queue_name: str) -> None:
         self.client.delete(key(queue_name))
@@ -72,52 +76,57 @@ class PushBroker(Broker):
 
 
 class PushConsumer(Consumer):
-    """Takes up to as many messages as there are free slots in one blocking round trip."""
+    """Takes as many messages as there are free slots in one blocking round trip."""
 
-    def __init__(self, broker: PushBroker, queue_name: str, slots: int):
+    def __init__(self, broker: PushBroker, queue_name: str, slots: int) -> None:
         self.key, self.broker, self.slots = key(queue_name), broker, slots
-        self.fetched: list[bytes] = []
+        self.fetched: list[bytes] = []  # the next one to hand out is the last
         self.outstanding = 0
-        self.freed = threading.Condition()
-        # a read timeout longer than the longest block
+        self.slot_freed = threading.Condition()
+        # the read timeout is longer than the longest block
         self.client = redis.Redis.from_url(
             broker.url, single_connection_client=True, socket_timeout=BLOCK_SECONDS + 5, socket_connect_timeout=2
         )
 
     def __next__(self) -> MessageProxy | None:
         if not self.fetched:
-            room = self._room()
-            if not room:
-                return None
-            try:
-                answer = self.client.blmpop(BLOCK_SECONDS, 1, self.key, direction="LEFT", count=room)
-            except redis.RedisError as error:  # the server is away, restarting or loading: keep asking
-                log.warning("broker.unreachable", extra={"queue": self.key, "reason": repr(error)})
-                time.sleep(RECONNECT_SECONDS)
-                return None
-            self.fetched = answer[1][::-1] if answer else []
+            self._fetch()
         if not self.fetched:
             return None
         self.outstanding += 1
         return MessageProxy(dramatiq.Message.decode(self.fetched.pop()))
 
-    def _room(self) -> int:
-        """Free slots. When there are none, wait for a job to end, not for Redis."""
-        with self.freed:
+    def _fetch(self) -> None:
+        free_slots = self._wait_for_slots()
+        if not free_slots:
+            return
+        try:
+            answer: Any = self.client.blmpop(BLOCK_SECONDS, 1, self.key, direction="LEFT", count=free_slots)
+        except redis.RedisError as error:  # Redis is down, restarting or loading
+            log.warning("broker.unreachable", extra={"queue": self.key, "reason": repr(error)})
+            time.sleep(RECONNECT_SECONDS)
+            return
+        if answer:
+            self.fetched = answer[1][::-1]
+
+    def _wait_for_slots(self) -> int:
+        """The number of free slots. If there are none, waits up to a second for a job to end."""
+        with self.slot_freed:
             if self.outstanding >= self.slots:
-                self.freed.wait(timeout=1)
+                self.slot_freed.wait(timeout=1)
             return self.slots - self.outstanding
 
     def ack(self, message: MessageProxy) -> None:
-        with self.freed:
+        with self.slot_freed:
             self.outstanding -= 1
-            self.freed.notify()
+            self.slot_freed.notify()
 
     nack = ack
 
-    def requeue(self, messages) -> None:
-        """At shutdown: what was taken but not begun goes back. If Redis is away, the sweeper sends it."""
-        encoded = [message._message.encode() for message in messages] + self.fetched[::-1]
+    def requeue(self, messages: Iterable[MessageProxy]) -> None:
+        """At shutdown, return the messages that were not begun. If Redis is down, the scheduler sends their jobs again."""
+        encoded = [message._message.encode() for message in messages]  # noqa: SLF001  (Dramatiq's brokers do so too)
+        encoded += self.fetched[::-1]
         self.fetched = []
         if encoded:
             try:
@@ -134,19 +143,13 @@ def key(queue_name: str) -> str:
     return f"jobs:{queue_name}"
 
 
-def make_broker(url: str) -> Broker:
+def make_broker(url: str) -> "PushBroker | RabbitBroker":
     if not url.startswith(("amqp://", "amqps://")):
         return PushBroker(url)
-    from dramatiq.brokers.rabbitmq import RabbitmqBroker
+    from workers.rabbitmq import RabbitBroker
 
-    class Rabbit(RabbitmqBroker):
-        def backlog(self, queue_name: str) -> int:
-            return sum(self.get_queue_message_counts(queue_name)[:1])
-
-    return Rabbit(url=url, middleware=[], confirm_delivery=True)
+    return RabbitBroker(url=url, middleware=[], confirm_delivery=True)
 
 
 broker = make_broker(settings.broker)
 dramatiq.set_broker(broker)
-
-__all__ = ["ActorNotFound", "PushBroker", "broker", "make_broker"]

@@ -1,144 +1,153 @@
-"""The chat actor: load the conversation, let the agent answer, store the answer, then say that it is done."""
+"""The chat actor: load the conversation, let the agent answer, store the answer, then send the terminal event."""
 
-from contextlib import contextmanager
+from collections.abc import Generator
+from contextlib import closing
 from typing import Any
 
 from models.conversations import answers
+from models.conversations.answers import Answer
+from models.conversations.chat_context import ChatContext
 from models.jobs.ledger import DEAD
-from models.platform.database import release
+from models.platform.database import release, transaction
 from models.platform.settings import settings
 from models.runs import events, progress
 from models.runs.run import FAILED, Run
-from workers.agents.loop import ToolsContext, TurnRequest, TurnResult, run_agent
+from workers.agents.loop import run_agent
 from workers.agents.provider import ProviderError
+from workers.agents.turn import Event, TurnRequest, TurnResult
 from workers.jobs import CHAT_RUN
+from workers.lease import InterruptibleWait
 from workers.runtime import Lease, actor
 
 
 @actor(CHAT_RUN)
 def run_chat(lease: Lease) -> None:
-    run = Run.begin(lease.job.run_id, history=settings.agent_history_messages)
+    run_id = lease.job.run_id
+    context = ChatContext.begin(run_id, settings.agent_history_messages) if run_id else None
     release()  # a model may take minutes: no connection is held meanwhile
-    if run is None:  # deleted or cancelled before we came
+    if context is None:  # the run was deleted or cancelled before it began
         return
-    stream = Stream(run, lease)
-    context = ToolsContext(user_id=run.user_id, tenant_id=run.tenant_id)
+    run = context.run
+    stream = EventStream(run, lease)
+    turn = run_agent(turn_request(context), checkpoint=lease.checkpoint, wait=stream.waiting)
     try:
-        result = stream.relay(
-            run_agent(question(run), tools_context=context, checkpoint=lease.checkpoint, interruptible=stream.waiting)
-        )
+        result = stream.add_all(turn)
     except ProviderError as error:
-        give_up(lease, run, stream, error)
+        fail(lease, run, stream, error)
     else:
         store(lease, run, stream, result)
-    if run.terminal:  # else it was deleted meanwhile
-        progress.end(run)
+    if run.terminal:  # otherwise the run was deleted meanwhile
+        progress.send_terminal(run)
 
 
-def question(run: Run) -> TurnRequest:
-    """What the model is asked: the conversation so far, its newest message being the user's question."""
-    options = dict(run.request)
+def turn_request(context: ChatContext) -> TurnRequest:
+    run = context.run
     return TurnRequest(
         agent=run.agent,
-        history=run.history,
+        history=context.history,
         conversation_id=run.conversation_key,
-        user_id=str(run.user_id or ""),
-        user_name=run.user_name,
-        tenant_id=str(run.tenant_id),
-        message=options["message"],
-        location=options.get("location"),
-        run_options=options.get("run_options") or {},
+        user_id=run.user_id,
+        user_name=context.user_name,
+        tenant_id=run.tenant_id,
+        location=run.request.get("location"),
+        run_options=run.request.get("run_options") or {},
     )
 
 
-class Stream:
-    """Numbers the events of one attempt and writes them, those of one moment together."""
+class EventStream:
+    """Numbers the events of one attempt and writes them to the run's stream, several at a time where possible."""
 
-    def __init__(self, run: Run, lease: Lease):
+    def __init__(self, run: Run, lease: Lease) -> None:
         self.run, self.lease = run, lease
-        self.next = progress.first_sequence(lease.job.epoch)
+        self.next_sequence = progress.first_sequence(lease.job.epoch)
         self.pending: list[tuple[int, str, bytes]] = []
-        self.writing: progress.Writing | None = None
+        self.last_append: progress.Append | None = None
         if lease.job.epoch > 1:
             self.add(events.restarted(run.conversation_key, run.agent, lease.job.epoch))
 
-    def add(self, event: dict[str, Any]) -> None:
-        event["sequence_number"] = self.next
-        self.pending.append((self.next, event["kind"], progress.encode(event)))
-        self.next += 1
+    def add(self, event: Event) -> None:
+        event["sequence_number"] = self.next_sequence
+        self.pending.append((self.next_sequence, event["kind"], progress.encode(event)))
+        self.next_sequence += 1
+
+    def add_all(self, turn: Generator[Event, None, TurnResult]) -> TurnResult:
+        """Add all events of a turn and return its result."""
+        with closing(turn):
+            while True:
+                try:
+                    event = next(turn)
+                except StopIteration as end:
+                    result: TurnResult = end.value
+                    return result
+                self.add(event)
 
     def flush(self) -> None:
-        """Send what is pending. Waits for the write before this one, so that one at most is under way."""
+        """Start to write the pending events. Waits for the previous write, so at most one is under way."""
         if self.pending:
-            pending, self.pending = self.pending, []
-            self.settle()
-            self.writing = progress.append(self.run.id, pending)
+            entries, self.pending = self.pending, []
+            self.wait_for_append()
+            self.last_append = progress.append(self.run.id, entries)
 
-    def settle(self) -> None:
-        if self.writing:
-            self.writing.wait()
+    def wait_for_append(self) -> None:
+        if self.last_append:
+            self.last_append.wait()
 
     def finish(self) -> None:
-        """All that was added is written."""
+        """Return when all events are written. LeaseLost if the job belongs to another worker by now."""
         self.flush()
-        self.settle()
+        self.wait_for_append()
 
-    @contextmanager
-    def waiting(self):
-        """Around every wait for the model: what is known so far goes out first."""
+    def waiting(self) -> InterruptibleWait:
+        """Entered for every wait for the model: the events so far are sent, and the wait may be interrupted."""
         self.flush()
-        with self.lease.interruptible():
-            yield
-
-    def relay(self, turn) -> TurnResult:
-        """Write all events of a turn; its result."""
-        try:
-            while True:
-                self.add(next(turn))
-        except StopIteration as end:
-            return end.value
-        finally:
-            turn.close()
+        return self.lease.interruptible()
 
 
-def store(lease: Lease, run: Run, stream: Stream, result: TurnResult) -> None:
-    """All that the answer leaves behind, in the transaction that ends the job. Only then is the end announced."""
+def store(lease: Lease, run: Run, stream: EventStream, result: TurnResult) -> None:
+    """Store the answer and finish the run and its job, in one transaction."""
     stream.finish()
-    agent = result.answering_agent
     terminal = events.succeeded(
         run.conversation_key,
-        agent,
+        result.answering_agent,
         result.response_text,
         result.structured_output,
         response_id=result.response_id,
         payload={"refusal": True} if result.refusal else {},
     )
-    answer = {
+    answer = Answer(
+        text=result.response_text,
+        agent=result.answering_agent,
+        items=result.items,
+        attachments=result.attachments,
+        result=_run_result(result),
+        usage=result.usage,
+    )
+    answers.store(lease.job, run, answer, terminal, stream.next_sequence)
+
+
+def _run_result(result: TurnResult) -> dict[str, Any]:
+    return {
         "response": result.response_text,
         "structured_output": result.structured_output,
-        "agent_used": agent,
+        "agent_used": result.answering_agent,
         "handoff_occurred": result.handoff_occurred,
         "model": result.model,
         "refusal": result.refusal,
         "attachments": result.attachments,
     }
-    answers.store(
-        lease.job,
-        run,
-        text=result.response_text,
-        agent=agent,
-        items=result.items,
-        attachments=result.attachments,
-        terminal=terminal,
-        sequence=stream.next,
-        result=answer,
-        usage=result.usage,
-    )
 
 
-def give_up(lease: Lease, run: Run, stream: Stream, error: ProviderError) -> None:
-    """The model cannot answer. The run failed and its dead job is there for an operator to retry."""
+def fail(lease: Lease, run: Run, stream: EventStream, error: ProviderError) -> None:
+    """The model gives no answer: the run has failed. Its job is dead, so an operator can retry it."""
     stream.finish()
     terminal = events.failed(run.conversation_key, run.agent, error.code, str(error))
-    with lease.job.finish(DEAD, f"{error.code}: {error}"):
-        run.conclude(FAILED, terminal, stream.next, error_code=error.code, error_message=str(error), usage=error.usage)
+    with transaction():
+        lease.job.finish(DEAD, f"{error.code}: {error}")
+        run.finish(
+            FAILED,
+            terminal,
+            stream.next_sequence,
+            error_code=error.code,
+            error_message=str(error),
+            usage=error.usage,
+        )

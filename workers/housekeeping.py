@@ -1,34 +1,38 @@
-"""Actors that keep the tables small, and the one that ends a run whose job is dead."""
+"""Actors that keep the tables small, and the one that fails a run whose job is dead."""
+
+import time
 
 from models.auth import email_tokens, service_tokens, sessions, signup_requests
 from models.conversations.conversation import RunEvent
 from models.jobs.ledger import Job
 from models.platform.audit import AuditEvent
+from models.platform.database import transaction
 from models.platform.redis import redis_client
 from models.platform.settings import settings
 from models.runs import progress
-from models.runs.run import Run
+from models.runs.run import FAILED, Run
 from workers.jobs import EVENT_PURGE, JOB_PURGE, NOOP, RUN_FAIL, SESSION_PURGE
 from workers.runtime import Lease, actor
 
 MESSAGES = {
     "run_timeout": "The run took too long and was stopped.",
-    "cancelled": "The run was cancelled.",
+    "internal_error": "The run failed. Its job can be retried by an operator.",
 }
 
 
 @actor(RUN_FAIL)
 def fail_run(lease: Lease) -> None:
-    """The chat's job is dead or was cancelled without its worker: tell whoever watches, once."""
+    """Close a run whose job is dead, and send its terminal event. Repeatable: a crash in between loses nothing."""
     job = lease.job
+    if job.run_id is None:
+        return
     code = job.args.get("code", "internal_error")
-    state = "cancelled" if code == "cancelled" else "failed"
-    message = MESSAGES.get(code, "The run failed. Its job can be retried by an operator.")
-    with job.finish():
-        run = Run.close(job.run_id, state, code, message)
-    run = run or Run.get_or_none((Run.id == job.run_id) & Run.terminal.is_null(False))
+    with transaction():
+        job.finish()
+        run = Run.close(job.run_id, FAILED, code, MESSAGES.get(code, MESSAGES["internal_error"]))
+    run = run or Run.get_or_none((Run.id == job.run_id) & Run.terminal_sequence.is_null(False))
     if run:
-        progress.end(run)
+        progress.send_terminal(run)
 
 
 @actor(JOB_PURGE)
@@ -54,8 +58,9 @@ def purge_sessions(lease: Lease) -> None:
 
 @actor(NOOP)
 def noop(lease: Lease) -> None:
-    """Does nothing, measurably: the benchmark's job, and an operator's check that workers are alive."""
-    if key := lease.job.args.get("mark"):
-        import time
+    """Does nothing. For the benchmark, and for operators to check that jobs are done.
 
+    With an argument `mark` it appends the time to the Redis list of that name.
+    """
+    if key := lease.job.args.get("mark"):
         redis_client().rpush(key, time.time())

@@ -1,4 +1,4 @@
-"""THE TABLE: every job on one line; and the only code that sends one."""
+"""Every kind of job, one per line; and the only code that sends jobs to workers."""
 
 import logging
 from dataclasses import dataclass
@@ -7,20 +7,23 @@ from uuid import UUID
 
 import dramatiq
 
-from models.jobs import ledger
-from models.jobs.ledger import Job as Row
+from models.jobs import recovery
+from models.jobs.ledger import CANCELLED, DEAD, QUEUED, Job
 from models.platform.database import database, in_transaction, transaction
 from models.platform.settings import settings
+from models.runs import progress
 from models.runs.run import Run
 from workers.broker import broker
 
 log = logging.getLogger(__name__)
+LONGEST_BACKOFF = 600.0  # seconds
+BUSY_RESEND_SECONDS = 60  # resend age of jobs in queues that still hold messages
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """A kind of job. `limit`: seconds one attempt may take; `retries`: further attempts after a failure;
-    `exhausted`: the job that is enqueued, with the same run and arguments, when none of them worked."""
+class JobKind:
+    """`limit`: seconds that one attempt may take. `retries`: attempts after the first failure. `exhausted`: name of the
+    job that is enqueued, with the same run and arguments, when all attempts have failed."""
 
     name: str
     queue: str
@@ -29,36 +32,36 @@ class Job:
     exhausted: str | None = None
 
     def backoff(self, failures: int) -> float:
-        """Seconds to wait after the n-th failure: 1, 2, 4 ... at most 10 minutes."""
-        return min(600.0, 2.0 ** max(0, failures - 1))
+        """Seconds to wait after the n-th failure: 1, 2, 4 ..., at most LONGEST_BACKOFF."""
+        return min(LONGEST_BACKOFF, 2.0 ** max(0, failures - 1))
 
 
 QUEUES = ("agents", "index", "events", "mail", "housekeeping")
 
 # fmt: off
-CHAT_RUN      = Job("chat.run",      queue="agents",       limit=900, retries=3, exhausted="run.fail")
-MAIL_VERIFY   = Job("mail.verify",   queue="mail",         limit=60,  retries=10)
-MAIL_RESET    = Job("mail.reset",    queue="mail",         limit=60,  retries=10)
-MAIL_INVITE   = Job("mail.invite",   queue="mail",         limit=60,  retries=10)
-MAIL_ACCESS_RECEIVED  = Job("mail.access_received",  queue="mail", limit=60, retries=10)
-MAIL_ACCESS_KNOWN     = Job("mail.access_known",     queue="mail", limit=60, retries=10)
-MAIL_ACCESS_REQUESTED = Job("mail.access_requested", queue="mail", limit=60, retries=10)
-MAIL_ACCESS_REJECTED  = Job("mail.access_rejected",  queue="mail", limit=60, retries=10)
-MAIL_NOTICE   = Job("mail.notice",   queue="mail",         limit=60,  retries=10)
-RUN_FAIL      = Job("run.fail",      queue="housekeeping", limit=30,  retries=20)
-JOB_PURGE     = Job("job.purge",     queue="housekeeping", limit=600, retries=0)
-EVENT_PURGE   = Job("event.purge",   queue="housekeeping", limit=600, retries=0)
-SESSION_PURGE = Job("session.purge", queue="housekeeping", limit=600, retries=0)
-NOOP          = Job("noop",          queue="housekeeping", limit=10,  retries=0)
+CHAT_RUN              = JobKind("chat.run",              queue="agents",       limit=900, retries=3, exhausted="run.fail")
+MAIL_VERIFY           = JobKind("mail.verify",           queue="mail",         limit=60,  retries=10)
+MAIL_RESET            = JobKind("mail.reset",            queue="mail",         limit=60,  retries=10)
+MAIL_INVITE           = JobKind("mail.invite",           queue="mail",         limit=60,  retries=10)
+MAIL_ACCESS_RECEIVED  = JobKind("mail.access_received",  queue="mail",         limit=60,  retries=10)
+MAIL_ACCESS_KNOWN     = JobKind("mail.access_known",     queue="mail",         limit=60,  retries=10)
+MAIL_ACCESS_REQUESTED = JobKind("mail.access_requested", queue="mail",         limit=60,  retries=10)
+MAIL_ACCESS_REJECTED  = JobKind("mail.access_rejected",  queue="mail",         limit=60,  retries=10)
+MAIL_NOTICE           = JobKind("mail.notice",           queue="mail",         limit=60,  retries=10)
+RUN_FAIL              = JobKind("run.fail",              queue="housekeeping", limit=30,  retries=20)
+JOB_PURGE             = JobKind("job.purge",             queue="housekeeping", limit=600, retries=0)
+EVENT_PURGE           = JobKind("event.purge",           queue="housekeeping", limit=600, retries=0)
+SESSION_PURGE         = JobKind("session.purge",         queue="housekeeping", limit=600, retries=0)
+NOOP                  = JobKind("noop",                  queue="housekeeping", limit=10,  retries=0)
 # fmt: on
 
-TABLE = {job.name: job for job in globals().values() if isinstance(job, Job)}
+KINDS = {kind.name: kind for kind in globals().values() if isinstance(kind, JobKind)}
 
 
 @in_transaction
-def enqueue(kind: Job, *, run_id: UUID | None = None, tenant_id: UUID | None = None, **args: Any) -> Row:
-    """Write the job row in the caller's transaction; it is sent after the commit, and swept if that is lost."""
-    row = Row.add(
+def enqueue(kind: JobKind, *, run_id: UUID | None = None, tenant_id: UUID | None = None, **args: Any) -> Job:
+    """Add a job. It is sent after the commit; if that fails, the scheduler sends it again."""
+    job = Job.add(
         name=kind.name,
         queue=kind.queue,
         args=args,
@@ -67,72 +70,78 @@ def enqueue(kind: Job, *, run_id: UUID | None = None, tenant_id: UUID | None = N
         max_failures=kind.retries + 1,
         exhausted=kind.exhausted,
     )
-    database.after_commit(lambda: send([row]))
-    return row
+    database.after_commit(lambda: send([job]))
+    return job
 
 
-def send(rows: list[Row]) -> int:
-    """Hand job ids to the broker. Never raises: the row is the truth and the sweeper sends what stayed behind."""
+@in_transaction
+def enqueue_exhausted(job: Job, **more_args: Any) -> None:
+    """Enqueue the job that follows a dead one, if its kind has such a job."""
+    if job.exhausted:
+        enqueue(KINDS[job.exhausted], run_id=job.run_id, tenant_id=job.tenant_id, **{**job.args, **more_args})
+
+
+def send(jobs: list[Job]) -> int:
+    """Give job ids to the broker and return how many were sent. Never raises: the scheduler sends the rest again."""
     sent = 0
-    for row in rows:
+    for job in jobs:
         try:
             broker.enqueue(
-                dramatiq.Message(queue_name=row.queue, actor_name=row.name, args=(str(row.id),), kwargs={}, options={})
+                dramatiq.Message(queue_name=job.queue, actor_name=job.name, args=(str(job.id),), kwargs={}, options={})
             )
             sent += 1
-        except Exception as error:  # after_commit callbacks must not fail a request that is committed
-            log.warning("job.send_failed", extra={"job_id": str(row.id), "job": row.name, "reason": repr(error)})
+        except Exception as error:  # noqa: BLE001  (this runs after the commit: the request has succeeded)
+            log.warning("job.send_failed", extra={"job_id": str(job.id), "job": job.name, "reason": repr(error)})
             break
     return sent
 
 
-def sweep() -> int:
-    """Send what is due and was never claimed: its message was lost between commit and send, or with Redis.
+def resend_unclaimed() -> int:
+    """Send the jobs that are due but were never claimed, because their messages were lost. Returns how many were sent.
 
-    A queue that still holds messages has work enough; there, only jobs unclaimed for a minute are sent again.
+    In a queue that still holds messages a job is probably just waiting its turn, so it is only sent again after
+    BUSY_RESEND_SECONDS.
     """
-    due = Row.take_due()
-    idle = [queue for queue in QUEUES if not broker.backlog(queue)]
-    busy = [queue for queue in QUEUES if queue not in idle]
-    late = Row.take_unsent(settings.job_resend_seconds, idle) if idle else []
-    late += Row.take_unsent(60, busy, limit=100) if busy else []
-    return send(due + late)
+    jobs = recovery.take_due_retries()
+    idle_queues = [queue for queue in QUEUES if not broker.backlog(queue)]
+    busy_queues = [queue for queue in QUEUES if queue not in idle_queues]
+    if idle_queues:
+        jobs += recovery.take_unclaimed(idle_queues, settings.job_resend_seconds)
+    if busy_queues:
+        jobs += recovery.take_unclaimed(busy_queues, BUSY_RESEND_SECONDS, limit=100)
+    return send(jobs)
 
 
-def reap() -> int:
-    """Return the jobs of vanished workers to their queues; bury those that failed too often."""
+def recover_expired() -> int:
+    """Return the jobs of dead workers to their queues, or end them. Returns how many there were."""
     with transaction():
-        rows = Row.reap()
-        for row in rows:
-            if row.state == ledger.DEAD:
-                bury(row)
-            elif row.state == ledger.CANCELLED:
-                bury(row, code="cancelled")
-    send([row for row in rows if row.state == ledger.QUEUED])
-    return len(rows)
+        jobs = recovery.recover_expired()
+        for job in jobs:
+            if job.state == DEAD:
+                enqueue_exhausted(job)
+        cancelled_runs = [Run.stop(job.run_id) for job in jobs if job.state == CANCELLED and job.run_id]
+    send([job for job in jobs if job.state == QUEUED])
+    for run in cancelled_runs:
+        if run:
+            progress.send_terminal_or_log(run)
+    return len(jobs)
 
 
-@in_transaction
-def bury(row: Row, **more: Any) -> None:
-    """In the caller's transaction: the `exhausted` job follows one that ended without doing its work."""
-    if row.exhausted:
-        enqueue(TABLE[row.exhausted], run_id=row.run_id, tenant_id=row.tenant_id, **{**row.args, **more})
-
-
-def retry(job_id: UUID) -> Row:
-    """An operator's retry of a dead or cancelled job."""
+def retry(job_id: UUID) -> Job:
+    """Queue a dead or cancelled job, and its run, again. JobNotFound, JobNotRetryable."""
     with transaction():
-        row = Row.revive(job_id)
-        if row.run_id:
-            Run.reopen(row.run_id)
-        database.after_commit(lambda: send([row]))
-    return row
+        job = Job.retry(job_id)
+        if job.run_id:
+            Run.requeue(job.run_id)
+        database.after_commit(lambda: send([job]))
+    return job
 
 
-def cancel(job_id: UUID) -> Row:
-    """An operator's cancel. A run whose queued job ends here ends with it."""
+def cancel(job_id: UUID) -> Job:
+    """Cancel a job and the run that it belongs to. JobNotFound, JobFinished."""
     with transaction():
-        row = Row.cancel(job_id)
-        if row.state == ledger.CANCELLED:
-            bury(row, code="cancelled")
-    return row
+        job = Job.cancel(job_id)
+        run = Run.stop(job.run_id) if job.run_id else None
+    if run:
+        progress.send_terminal_or_log(run)
+    return job

@@ -1,4 +1,4 @@
-"""What `dramatiq workers.main` loads: the broker, the keeper and every actor."""
+"""What `dramatiq workers.main` loads: the broker, the heartbeat and every actor."""
 
 from dramatiq.threading import is_gevent_active
 
@@ -10,12 +10,14 @@ if is_gevent_active():
 from models.platform import logs
 from models.platform.settings import settings
 from workers import chat, housekeeping
+from workers.agents.catalog import catalog
 from workers.broker import broker
+from workers.heartbeat import heartbeat
 from workers.mail import accounts, signup
-from workers.runtime import keeper
 
 logs.configure("worker")
 settings.require_safe()
-broker.add_middleware(keeper)
+catalog()  # refuses to start with an MCP_TOOLS that cannot work
+broker.add_middleware(heartbeat)
 
 __all__ = ["accounts", "broker", "chat", "housekeeping", "signup"]

@@ -1,4 +1,4 @@
-"""What a worker counts. With PROMETHEUS_MULTIPROC_DIR set, the edge's /metrics shows it too."""
+"""Metrics of the workers. With PROMETHEUS_MULTIPROC_DIR set, the edge's /metrics shows them too."""
 
 from prometheus_client import Counter, Histogram
 
@@ -12,5 +12,6 @@ SECONDS = Histogram(
 
 
 def job_done(name: str, result: str, seconds: float) -> None:
+    """`result`: succeeded, dead, cancelled, retried, released, lost or unrecorded."""
     JOBS.labels(name, result).inc()
     SECONDS.labels(name).observe(seconds)

@@ -49,7 +49,7 @@ def claim(count: int) -> list[list[float]]:
     here, bare = [], []
     for mine, other in zip(ids[:count], ids[count:], strict=True):
         began = time.perf_counter()
-        Job.claim(mine, "bench", 10).end()  # type: ignore[union-attr]
+        Job.claim(mine, "bench", 10).finish()  # type: ignore[union-attr]
         between = time.perf_counter()
         cursor.execute(START, (str(other),))
         cursor.execute(FINISH, (str(other),))

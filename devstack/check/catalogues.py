@@ -18,21 +18,21 @@ def find(root: Path) -> list[str]:
 
 def agents() -> Iterator[str]:
     """Loading the catalogue checks hand-offs, tools and prompts; the rest is checked here."""
-    from workers.agents.catalog import CATALOG
+    from workers.agents.catalog import catalog
 
-    reachable = {CATALOG.default.key, *(key for agent in CATALOG.agents.values() for key in agent.handoffs)}
-    yield from (f"nothing leads to the agent {key}" for key in sorted(CATALOG.agents.keys() - reachable))
-    for agent in CATALOG.agents.values():
+    reachable = {catalog().default.key, *(key for agent in catalog().agents.values() for key in agent.handoffs)}
+    yield from (f"nothing leads to the agent {key}" for key in sorted(catalog().agents.keys() - reachable))
+    for agent in catalog().agents.values():
         if not agent.description:
             yield f"the agent {agent.key} has no description"
 
 
 def tools(root: Path) -> Iterator[str]:
     """Every function tool that is declared is implemented with the arguments that it declares, and the reverse."""
-    from workers.agents.catalog import CATALOG
+    from workers.agents.catalog import catalog
 
     functions = import_module(defining(root, "workers/agents", "call")).FUNCTIONS
-    declared = {name: tool.parameters for name, tool in CATALOG.tools.items() if tool.hosted is None}
+    declared = {name: tool.parameters for name, tool in catalog().tools.items() if tool.hosted is None}
     for name in sorted(declared.keys() | functions.keys()):
         if name not in functions:
             yield f"the tool {name} is declared and not implemented"

@@ -10,11 +10,11 @@ def find(root: Path) -> list[str]:
     from workers import jobs
     from workers.main import broker
 
-    table = {name: job.queue for name, job in jobs.TABLE.items()}
+    table = {name: job.queue for name, job in jobs.KINDS.items()}
     actors = {name: actor.queue_name for name, actor in broker.actors.items()}
     return [
         *differences(table, actors),
-        *(f"{name} is followed by {job.exhausted}, which is no job" for name, job in jobs.TABLE.items() if lost(job)),
+        *(f"{name} is followed by {job.exhausted}, which is no job" for name, job in jobs.KINDS.items() if lost(job)),
         *(f"cron enqueues {kind.name}, which is no job" for _, kind in CRON if kind.name not in table),
         *(f"no worker of the Procfile reads the queue {queue}" for queue in sorted({*table.values()} - read(root))),
     ]
@@ -32,10 +32,10 @@ def differences(table: dict[str, str], actors: dict[str, str]) -> Iterator[str]:
 
 
 def lost(job: object) -> bool:
-    from workers.jobs import TABLE
+    from workers.jobs import KINDS
 
     follower = getattr(job, "exhausted", None)
-    return follower is not None and follower not in TABLE
+    return follower is not None and follower not in KINDS
 
 
 def read(root: Path) -> set[str]:

@@ -10,7 +10,7 @@ from edge.request import Request
 from edge.schemas.agents import AgentStatus, AgentSummary
 from models.conversations.conversation import Conversation
 from models.platform.clock import iso_or_none
-from workers.agents.catalog import CATALOG
+from workers.agents.catalog import catalog
 
 READER = Guard(role=None, scope="tools:read")
 
@@ -20,20 +20,20 @@ class Agents:
     def on_get(self, req: Request, resp: falcon.Response) -> list[AgentSummary]:
         return [
             AgentSummary(name=agent.key, status="active", description=agent.description)
-            for agent in CATALOG.agents.values()
+            for agent in catalog().agents.values()
         ]
 
     @endpoint("Get Agent Status", "agents", guard=READER)
     def on_get_status(self, req: Request, resp: falcon.Response, agent_name: str) -> AgentStatus:
-        agent = CATALOG.get(agent_name)
-        last_used, count = Conversation.figures(req.context.principal, agent.key)
+        agent = catalog().get(agent_name)
+        last_used, count = Conversation.usage_of_agent(req.context.principal, agent.key)
         return AgentStatus(name=agent.key, status="active", last_used=iso_or_none(last_used), total_conversations=count)
 
 
 class Tools:
     @endpoint("List Available Tools", "tools", guard=READER, schema={"type": "object", "additionalProperties": True})
     def on_get(self, req: Request, resp: falcon.Response) -> dict[str, Any]:
-        tools = list(CATALOG.tools.values())
+        tools = list(catalog().tools.values())
         return {
             "total_tools": len(tools),
             "tool_names": [tool.name for tool in tools],
@@ -43,7 +43,7 @@ class Tools:
                     "name": tool.name,
                     "category": tool.category,
                     "description": tool.description,
-                    "agents": [agent.key for agent in CATALOG.agents.values() if tool.name in agent.tools],
+                    "agents": [agent.key for agent in catalog().agents.values() if tool.name in agent.tools],
                 }
                 for tool in tools
             ],

@@ -8,13 +8,13 @@ from edge.endpoint import endpoint
 from edge.errors import Invalid
 from edge.request import Request
 from edge.schemas.chat import AgentChatRequest, AgentChatResponse, StreamingChatEvent
-from models.conversations.conversation import Conversation
+from models.conversations.asking import Question, ask
 from models.platform import limits
 from models.platform.database import transaction
 from models.platform.errors import Conflict, DomainError
 from models.platform.settings import settings
 from models.runs.run import Run
-from workers.agents.catalog import CATALOG
+from workers.agents.catalog import catalog
 from workers.jobs import CHAT_RUN, enqueue
 
 HEADERS = ("Idempotency-Key",)
@@ -72,16 +72,16 @@ class ChatStream:
 
 def start(req: Request, resp: falcon.Response, body: AgentChatRequest) -> Run:
     """The run of this request, started now or by an earlier one with the same Idempotency-Key."""
-    agent = CATALOG.get(body.agent_type)
+    agent = catalog().get(body.agent_type)
     with transaction():
-        run, created = Conversation.ask(
-            req.context.principal,
-            message=body.message,
+        question = Question(
+            body.message,
+            agent.key,
             conversation_id=body.conversation_id,
-            agent=agent.key,
             options=body.options(),
             idempotency_key=idempotency_key(req),
         )
+        run, created = ask(req.context.principal, question)
         if created:
             enqueue(CHAT_RUN, run_id=run.id, tenant_id=run.tenant_id)
     resp.set_header("X-Run-Id", str(run.id))
@@ -103,8 +103,8 @@ def answer(run: Run) -> AgentChatResponse:
         raise RunCancelled(details={"run_id": str(run.id)})
     if run.state == "failed":
         raise RunFailed(run)
-    result = run.result
-    agent = CATALOG.agents.get(result["agent_used"])
+    result = run.result or {}
+    agent = catalog().agents.get(result["agent_used"])
     return AgentChatResponse(
         response=result["response"],
         structured_output=result["structured_output"],
@@ -114,7 +114,7 @@ def answer(run: Run) -> AgentChatResponse:
         attachments=result["attachments"],
         metadata={
             "model_used": result["model"],
-            "tools_available": [tool.name for tool in CATALOG.tools_of(agent)] if agent else [],
+            "tools_available": [tool.name for tool in catalog().tools_of(agent)] if agent else [],
             "run_id": str(run.id),
             "usage": run.usage,
             "refusal": result["refusal"],

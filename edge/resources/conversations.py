@@ -18,7 +18,7 @@ from edge.schemas.conversations import (
     EventsQuery,
     Role,
 )
-from models.conversations.conversation import Conversation, Message, RunEvent
+from models.conversations.conversation import Conversation, ListedConversation, Message, RunEvent
 from models.platform.clock import iso
 
 READER = Guard(scope="conversations:read")
@@ -28,8 +28,8 @@ DELETER = Guard(role="admin", scope="conversations:delete")
 class Conversations:
     @endpoint("List Conversations", "conversations", guard=READER, tenant=True)
     def on_get(self, req: Request, resp: falcon.Response, query: ConversationQuery) -> ConversationListResponse:
-        rows, cursor = Conversation.page(req.context.principal, query.limit, query.cursor, query.agent)
-        return ConversationListResponse(items=[summary(row) for row in rows], next_cursor=cursor)
+        page = Conversation.page(req.context.principal, query.limit, query.cursor, query.agent)
+        return ConversationListResponse(items=[summary(row) for row in page.items], next_cursor=page.next_cursor)
 
     @endpoint("Get Conversation", "conversations", guard=READER, tenant=True)
     def on_get_one(self, req: Request, resp: falcon.Response, conversation_id: str) -> ConversationHistory:
@@ -55,7 +55,7 @@ class Conversations:
         return ConversationEventsResponse(conversation_id=conversation.key, items=[event(row) for row in events])
 
 
-def summary(row: Conversation) -> ConversationSummary:
+def summary(row: ListedConversation) -> ConversationSummary:
     return ConversationSummary(
         conversation_id=row.key,
         message_count=row.message_count,

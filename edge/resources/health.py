@@ -81,7 +81,7 @@ def _passes(name: str, check: Callable[[], bool]) -> bool:
 
 
 def check_database() -> bool:
-    database.connect(reuse_if_open=True, patience=settings.database_health_timeout)
+    database.connect(reuse_if_open=True, timeout=settings.database_health_timeout)
     return bool(database.execute_sql("select 1").fetchone() == (1,))
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, field_validator
 
 from edge.schemas.common import MessageAttachment
-from workers.agents.catalog import CATALOG
+from workers.agents.catalog import catalog
 
 MESSAGE_CHARACTERS = 100_000
 CONTEXT_BYTES = 16_384
@@ -52,7 +52,7 @@ class RunOptionsRequest(BaseModel):
     def _config(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
         for name, setting in (value or {}).items():
             if name == "model":
-                if not isinstance(setting, str) or setting not in CATALOG.models():
+                if not isinstance(setting, str) or setting not in catalog().models():
                     raise ValueError("model: not one that may be asked for here")
             elif name == "model_settings":
                 _check_model_settings(setting)

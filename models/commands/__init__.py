@@ -1,4 +1,4 @@
-"""The operator's commands, `python -m models <command>`: one module each, with HELP, `configure(parser)` and `run(args)`."""
+"""Commands for operators: `python -m models <command>`. Each is a module with HELP, `configure(parser)` and `run(args)`."""
 
 import argparse
 import importlib
@@ -11,16 +11,16 @@ NAMES = ("migrate", "keys", "operators", "audit")
 
 
 class CommandFailed(Exception):
-    """What a command prints behind `error:` before it exits with 2."""
+    """The command prints the message after `error:` and exits with 2."""
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m models") -> int:
-    """Run one command. The exit status: 0 done, 1 as the command says, 2 an error that was printed."""
+    """Run one command and return its exit status: 0 for done, 1 as the command says, 2 for an error that was printed."""
     args = _parser(prog).parse_args(argv)
     try:
         return int(args.run(args))
     except (CommandFailed, DomainError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201  (a command line prints)
         return 2
 
 

@@ -1,4 +1,4 @@
-"""Bring the schema up to date: the release process. One at a time, by an advisory lock."""
+"""Bring the database schema up to date. An advisory lock lets one process at a time do so."""
 
 import argparse
 from pathlib import Path
@@ -10,7 +10,7 @@ from models.commands import CommandFailed
 from models.platform.database import database
 from models.platform.locks import MIGRATIONS, session_lock
 
-HELP = "Bring the database schema up to date, take migrations back, or list them."
+HELP = "Bring the database schema up to date, revert migrations, or list them."
 DIRECTORY = Path(platform.__file__).parent / "migrations"
 
 

@@ -1,6 +1,7 @@
-"""What an answer leaves behind, written in one round trip that is one transaction."""
+"""Storing an answer and everything that ends with it, in one round trip that is one transaction."""
 
 import json
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -10,80 +11,84 @@ from models.platform.database import Json, database
 from models.platform.ids import uuid7
 from models.runs.run import Run
 
-# Everything hangs on `ended`: a job that is not ours any more writes nothing. A conversation that was deleted meanwhile
-# has taken its run along; then only the job ends.
+# Nothing is written unless `ended` has a row, that is, unless the claim still owns the job. If the conversation was
+# deleted meanwhile, its run is gone too, and only the job ends.
 STORE = """
 with ended as (
     update job set state = 'succeeded', error = null, owner = null, lease_until = null, finished_at = now()
     where id = %(job_id)s and epoch = %(epoch)s and state = 'running'
     returning id
-), told as (
+), updated as (
     update conversation set message_count = message_count + 1, event_count = event_count + %(count)s,
         active_agent = %(agent)s, last_message = %(preview)s,
         last_message_at = clock_timestamp(), updated_at = clock_timestamp()
     where id = %(conversation_id)s and exists (select from ended)
     returning id, message_count, event_count
-), said as (
+), answered as (
     insert into message (id, conversation_id, position, role, agent, content, attachments, run_id)
-    select %(message_id)s, id, message_count - 1, 'assistant', %(agent)s, %(text)s, %(attachments)s, %(run_id)s from told
-), noted as (
+    select %(message_id)s, id, message_count - 1, 'assistant', %(agent)s, %(text)s, %(attachments)s, %(run_id)s
+    from updated
+), recorded as (
     insert into run_event (id, conversation_id, sequence, run_id, response_id, type, name, role, agent, tool_call_id,
         tool_name, model, content_text, reasoning_text, call_arguments, call_output)
-    select item.id, told.id, told.event_count - %(count)s + item.number, %(run_id)s, response_id, type, name, role, agent,
-        tool_call_id, tool_name, model, content_text, reasoning_text, call_arguments, call_output
-    from told, jsonb_to_recordset(%(items)s) as item(id uuid, number integer, response_id text, type text, name text,
+    select item.id, updated.id, updated.event_count - %(count)s + item.number, %(run_id)s, response_id, type, name, role,
+        agent, tool_call_id, tool_name, model, content_text, reasoning_text, call_arguments, call_output
+    from updated, jsonb_to_recordset(%(items)s) as item(id uuid, number integer, response_id text, type text, name text,
         role text, agent text, tool_call_id text, tool_name text, model text, content_text text, reasoning_text text,
         call_arguments jsonb, call_output jsonb)
-), concluded as (
+), finished as (
     update run set state = 'succeeded', terminal = %(terminal)s, terminal_sequence = %(sequence)s,
         finished_at = clock_timestamp(), result = %(result)s, usage = %(usage)s
     where id = %(run_id)s and state in ('queued', 'running') and exists (select from ended)
     returning id
 )
-select (select count(*) from ended), (select count(*) from concluded)"""
+select (select count(*) from ended), (select count(*) from finished)"""
 _dumps = partial(json.dumps, default=str)
 
 
-def store(
-    job: Job,
-    run: Run,
-    *,
-    text: str,
-    agent: str,
-    items: list[dict[str, Any]],
-    attachments: list[dict[str, Any]],
-    terminal: dict[str, Any],
-    sequence: int,
-    result: dict[str, Any],
-    usage: dict[str, int],
-) -> None:
-    """End the job and its run with the answer, the conversation's run events and the terminal event. LeaseLost, and
-    nothing is written, when the job is no longer ours."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """`items`: columns of the run events to record, in order. `result`: what POST /chat answers. `usage`: token counts."""
+
+    text: str
+    agent: str
+    items: list[dict[str, Any]]
+    attachments: list[dict[str, Any]]
+    result: dict[str, Any]
+    usage: dict[str, int]
+
+
+def store(job: Job, run: Run, answer: Answer, terminal: dict[str, Any], sequence: int) -> None:
+    """Finish the job and its run with this answer and the terminal event, which is numbered `sequence`.
+
+    LeaseLost, and nothing is written, if the claim no longer owns the job. `run.terminal` is set unless the run is gone.
+    """
     terminal = {**terminal, "sequence_number": sequence}
-    rows = [{**item, "id": uuid7(), "number": number} for number, item in enumerate(items)]
-    written = database.execute_prepared(
-        STORE,
-        {
-            "job_id": job.id,
-            "epoch": job.epoch,
-            "run_id": run.id,
-            "conversation_id": run.conversation_id,
-            "message_id": uuid7(),
-            "agent": agent,
-            "text": text,
-            "preview": text[:PREVIEW],
-            "attachments": Json(attachments),
-            "count": len(rows),
-            "items": Json(rows, dumps=_dumps),
-            "terminal": Json(terminal),
-            "sequence": sequence,
-            "result": Json(result),
-            "usage": Json(usage),
-        },
-    )
-    ended, concluded = written.fetchone()
+    cursor = database.execute_prepared(STORE, _values(job, run, answer, terminal))
+    ended, finished = cursor.fetchone()
     if not ended:
         raise LeaseLost(str(job.id))
     job.state = SUCCEEDED
-    if concluded:
+    if finished:
         run.state, run.terminal, run.terminal_sequence = SUCCEEDED, terminal, sequence
+
+
+def _values(job: Job, run: Run, answer: Answer, terminal: dict[str, Any]) -> dict[str, Any]:
+    items = [{**item, "id": uuid7(), "number": number} for number, item in enumerate(answer.items)]
+    return {
+        "job_id": job.id,
+        "epoch": job.epoch,
+        "run_id": run.id,
+        "conversation_id": run.conversation_id,
+        "message_id": uuid7(),
+        "agent": answer.agent,
+        "text": answer.text,
+        "preview": answer.text[:PREVIEW],
+        "attachments": Json(answer.attachments),
+        "count": len(items),
+        "items": Json(items, dumps=_dumps),
+        "terminal": Json(terminal),
+        "sequence": terminal["sequence_number"],
+        "result": Json(answer.result),
+        "usage": Json(answer.usage),
+    }

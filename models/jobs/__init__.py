@@ -1,1 +1,1 @@
-"""The job ledger: what there is to do, who does it, and until when."""
+"""The job ledger: what is to be done, and who is doing it."""

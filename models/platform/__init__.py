@@ -1,1 +1,1 @@
-"""What every family builds on: settings, the database, errors, limits, the audit log. Knows no feature."""
+"""What all features use: settings, the database, Redis, errors, limits, the audit log. It knows none of them."""

@@ -1,10 +1,10 @@
-"""The audit log: who did what to whom, when, from where, and why. Written in the transaction of the act itself.
+"""The audit log: who did what to whom, when, from where, and why. Written in the transaction of the action itself.
 
 `python -m models audit` prints it.
 """
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from peewee import CharField, TextField, UUIDField
@@ -26,21 +26,23 @@ class AuditEvent(Model):
     reason = TextField(null=True)
     ip = CharField(null=True)
     user_agent = CharField(null=True)
-    details = BinaryJSONField(default=dict)
+    details: dict[str, Any] = BinaryJSONField(default=dict)
 
     @classmethod
     def newest(
         cls, *, actor: str | None, subject: str | None, action: str | None, tenant_id: UUID | None, limit: int
     ) -> list["AuditEvent"]:
+        """The newest events first, filtered by whatever is not None. `action`: the beginning of an action's name."""
         query = cls.select().order_by(cls.id.desc()).limit(limit)
-        for column, wanted in ((cls.actor, actor), (cls.subject, subject), (cls.tenant_id, tenant_id)):
-            if wanted:
-                query = query.where(column == wanted)
+        for column, value in ((cls.actor, actor), (cls.subject, subject), (cls.tenant_id, tenant_id)):
+            if value:
+                query = query.where(column == value)
         return list(query.where(cls.action.startswith(action)) if action else query)
 
     @classmethod
     def purge(cls, days: int) -> int:
-        return cls.delete().where(cls.created_at < now() - timedelta(days=days)).execute()
+        """Delete events older than `days` days. Returns how many were deleted."""
+        return cast(int, cls.delete().where(cls.created_at < now() - timedelta(days=days)).execute())
 
 
 @in_transaction
@@ -54,7 +56,7 @@ def record(
     client: ClientInfo = UNKNOWN_CLIENT,
     **details: Any,
 ) -> None:
-    """In the caller's transaction: it happened, or neither it nor its record did."""
+    """Add an event. `actor` is the caller, or a reference such as `operator:cli`; `details` can be any JSON."""
     if isinstance(actor, Principal):
         tenant_id = tenant_id or actor.tenant_id
         reason, actor = reason or actor.override, actor.subject

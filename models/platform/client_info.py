@@ -64,18 +64,20 @@ class ClientInfo:
         if address is None or not address.is_global or not settings.geoip_database_path:
             return None
         try:
-            found = _reader(settings.geoip_database_path).get(address)
+            record = _reader(settings.geoip_database_path).get(address)
         except (OSError, ValueError, maxminddb.InvalidDatabaseError) as error:
             log.warning("geoip.unavailable", extra={"reason": repr(error)})
             return None
-        return _place(found) if isinstance(found, dict) else None
+        return _place(record) if isinstance(record, dict) else None
 
-    def _address(self):
+    def _address(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         try:
             address = ipaddress.ip_address(self.ip or "")
         except ValueError:
             return None
-        return getattr(address, "ipv4_mapped", None) or address  # ::ffff:a.b.c.d, as a dual-stack socket names IPv4
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+            return address.ipv4_mapped  # ::ffff:a.b.c.d, as a dual-stack socket names IPv4
+        return address
 
 
 UNKNOWN_CLIENT = ClientInfo()
@@ -86,12 +88,12 @@ def _reader(path: str) -> maxminddb.Reader:
     return maxminddb.open_database(path)
 
 
-def _place(found: dict[str, Any]) -> dict[str, str | None]:
-    regions = found.get("subdivisions") or [{}]
+def _place(record: dict[str, Any]) -> dict[str, str | None]:
+    regions = record.get("subdivisions") or [{}]
     return {
-        "city": _name(found.get("city")),
+        "city": _name(record.get("city")),
         "region": _name(regions[0]),
-        "country": (found.get("country") or {}).get("iso_code"),
+        "country": (record.get("country") or {}).get("iso_code"),
     }
 
 
@@ -103,15 +105,15 @@ def describe_user_agent(user_agent: str | None) -> dict[str, str | None]:
     """{platform, browser, device, user_agent}: what a User-Agent says of its client, in the words of the contract."""
     if not user_agent:
         return {"platform": None, "browser": None, "device": None, "user_agent": None}
-    found = parse(user_agent)
-    system = found.os.family if found.os else ""
-    browser = found.user_agent.family if found.user_agent else ""
-    model = (found.device.model or "") if found.device else ""
-    brand = (found.device.brand or "") if found.device else ""
+    parsed = parse(user_agent)
+    system = parsed.os.family if parsed.os else ""
+    family = parsed.user_agent.family if parsed.user_agent else ""
+    model = (parsed.device.model or "") if parsed.device else ""
+    brand = (parsed.device.brand or "") if parsed.device else ""
     platform = PLATFORMS.get(system, system)
     if platform == "iOS" and model.startswith("iPad"):
         platform = "iPadOS"
-    browser = next((name for name in KNOWN_BROWSERS if name in BROWSERS.get(browser, browser)), None)
+    browser = next((name for name in KNOWN_BROWSERS if name in BROWSERS.get(family, family)), None)
     return {
         "platform": platform if platform in (*KNOWN_PLATFORMS, "iPadOS") else None,
         "browser": browser,

@@ -1,4 +1,4 @@
-"""The current time, and the wire's one format for times."""
+"""The current time, and how times are written in the API."""
 
 from datetime import UTC, datetime
 
@@ -7,10 +7,10 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def iso(moment: datetime) -> str:
+def iso(time: datetime) -> str:
     """ISO 8601 in UTC with microseconds and Z."""
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    return time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
-def iso_or_none(moment: datetime | None) -> str | None:
-    return iso(moment) if moment else None
+def iso_or_none(time: datetime | None) -> str | None:
+    return iso(time) if time else None

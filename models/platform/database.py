@@ -7,24 +7,30 @@ import select
 import threading
 from collections.abc import Callable
 from functools import cache
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import peewee
 import psycopg2.extensions
 import psycopg2.extras
 from gevent.monkey import get_original
-from playhouse.pool import MaxConnectionsExceeded, PooledPostgresqlDatabase
+from playhouse.pool import MaxConnectionsExceeded
 
 from models.platform.settings import settings
 
+if TYPE_CHECKING:
+    from peewee import PostgresqlDatabase as PooledPostgresqlDatabase  # the same for a reader, and it has type stubs
+else:
+    from playhouse.pool import PooledPostgresqlDatabase
+
 psycopg2.extras.register_uuid()
-Json = psycopg2.extras.Json  # a jsonb value in a statement of our own
+Json = psycopg2.extras.Json  # marks a value as jsonb in our own SQL
 BEGIN = b"begin"
-_poll = get_original("select", "poll")  # gevent's makes watchers even where nothing is waited for
+_poll = get_original("select", "poll")  # gevent's own version creates watchers, even if nothing has to be waited for
+_peewee_errors = peewee.__exception_wrapper__  # type: ignore[attr-defined]  # turns psycopg2's errors into peewee's
 
 
 class Connection(psycopg2.extensions.connection):
-    """Knows the statements that it has prepared."""
+    """Remembers which statements it has prepared."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -34,103 +40,114 @@ class Connection(psycopg2.extensions.connection):
 class Database(PooledPostgresqlDatabase):
     """Peewee's pool, with three additions.
 
-    - Whoever waits for a connection gets one as soon as it is free, first come first served.
+    - Callers that wait for a connection get one as soon as it is free, in the order in which they came.
     - A connection that the server closed while it was idle is not handed out.
-    - Round trips are saved: BEGIN, and statements whose answer nobody needs, travel with the statement that follows.
+    - BEGIN, and statements whose result nobody needs, are sent together with the next statement: fewer round trips.
     """
 
     def __init__(self, *args: Any, max_connections: int, timeout: float, **options: Any) -> None:
+        """`timeout`: seconds that `connect` waits for a free connection."""
         super().__init__(*args, max_connections=max_connections, connection_factory=Connection, **options)
-        self.places, self.patience = threading.BoundedSemaphore(max_connections), timeout
-        self.local = threading.local()  # .ahead: what this thread (or greenlet) sends with its next statement
+        self.slots, self.connect_timeout = threading.BoundedSemaphore(max_connections), timeout
+        self.local = threading.local()  # .deferred: what this thread (or greenlet) sends with its next statement
 
-    def connect(self, reuse_if_open: bool = False, patience: float | None = None) -> bool:
-        """Wait `patience` seconds (default: DATABASE_POOL_TIMEOUT) for a free connection, then MaxConnectionsExceeded."""
+    if TYPE_CHECKING:  # the stubs do not say what these return
+
+        def connection(self) -> Connection: ...
+        def cursor(self, named_cursor: bool | None = None) -> Any: ...
+
+    def connect(self, reuse_if_open: bool = False, timeout: float | None = None) -> bool:
+        """Wait `timeout` seconds (default: the pool's) for a free connection. MaxConnectionsExceeded if none gets free."""
         if not self.is_closed():
             return bool(super().connect(reuse_if_open))
-        # Peewee's own wait can miss the notice of a free connection, and then sleeps for a second.
-        patience = self.patience if patience is None else patience
-        if not self.places.acquire(timeout=patience):
-            raise MaxConnectionsExceeded(f"No database connection was free within {patience:g} s.")
+        # Peewee's own wait can miss that a connection became free, and then sleeps for a second.
+        timeout = self.connect_timeout if timeout is None else timeout
+        if not self.slots.acquire(timeout=timeout):
+            raise MaxConnectionsExceeded(f"No database connection was free within {timeout:g} s.")
         try:
             return bool(super().connect(reuse_if_open))
         except BaseException:
-            self.places.release()
+            self.slots.release()
             raise
 
     def close(self) -> bool:
         was_open = bool(super().close())
         if was_open:
-            self.places.release()
+            self.slots.release()
         return was_open
+
+    def discard(self) -> None:
+        """Close this thread's connection for good, instead of returning it to the pool."""
+        self.manual_close()  # type: ignore[attr-defined]
 
     def begin(self, isolation_level: str | None = None) -> None:
         if isolation_level:
             super().begin(isolation_level)
             return
-        self.connection()  # raises here when none is to be had
-        self.local.ahead = [BEGIN]
+        self.connection()  # raises now, not at the first statement, if there is none to be had
+        self.local.deferred = [BEGIN]
 
     def commit(self) -> None:
-        ahead = self._ahead()
-        if ahead == [BEGIN]:  # nothing was sent since
-            self.local.ahead = []
-        elif ahead:
+        deferred = self._deferred()
+        if deferred == [BEGIN]:  # nothing was sent since
+            self.local.deferred = []
+        elif deferred:
             self._send(b"commit")
         else:
             super().commit()
 
     def rollback(self) -> None:
-        ahead, self.local.ahead = self._ahead(), []
-        if ahead[:1] != [BEGIN]:  # else the server does not even know of it
+        deferred, self.local.deferred = self._deferred(), []
+        if deferred[:1] != [BEGIN]:  # otherwise the server does not know of the transaction yet
             super().rollback()
 
     def execute_sql(self, sql: str, params: Any = None) -> Any:
-        return self._send(sql, params) if self._ahead() else super().execute_sql(sql, params)
+        return self._send(sql, params) if self._deferred() else super().execute_sql(sql, params)  # type: ignore[no-untyped-call]
 
     def execute_later(self, statement: str, values: dict[str, Any]) -> None:
-        """Run a statement whose answer nobody needs: it travels with the transaction's next one, or with its end."""
-        with peewee.__exception_wrapper__:
-            text = self.cursor().mogrify(statement, values)
+        """Run a statement whose result nobody needs. In a transaction it is sent with the next one, or the commit."""
+        with _peewee_errors:
+            text: bytes = self.cursor().mogrify(statement, values)
         if self.in_transaction():
-            self.local.ahead = [*self._ahead(), text]
+            self.local.deferred = [*self._deferred(), text]
         else:
             self._send(text)
 
     def execute_prepared(self, statement: str, values: dict[str, Any]) -> Any:
-        """A cursor with the answer to a fixed statement, which each connection prepares once.
+        """Run a fixed statement, which each connection prepares once, and return its cursor.
 
-        For what runs all the time: parsing and planning would cost more than running. Name the columns instead of `*`: a
-        prepared answer must keep its columns, and migrations add some while we run.
+        For hot paths, where parsing and planning cost more than running. The statement names its columns instead of
+        `*`: a prepared statement must not change its result when a migration adds a column.
         """
         name, text, names = _prepared(statement)
         connection = self.connection()
         if name not in connection.prepared:
-            with peewee.__exception_wrapper__:
+            with _peewee_errors:
                 connection.cursor().execute(f"prepare {name} as {text}")
             connection.prepared.add(name)
         return self.execute_sql(f"execute {name}({', '.join(f'%({key})s' for key in names)})", values)
 
-    def _ahead(self) -> list[bytes]:
-        return getattr(self.local, "ahead", [])
+    def _deferred(self) -> list[bytes]:
+        deferred: list[bytes] = getattr(self.local, "deferred", [])
+        return deferred
 
     def _send(self, statement: str | bytes, values: Any = None) -> Any:
-        with peewee.__exception_wrapper__:
+        with _peewee_errors:
             cursor = self.cursor()
             text = statement if isinstance(statement, bytes) else cursor.mogrify(statement, values or ())
-            ahead, self.local.ahead = self._ahead(), []
-            cursor.execute(b"; ".join([*ahead, text]))
+            deferred, self.local.deferred = self._deferred(), []
+            cursor.execute(b"; ".join([*deferred, text]))
         return cursor
 
     def _is_closed(self, conn: Connection) -> bool:
-        # A healthy idle connection has nothing to say; readable means EOF or a farewell message.
-        # Peewee's own check costs a round trip at every check-out.
+        # A healthy idle connection is silent: if it is readable, the server has closed it or is about to.
+        # Peewee's own check costs a round trip per use.
         return bool(conn.closed) or _readable(conn.fileno())
 
 
 @cache
 def _prepared(statement: str) -> tuple[str, str, list[str]]:
-    """(name, text with $1 ... for %(name)s, the names in their order)."""
+    """(name, text with $1 ... instead of %(name)s, the names in this order)."""
     names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", statement)))
     text = re.sub(r"%\((\w+)\)s", lambda match: f"${names.index(match[1]) + 1}", statement)
     return f"fixed_{hashlib.sha256(text.encode()).hexdigest()[:12]}", text, names
@@ -158,11 +175,11 @@ R = TypeVar("R")
 
 
 class NoTransaction(RuntimeError):
-    """A function that writes only part of a change was called outside the transaction that would hold all of it."""
+    """A function that writes only a part of a change was called outside a transaction."""
 
 
 def in_transaction(function: Callable[P, R]) -> Callable[P, R]:
-    """Mark a function that must run inside the caller's transaction; NoTransaction is raised outside one."""
+    """Mark a function that must be called inside a transaction. Otherwise it raises NoTransaction."""
 
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -174,6 +191,6 @@ def in_transaction(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def release() -> None:
-    """Give this greenlet's connection back to the pool. Call before any long wait."""
+    """Give this thread's (or greenlet's) connection back to the pool. Call it before any long wait."""
     if not database.is_closed():
         database.close()

@@ -1,10 +1,10 @@
-"""Named facts that stop a request or a job. Each carries its HTTP status and a stable code; the edge renders them."""
+"""Base classes of errors that clients see. Each has an HTTP status and a stable code; the edge turns it into JSON."""
 
 from typing import Any
 
 
 class DomainError(Exception):
-    """Base of all errors that a caller may see. `details` is extra data for the envelope."""
+    """`details`: more data for the client, as JSON. `headers`: HTTP headers of the response."""
 
     status = 400
     code = "bad_request"

@@ -1,4 +1,4 @@
-"""Identifiers: new ones, and those that callers send."""
+"""Identifiers: making new ones, and parsing those that clients send."""
 
 from uuid import UUID
 
@@ -6,12 +6,12 @@ from uuid_utils.compat import uuid7 as new_uuid7
 
 
 def uuid7() -> UUID:
-    """A time-ordered id (RFC 9562): new rows land at the right edge of their index."""
+    """A time-ordered id (RFC 9562), so that new rows are added at the end of their index."""
     return new_uuid7()
 
 
 def parse_uuid(text: object) -> UUID | None:
-    """The UUID that `text` spells, or None: callers may send any text as an id."""
+    """The UUID in `text`; None if it is none. A UUID is returned as it is."""
     if isinstance(text, UUID):
         return text
     try:

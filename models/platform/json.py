@@ -1,4 +1,4 @@
-"""JSON in one line, as events and answers travel."""
+"""Encoding JSON for events and responses."""
 
 import json
 from typing import Any
@@ -7,7 +7,8 @@ import orjson
 
 
 def encode(value: Any) -> bytes:
+    """Compact JSON in one line, as UTF-8."""
     try:
         return orjson.dumps(value)
-    except TypeError:  # such as a whole number beyond 64 bits, which a model's structured output may hold
+    except TypeError:  # such as an integer beyond 64 bits, which a model's structured output may contain
         return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

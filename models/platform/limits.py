@@ -1,4 +1,4 @@
-"""Rate windows and concurrency slots in Redis. Both let calls through, with a warning, while Redis is away."""
+"""Rate limits and concurrency limits in Redis. While Redis is down, calls are let through and a warning is logged."""
 
 import contextlib
 import logging
@@ -17,9 +17,9 @@ from models.platform.redis import fast_redis_client
 from models.platform.settings import settings
 
 log = logging.getLogger(__name__)
-SLOT_SECONDS = 300
+SLOT_SECONDS = 300  # after which a slot that is not renewed is free again
 
-# KEYS[1]: zset of holders by expiry; ARGV: now, holder, expiry, limit. Answers 0 when taken, else seconds until one frees.
+# KEYS[1]: sorted set of holders by expiry. ARGV: now, holder, expiry, limit. Returns 0, or seconds until a slot is free.
 _TAKE = """
 redis.call('zremrangebyscore', KEYS[1], 0, ARGV[1])
 if redis.call('zscore', KEYS[1], ARGV[2]) == false and redis.call('zcard', KEYS[1]) >= tonumber(ARGV[4]) then
@@ -57,7 +57,7 @@ def hit(quota: str, limit: int, seconds: int, *parts: object, message: str | Non
 
 
 def check(quota: str, limit: int, seconds: int, *parts: object, message: str | None = None) -> None:
-    """QuotaExceeded if the window is used up; counts nothing."""
+    """QuotaExceeded if the window is used up. Counts nothing."""
     _apply(FixedWindowRateLimiter.test, quota, limit, seconds, parts, message)
 
 
@@ -85,7 +85,7 @@ def _apply(
 
 
 class Slot:
-    """One of a caller's concurrent streams. It lapses after SLOT_SECONDS unless renewed, so a crash leaks none."""
+    """One of a caller's concurrent streams. After a crash it expires on its own."""
 
     def __init__(self, quota: str, key: str, holder: str, limit: int):
         self.quota, self.key, self.holder, self.limit = quota, key, holder, limit
@@ -93,7 +93,7 @@ class Slot:
 
     @classmethod
     def take(cls, quota: str, limit: int, *parts: object) -> "Slot | None":
-        """A slot, or None where the limit is off. QuotaExceeded when all are taken."""
+        """Take a slot; None if the limit is 0 or less, that is, off. QuotaExceeded if all are taken."""
         if limit <= 0:
             return None
         key = ":".join([settings.rate_limit_key_prefix, "concurrency", quota, *map(str, parts)])
@@ -103,17 +103,15 @@ class Slot:
         return slot
 
     def _put(self) -> int:
-        moment = time.time()
+        now = time.time()
         try:
-            return int(
-                fast_redis_client().eval(_TAKE, 1, self.key, moment, self.holder, moment + SLOT_SECONDS, self.limit)
-            )
+            return int(fast_redis_client().eval(_TAKE, 1, self.key, now, self.holder, now + SLOT_SECONDS, self.limit))
         except redis.RedisError as error:
             log.warning("rate_limit.unavailable", extra={"quota": self.quota, "reason": repr(error)})
             return 0
 
     def renew(self) -> None:
-        """Cheap to call often: it writes once in half a lease."""
+        """Keep the slot. Cheap to call often: it writes once in SLOT_SECONDS / 2."""
         if time.time() - self.renewed > SLOT_SECONDS / 2:
             self.renewed = time.time()
             self._put()

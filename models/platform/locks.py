@@ -1,4 +1,4 @@
-"""Postgres advisory locks: one per purpose and key, held until the transaction ends or the session gives it up."""
+"""Postgres advisory locks, one per purpose and key. They are held until the transaction or the connection ends."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,13 +10,13 @@ MIGRATIONS, SCHEDULER = "migrations", "scheduler"
 
 @in_transaction
 def lock(purpose: str, *key: object) -> None:
-    """Wait for the lock of this purpose and key, and hold it until the transaction ends."""
+    """Wait for the lock, and hold it until the transaction ends."""
     database.execute_sql("select pg_advisory_xact_lock(hashtextextended(%s, 0))", (_name(purpose, key),))
 
 
 @contextmanager
 def session_lock(purpose: str) -> Iterator[None]:
-    """Wait for the lock, and hold it for the block on this connection."""
+    """Wait for the lock, and hold it on this connection until the block ends."""
     database.execute_sql("select pg_advisory_lock(hashtextextended(%s, 0))", (purpose,))
     try:
         yield
@@ -25,7 +25,7 @@ def session_lock(purpose: str) -> Iterator[None]:
 
 
 def try_session_lock(purpose: str) -> bool:
-    """Take the lock for as long as this connection lives; False when another one holds it."""
+    """Take the lock until this connection is closed. False if another connection holds it."""
     row = database.execute_sql("select pg_try_advisory_lock(hashtextextended(%s, 0))", (purpose,)).fetchone()
     return bool(row[0])
 

@@ -1,18 +1,22 @@
-"""One JSON object per line on standard output (LOG_FORMAT=console for people)."""
+"""Logging: one JSON object per line on standard output, or text for people with LOG_FORMAT=console."""
 
 import logging
 import sys
+from collections.abc import MutableMapping
+from typing import Any
 
 import structlog
+from structlog.typing import Processor
 
 from models.platform.settings import settings
 
+Event = MutableMapping[str, Any]
 SECRET_WORDS = ("password", "token", "secret", "authorization", "api_key", "cookie")
 
 
 def configure(process: str) -> None:
-    """Route structlog and the standard library's logging through one renderer."""
-    shared = [
+    """Set up structlog and the standard library's logging. `process`: edge, worker or scheduler."""
+    shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
@@ -22,7 +26,7 @@ def configure(process: str) -> None:
         _redact,
     ]
     console = settings.log_format == "console"
-    renderer = (
+    renderer: Processor = (
         structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty()) if console else structlog.processors.JSONRenderer()
     )
     formatter = structlog.stdlib.ProcessorFormatter(
@@ -48,8 +52,10 @@ def configure(process: str) -> None:
     )
 
 
-def _origin(process: str):
-    def add(logger, name, event_dict):
+def _origin(process: str) -> Processor:
+    """Adds which service and process a line comes from."""
+
+    def add(logger: Any, name: str, event_dict: Event) -> Event:
         return {
             "ts": event_dict.pop("ts", None),
             "level": event_dict.pop("level", None),
@@ -62,14 +68,14 @@ def _origin(process: str):
     return add
 
 
-def _brief(logger, name, event_dict):
-    """For people at a terminal: what is the same on every line, or only of use to machines, is left out."""
+def _brief(logger: Any, name: str, event_dict: Event) -> Event:
+    """For a terminal: leaves out what is the same on every line or only useful to machines."""
     for key in ("ts", "logger", "correlation_id", "user_id", "tenant_id"):
         event_dict.pop(key, None)
     return event_dict
 
 
-def _redact(logger, name, event_dict):
+def _redact(logger: Any, name: str, event_dict: Event) -> Event:
     for key in event_dict:
         if any(word in key.lower() for word in SECRET_WORDS) and isinstance(event_dict[key], str):
             event_dict[key] = "[redacted]"

@@ -1,10 +1,10 @@
-"""The garbage collector, told when a process has loaded all that it needs."""
+"""The garbage collector, tuned for a process that has loaded its code."""
 
 import gc
 
 
-def settle() -> None:
-    """What is loaded by now stays: the collector need not look at it again, and need not look so often at the rest."""
+def freeze() -> None:
+    """Call when a process has started: what is loaded by now is never collected, and the rest is looked at less often."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)

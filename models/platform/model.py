@@ -1,4 +1,4 @@
-"""What every table has: a time-ordered id, a UTC timestamp, and for a tenant's rows one door."""
+"""Base classes of all tables: a time-ordered id, a creation time, and, for the rows of tenants, who may see them."""
 
 import re
 from functools import cache
@@ -32,40 +32,60 @@ class Model(peewee.Model):
     @classmethod
     def lock(cls, row_id: UUID) -> Self | None:
         """The row, locked until the end of the transaction; None when it is gone."""
-        return cls.select().where(cls.id == row_id).for_update().first()
+        return cls.select().where(cls.id == row_id).for_update().get_or_none()
 
     @classmethod
     def insert_if_new(cls, **columns: Any) -> Self | None:
         """The new row; None, and nothing is written, if a unique index already holds one like it."""
-        return next(iter(cls.insert(**columns).on_conflict_ignore().returning(cls).execute()), None)
+        rows: list[Self] = list(iter(cls.insert(**columns).on_conflict_ignore().returning(cls).execute())
+        return rows[0] if rows else None
 
     @classmethod
     def one(cls, statement: str, **values: object) -> Self | None:
-        """The row that a fixed, prepared statement returns, or None. For what runs all the time.
+        """The row that a fixed statement returns, or None. The statement is prepared once: use it on hot paths.
 
         `{columns}` or `{table.columns}` in the statement stands for all columns of this model.
         """
         cursor = database.execute_prepared(_with_columns(cls, statement), values)
         row = cursor.fetchone()
+        return None if row is None else cls(__no_default__=True, **dict(zip(_names(cursor), row, strict=True)))
+
+    @classmethod
+    def one_with_extras(cls, statement: str, **values: object) -> tuple[Self, dict[str, Any]] | None:
+        """Like `one`, for a statement that also returns columns that are not the model's: (row, {column: value})."""
+        cursor = database.execute_prepared(_with_columns(cls, statement), values)
+        row = cursor.fetchone()
         if row is None:
             return None
-        names = (column[0] for column in cursor.description)
-        return cls(__no_default__=True, **dict(zip(names, row, strict=True)))
+        columns = dict(zip(_names(cursor), row, strict=True))
+        extras = {name: columns.pop(name) for name in columns.keys() - cls._meta.columns.keys()}
+        return cls(__no_default__=True, **columns), extras
+
+    @classmethod
+    def all(cls, statement: str, **values: object) -> list[Self]:
+        """Like `one`, for a statement that returns any number of rows."""
+        cursor = database.execute_prepared(_with_columns(cls, statement), values)
+        names = _names(cursor)
+        return [cls(__no_default__=True, **dict(zip(names, row, strict=True))) for row in cursor.fetchall()]
+
+
+def _names(cursor: Any) -> list[str]:
+    return [column[0] for column in cursor.description]
 
 
 @cache
 def _with_columns(model: type[Model], statement: str) -> str:
     def columns(match: re.Match[str]) -> str:
-        return ", ".join((match[1] or "") + field.column_name for field in model._meta.sorted_fields)
+        return ", ".join((match[1] or "") + field.column_name for field in model._meta.sorted_fields)  # noqa: SLF001  (peewee documents it)
 
     return re.sub(r"\{(\w+\.)?columns\}", columns, statement)
 
 
 class TenantModel(Model):
-    """A row that belongs to a tenant. Routes reach such rows through `visible_to` only.
+    """A row that belongs to a tenant. Routes may only read such rows through `visible_to`.
 
-    Every model says whose its rows are: `owner` names the column that holds a user's id, or is None where the whole
-    tenant shares them. A model that does not say is refused when it is defined.
+    `owner` names the column with the id of the user that a row belongs to, or is None if the whole tenant shares the
+    rows. A subclass that does not declare it raises TypeError.
     """
 
     owner: ClassVar[str | None]
@@ -77,8 +97,9 @@ class TenantModel(Model):
             raise TypeError(f"{cls.__name__} must declare `owner`: the column of a row's user, or None.")
 
     @classmethod
-    def visible_to(cls, principal: Principal):
-        """Rows that this caller may see: the tenant's for its admins, else the caller's own. None without a tenant."""
+    def visible_to(cls, principal: Principal) -> "peewee.ModelSelect[Self]":
+        """A query for the rows that this caller may see: all of the tenant for its admins and service accounts, otherwise
+        the caller's own. No rows without a tenant."""
         if principal.tenant_id is None:
             return cls.select().where(peewee.SQL("false"))
         query = cls.select().where(cls.tenant_id == principal.tenant_id)

@@ -1,4 +1,4 @@
-"""Who is calling: the one value that every visibility and permission check reads."""
+"""Who is calling: what every check of permissions and visibility is based on."""
 
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -8,31 +8,31 @@ WRITE = (*READ, "conversations:write")
 MANAGE = (*WRITE, "conversations:delete", "billing:read", "billing:manage", "support:read")
 RANK = {"viewer": 0, "member": 1, "admin": 2, "owner": 3}
 _SCOPES = {"owner": MANAGE, "admin": MANAGE, "member": WRITE, "editor": WRITE}
-# What no membership gives: the platform's own operators are granted it (`python -m models operators`).
+# Scopes that no membership gives. They are granted to operators: `python -m models operators`.
 PLATFORM_OPERATOR, ANY_SCOPE = "platform:operator", "support:*"
 OPERATOR = (PLATFORM_OPERATOR, "auth:invites", "auth:signup_requests", "status:manage")
 
 
 def scopes_for(role: str) -> list[str]:
-    """The scopes that a membership role is granted at sign-in (sorted)."""
+    """The scopes of a membership role, sorted."""
     return sorted(_SCOPES.get(role.lower(), READ))
 
 
 def role_for(scopes: frozenset[str]) -> str:
-    """The role of a machine, which has no membership: the lowest one that is granted all its scopes."""
+    """The role of a service account, which has no membership: the lowest one that has all of its scopes."""
     return next((role for role in ("viewer", "member") if scopes <= set(scopes_for(role))), "admin")
 
 
-def scope_satisfies(held: frozenset[str] | set[str], wanted: str) -> bool:
-    """`ns:*` satisfies every `ns:...`; `support:*` satisfies any scope."""
-    return wanted in held or f"{wanted.split(':', 1)[0]}:*" in held or ANY_SCOPE in held
+def scope_satisfies(scopes: frozenset[str] | set[str], required: str) -> bool:
+    """Whether `scopes` include the required one. `ns:*` includes every `ns:...`, and `support:*` includes all."""
+    return required in scopes or f"{required.split(':', 1)[0]}:*" in scopes or ANY_SCOPE in scopes
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A user in a tenant, or a service account: then `account` is its name and there is no `user_id`.
+    """A user in a tenant, or a service account, which has an `account` name and no `user_id`.
 
-    `override` is the reason that an operator gave for acting outside their own tenant.
+    `override`: the reason that an operator gave for acting in another tenant than their own.
     """
 
     user_id: UUID | None
@@ -46,14 +46,15 @@ class Principal:
 
     @property
     def subject(self) -> str:
-        """Who it is in tokens, in the audit log and in the keys of limits."""
+        """Identifies the caller in tokens, in the audit log and in the keys of limits."""
         return f"service-account:{self.account}" if self.account else f"user:{self.user_id}"
 
-    def has_scope(self, wanted: str) -> bool:
-        return scope_satisfies(self.scopes, wanted)
+    def has_scope(self, required: str) -> bool:
+        return scope_satisfies(self.scopes, required)
 
-    def has_role(self, wanted: str) -> bool:
-        return RANK.get(self.role, 0) >= RANK[wanted]
+    def has_role(self, required: str) -> bool:
+        """Whether the caller's role is the required one or a higher one."""
+        return RANK.get(self.role, 0) >= RANK[required]
 
     @property
     def is_admin(self) -> bool:
@@ -61,7 +62,7 @@ class Principal:
 
     @property
     def sees_tenant(self) -> bool:
-        """Whether all of the tenant's rows are theirs to see, not only their own. A machine has none of its own."""
+        """Whether the caller sees all rows of the tenant. A service account does: it has no rows of its own."""
         return self.is_admin or self.account is not None
 
     @property

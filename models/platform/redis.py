@@ -1,4 +1,4 @@
-"""The two Redis clients of a process: one that waits for a server to return, one that answers at once."""
+"""The two Redis clients of a process: one that waits until a server is back, and one that fails at once."""
 
 from functools import cache
 from typing import Any
@@ -11,9 +11,9 @@ from models.platform.settings import settings
 
 
 class Pool(redis.ConnectionPool):
-    """redis-py's pool without its telemetry counters and its look at every idle socket: half the time of a command.
+    """redis-py's pool without telemetry and without its check of idle sockets, which cost half the time of a command.
 
-    A connection that died while idle is noticed by its next command, which is tried again.
+    A connection that broke while it was idle makes its next command fail, which is then retried.
     """
 
     def get_connection(self, *_: Any, **__: Any) -> Any:
@@ -32,23 +32,22 @@ class Pool(redis.ConnectionPool):
 
     def release(self, connection: Any) -> None:
         self._in_use_connections.discard(connection)
-        if self.owns_connection(connection):  # not one from before a fork
+        if self.owns_connection(connection):  # it is not from before a fork
             self._available_connections.append(connection)
 
 
 def connect(url: str, **options: Any) -> redis.Redis:
-    """A client with a pool of its own."""
+    """A client with its own pool."""
     return redis.Redis(connection_pool=Pool.from_url(url, **options))
 
 
 def redis_client() -> redis.Redis:
-    """For work that may wait: it retries for as long as a server takes to restart."""
-    return _patient(settings.redis_url)
+    """For work that can wait: a command is retried for about 20 seconds, as long as a server takes to restart."""
+    return _retrying_client(settings.redis_url)
 
 
 @cache
-def _patient(url: str) -> redis.Redis:
-    # Retries span a restart of the server: a run pauses for it instead of failing.
+def _retrying_client(url: str) -> redis.Redis:
     return connect(
         url,
         socket_timeout=10,
@@ -61,12 +60,12 @@ def _patient(url: str) -> redis.Redis:
 
 
 def fast_redis_client() -> redis.Redis:
-    """For requests: it fails within seconds when Redis is away."""
-    return _fast(settings.redis_url)
+    """For requests: a command fails within seconds if Redis is down."""
+    return _fast_client(settings.redis_url)
 
 
 @cache
-def _fast(url: str) -> redis.Redis:
+def _fast_client(url: str) -> redis.Redis:
     return connect(
         url,
         socket_timeout=2,

@@ -1,8 +1,8 @@
-"""Every knob: its name (upper-case in the environment), type and default, on one line. Read once per process."""
+"""All settings, one per line: the name (in upper case in the environment), type and default. Read once per process."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import Field, SecretStr
@@ -23,7 +23,7 @@ class Settings(BaseSettings):
     debug: bool = False  # any host is trusted
     port: int = 8000
     log_level: str = "INFO"
-    log_format: str = Field("json", pattern="^(json|console)$")
+    log_format: Annotated[str, Field(pattern="^(json|console)$")] = "json"
 
     # the HTTP edge
     allowed_hosts: str = "localhost,127.0.0.1,[::1]"  # comma list, * for any
@@ -47,30 +47,30 @@ class Settings(BaseSettings):
     progress_ttl_seconds: int = 3600  # how long a finished run's stream is kept in Redis
 
     # jobs
-    job_lease_seconds: float = 3  # a worker silent for this long has lost its jobs
-    job_heartbeat_seconds: float = 1  # one statement per process renews all its leases
-    job_resend_seconds: float = 3  # a due job that nobody claimed for this long is sent again
+    job_lease_seconds: float = 3  # a worker that does not renew its lease for this long loses its jobs
+    job_heartbeat_seconds: float = 1  # how often a worker process renews its leases, with one statement
+    job_resend_seconds: float = 3  # a due job that is not claimed for this long is sent again
     job_retention_days: int = 14  # finished jobs are purged after this
     run_events_ttl_days: int = 180  # run events are purged after this
-    worker_grace_seconds: float = 20  # on SIGTERM running jobs may finish this long, then they are handed back
+    worker_grace_seconds: float = 20  # on SIGTERM running jobs may finish this long, then they go back to their queues
 
     # the model provider
     openai_api_key: SecretStr | None = None
     openai_base_url: str | None = None  # any OpenAI-compatible server
-    openai_timeout_seconds: float = 60  # silence after which a provider call has timed out
+    openai_timeout_seconds: float = 60  # a provider call times out after this many seconds without data
     agent_model_default: str = "gpt-5.1"
     agent_model_triage: str | None = None
     agent_model_code: str | None = None
     agent_model_data: str | None = None
-    agent_models_allowed: str = ""  # comma list of models that clients may ask for besides the agents' own
-    agent_history_messages: int = 200  # newest messages of a conversation that the model is shown
-    mcp_tools: list[dict] = []  # hosted MCP servers, a JSON list
+    agent_models_allowed: str = ""  # comma list of models that clients may ask for, besides the agents' own
+    agent_history_messages: int = 200  # newest messages of a conversation that the model is given
+    mcp_tools: list[dict[str, Any]] = []  # hosted MCP servers, a JSON list
     image_default_size: str = "1024x1024"
     image_default_quality: str = "high"
     image_default_format: str = "png"
     image_default_background: str = "auto"
     image_default_compression: int | None = None
-    image_max_partial_images: int = Field(2, ge=0, le=3)
+    image_max_partial_images: Annotated[int, Field(ge=0, le=3)] = 2
     container_default_auto_memory: str = "1g"
 
     # rate limits per user; 0 or less switches one off
@@ -98,7 +98,7 @@ class Settings(BaseSettings):
     auth_jwks_max_age_seconds: int = 300
     access_token_expire_minutes: int = 30
     auth_refresh_token_ttl_minutes: int = 43_200
-    auth_session_max_days: int = 180  # however often a session is refreshed, it ends after this
+    auth_session_max_days: int = 180  # a session ends after this, however often it is refreshed
     auth_refresh_rate_limit_per_minute: int = 30  # per session or service account token
     require_email_verification: bool = True
     email_verification_token_ttl_minutes: int = 60
@@ -107,15 +107,21 @@ class Settings(BaseSettings):
     password_reset_token_ttl_minutes: int = 30
     password_reset_email_rate_limit_per_hour: int = 5  # requests per mail address
     password_reset_ip_rate_limit_per_hour: int = 20  # ... and per network address
-    auth_password_history_count: int = 5  # the last passwords, today's included, that may not come again
-    auth_lockout_threshold: int = 5  # wrong passwords that lock an account; 0: never
-    auth_lockout_window_minutes: int = 60  # after so long without one, counting begins anew
+    auth_password_history_count: int = 5  # passwords, the current one included, that cannot be used again
+    auth_lockout_threshold: int = 5  # failed logins that lock an account; 0: never
+    auth_lockout_window_minutes: int = 60  # after this long without one, counting starts again
     auth_lockout_duration_minutes: int = 60
-    auth_ip_lockout_threshold: int = 50  # wrong passwords from one network that slow it down; 0: never
-    auth_ip_lockout_window_minutes: int = 10  # counted in windows of this length, and refused until its end
+    auth_ip_lockout_threshold: int = 50  # failed logins from one network that block it for a while; 0: never
+    auth_ip_lockout_window_minutes: int = (
+        10  # counted in windows of this length; logins are refused until the window ends
+    )
     audit_retention_days: int = 400  # audit events, and decided requests for access, are purged after this
-    service_accounts_path: str | None = None  # the catalogue of service accounts (TOML); default: the packaged one
-    service_issue_verifier: str = Field("off", pattern="^(off|hmac|vault)$")  # who checks signed requests for tokens
+    service_accounts_path: str | None = (
+        None  # the catalogue of service accounts (TOML); default: the one in the package
+    )
+    service_issue_verifier: Annotated[str, Field(pattern="^(off|hmac|vault)$")] = (
+        "off"  # who checks signed requests for tokens
+    )
     service_issue_secret: SecretStr | None = None  # hmac: the secret that both sides know
     service_issue_rate_limit_per_minute: int = 5  # tokens per service account
     service_issue_global_rate_limit_per_minute: int = 30
@@ -126,19 +132,19 @@ class Settings(BaseSettings):
     geoip_database_path: str | None = None  # a MaxMind City database (.mmdb): sessions then show their location
 
     # signing up
-    signup_access_policy: str = Field("invite_only", pattern="^(public|invite_only|approval)$")
+    signup_access_policy: Annotated[str, Field(pattern="^(public|invite_only|approval)$")] = "invite_only"
     signup_rate_limit_per_hour: int = 20  # registrations per network address, and as many requests for access
     signup_rate_limit_per_ip_day: int = 100
     signup_rate_limit_per_email_day: int = 3
-    signup_rate_limit_per_domain_day: int = 20  # of a mail domain, those of SIGNUP_SHARED_DOMAINS excepted
-    signup_shared_domains: str = (  # comma list: providers whose users have nothing to do with each other
+    signup_rate_limit_per_domain_day: int = 20  # per mail domain, except those in SIGNUP_SHARED_DOMAINS
+    signup_shared_domains: str = (  # comma list: public providers, whose users are unrelated
         "gmail.com,googlemail.com,outlook.com,hotmail.com,live.com,msn.com,yahoo.com,icloud.com,me.com,aol.com,"
         "proton.me,protonmail.com,gmx.com,gmx.de,gmx.net,web.de,mail.com,zoho.com,fastmail.com,qq.com,163.com"
     )
     signup_concurrent_requests_limit: int = 3  # pending requests for access per network address and day
     signup_default_plan_code: str = "starter"
-    allow_signup_trial_override: bool = False  # whether who registers may ask for a shorter trial
-    signup_invite_reservation_ttl_seconds: int = 900  # how long a signup under way holds its seat; at least 60
+    allow_signup_trial_override: bool = False  # whether a registration may ask for a shorter trial
+    signup_invite_reservation_ttl_seconds: int = 900  # how long an unfinished signup holds its place; at least 60
 
     @property
     def hardened(self) -> bool:
@@ -146,7 +152,7 @@ class Settings(BaseSettings):
 
     @property
     def broker(self) -> str:
-        """Where jobs are sent. Beside REDIS_URL by default, never in it: one database per purpose."""
+        """Where jobs are sent. By default the database after that of REDIS_URL: they must not share one."""
         if self.broker_url:
             return self.broker_url
         url = urlsplit(self.redis_url)
@@ -155,7 +161,7 @@ class Settings(BaseSettings):
 
     @contextmanager
     def override(self, **values: Any) -> Iterator[None]:
-        """Other values, validated, for the length of a block: how tests configure what they test."""
+        """Other values, validated, until the block ends. For tests."""
         before = {name: getattr(self, name) for name in values}
         try:
             for name, value in values.items():
@@ -167,10 +173,11 @@ class Settings(BaseSettings):
 
     @staticmethod
     def items(text: str) -> list[str]:
+        """The parts of a comma list."""
         return [part.strip() for part in text.split(",") if part.strip()]
 
     def require_safe(self) -> None:
-        """Refuse to start with what cannot work, and in production with what is only fit for development."""
+        """SystemExit for settings that cannot work, and in production for those that are only fit for development."""
         if problem := next(self._problems(), None):
             raise SystemExit(problem)
 

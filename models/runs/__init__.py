@@ -1,1 +1,1 @@
-"""Runs: jobs that a client watches, and the stream of their events."""
+"""Runs: work that a client watches, and the stream of its events."""

@@ -3,28 +3,47 @@
 Key schema (REDIS_URL; the broker lives in another database):
     run:<run id>            stream; entry id `<sequence>-0`, fields k=kind, e=the event's JSON, t=1 on the terminal entry
 
-The entry id IS the event's `sequence_number`: (epoch - 1) * 1,000,000 + n. The epoch is the job's claim counter, so a
-retried run goes on with larger numbers, and Redis itself refuses what a worker that lost its job still tries to write.
+The entry id is the event's `sequence_number`: (epoch - 1) * 1,000,000 + n. The epoch counts the claims of the run's job, so
+a retried run continues with larger numbers, and Redis refuses the late writes of a worker that has lost its job.
 """
 
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import chain, islice
 from queue import SimpleQueue
 from threading import Event, Lock, Thread
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 import redis
 
 from models.jobs.ledger import LeaseLost
 from models.platform.json import encode
-from models.platform.redis import redis_client
+from models.platform.redis import fast_redis_client, redis_client
 from models.platform.settings import settings
 
+if TYPE_CHECKING:
+    from models.runs.run import Run
+
+__all__ = [
+    "Append",
+    "Entry",
+    "Writer",
+    "append",
+    "encode",
+    "entry",
+    "first_sequence",
+    "read",
+    "send_terminal",
+    "send_terminal_or_log",
+    "stream_key",
+]
+log = logging.getLogger(__name__)
+Command = tuple[str | bytes | int, ...]
 EPOCH_SIZE = 1_000_000
-LIVE_SECONDS = 24 * 3600  # no run lasts as long; its terminal event shortens this
-REST_SECONDS, LONGEST_REST = 0.001, 0.01  # between two writes: per caller of the one before; altogether
+LIVE_SECONDS = 24 * 3600  # longer than any run; the terminal event shortens it
+SLEEP_SECONDS, LONGEST_SLEEP = 0.001, 0.01  # between two writes: for each caller of the last write, and at most
 
 
 class Entry(NamedTuple):
@@ -39,42 +58,43 @@ def stream_key(run_id: UUID | str) -> str:
 
 
 def first_sequence(epoch: int) -> int:
-    """The number of the first event that the epoch-th claim may write."""
+    """The number of the first event of this epoch. Epochs count from 1."""
     return (epoch - 1) * EPOCH_SIZE + 1
 
 
 class Batch:
     """Commands of one caller, and what Redis answered to each."""
 
-    __slots__ = ("answers", "commands", "error", "written")
+    __slots__ = ("answers", "commands", "error", "is_done")
 
-    def __init__(self, commands: list[tuple]):
-        self.commands, self.written = commands, Event()
+    def __init__(self, commands: list[Command]) -> None:
+        self.commands, self.is_done = commands, Event()
         self.answers: list[Any] = []
         self.error: Exception | None = None
 
     def wait(self) -> list[Any]:
-        """The answers, errors of single commands among them. Raises when Redis could not be reached."""
-        self.written.wait()
+        """The answers, which may include errors of single commands. Raises if Redis could not be reached."""
+        self.is_done.wait()
         if self.error is not None:
             raise self.error
         return self.answers
 
 
 class Writer:
-    """One thread (or greenlet) per process writes for all its callers, in the order of their calls.
+    """One thread (or greenlet) per process writes for all callers, in the order of their calls.
 
-    After a write it rests the longer the more callers there were, so that even more travel together under load. A
-    hundred runs that stream at the same time cost a few round trips instead of a hundred; one alone hardly waits.
+    After each write it sleeps, longer if there were more callers, so that more commands share the next round trip. A
+    hundred concurrent runs cost a few round trips instead of a hundred; a single one hardly waits.
     """
 
     def __init__(self, connect: Callable[[], redis.Redis]) -> None:
         self.connect = connect
         self.queue: SimpleQueue[Batch] = SimpleQueue()
-        self.starting = Lock()
+        self.start_lock = Lock()
         self.thread: Thread | None = None
 
-    def send(self, commands: list[tuple]) -> Batch:
+    def send(self, commands: list[Command]) -> Batch:
+        """Queue commands to be written. Returns at once."""
         if self.thread is None:
             self._start()
         batch = Batch(commands)
@@ -82,7 +102,7 @@ class Writer:
         return batch
 
     def _start(self) -> None:
-        with self.starting:
+        with self.start_lock:
             if self.thread is None:
                 self.thread = Thread(target=self._write_forever, name="progress", daemon=True)
                 self.thread.start()
@@ -93,73 +113,103 @@ class Writer:
             while not self.queue.empty():
                 batches.append(self.queue.get())
             self._write(batches)
-            time.sleep(min(REST_SECONDS * len(batches), LONGEST_REST))
+            time.sleep(min(SLEEP_SECONDS * len(batches), LONGEST_SLEEP))
 
     def _write(self, batches: list[Batch]) -> None:
         try:
-            pipe = self.connect().pipeline(transaction=False)
-            for command in chain.from_iterable(batch.commands for batch in batches):
-                pipe.execute_command(*command)
-            answers = iter(pipe.execute(raise_on_error=False))
+            answers = iter(_execute(self.connect(), chain.from_iterable(batch.commands for batch in batches)))
             for batch in batches:
                 batch.answers = list(islice(answers, len(batch.commands)))
-        except Exception as error:  # each caller raises it
+        except Exception as error:  # noqa: BLE001  (raised again by each caller's wait())
             for batch in batches:
                 batch.error = error
         finally:
             for batch in batches:
-                batch.written.set()
+                batch.is_done.set()
 
 
 writer = Writer(redis_client)
 
 
-class Writing(NamedTuple):
+class Append(NamedTuple):
     """Entries on their way to a run's stream."""
 
     key: str
-    last: int
+    last_sequence: int
     batch: Batch
 
     def wait(self) -> None:
-        """Returns when they are written. LeaseLost when a newer claim has written already."""
+        """Wait until the entries are written. LeaseLost if a newer claim has already written to the stream."""
         for answer in self.batch.wait():
-            if isinstance(answer, redis.ResponseError) and "equal or smaller" in str(answer):
-                _refuse_unless_repeated(self.key, self.last)
+            if _is_out_of_order(answer):
+                _raise_if_fenced(self.key, self.last_sequence)
             elif isinstance(answer, Exception):
                 raise answer
 
 
-def append(run_id: UUID, events: list[tuple[int, str, bytes]]) -> Writing:
-    """Begin to write (sequence, kind, JSON) entries, in one round trip and in the order of the calls."""
-    key, last = stream_key(run_id), events[-1][0]
-    commands = [("XADD", key, f"{sequence}-0", "k", kind, "e", data) for sequence, kind, data in events]
-    if events[0][0] % EPOCH_SIZE == 1:
+def append(run_id: UUID, entries: list[tuple[int, str, bytes]]) -> Append:
+    """Start to write (sequence, kind, JSON) entries. They travel in one round trip, in the order of the calls."""
+    key, last_sequence = stream_key(run_id), entries[-1][0]
+    commands: list[Command] = [("XADD", key, f"{sequence}-0", "k", kind, "e", data) for sequence, kind, data in entries]
+    if entries[0][0] % EPOCH_SIZE == 1:
         commands.append(("EXPIRE", key, LIVE_SECONDS))
-    return Writing(key, last, writer.send(commands))
+    return Append(key, last_sequence, writer.send(commands))
 
 
-def _refuse_unless_repeated(key: str, sequence: int) -> None:
-    # A pipeline repeated after a broken connection meets its own entries: the newest is then of our epoch.
-    newest = redis_client().xrevrange(key, count=1)
-    if newest and int(newest[0][0].split(b"-")[0]) // EPOCH_SIZE != sequence // EPOCH_SIZE:
-        raise LeaseLost(key)
+def send_terminal(run: "Run") -> None:
+    """Write the run's terminal event and let the stream expire. Anyone may repeat this: the entry's id is fixed."""
+    _check_terminal(writer.send(_terminal_commands(run)).wait())
 
 
-def end(run: Any) -> None:
-    """Write the run's terminal event and let the stream expire. Repeatable by anybody: the entry's id is fixed."""
-    key, data = stream_key(run.id), encode(run.terminal)
-    last = ("XADD", key, f"{run.terminal_sequence}-0", "k", run.terminal["kind"], "e", data, "t", b"1")
-    for answer in writer.send([last, ("EXPIRE", key, settings.progress_ttl_seconds)]).wait():
-        if isinstance(answer, Exception) and "equal or smaller" not in str(answer):
-            raise answer
+def send_terminal_or_log(run: "Run") -> None:
+    """Like `send_terminal`, but it gives up within seconds while Redis is down. Clients then get the stored event."""
+    try:
+        _check_terminal(_execute(fast_redis_client(), _terminal_commands(run)))
+    except redis.RedisError as error:
+        log.warning("run.terminal_not_sent", extra={"run_id": str(run.id), "reason": repr(error)})
 
 
 def entry(raw: tuple[bytes, dict[bytes, bytes]]) -> Entry:
+    """An entry as XRANGE and XREAD return it."""
     entry_id, fields = raw
     return Entry(int(entry_id[:-2]), fields[b"k"], fields[b"e"], b"t" in fields)
 
 
 def read(run_id: UUID, after: int = 0, count: int = 500, within: redis.Redis | None = None) -> list[Entry]:
-    """Entries with a sequence greater than `after`, oldest first."""
-    return [entry(raw) for raw in (within or redis_client()).xrange(stream_key(run_id), min=f"({after}-0", count=count)]
+    """At most `count` entries with a sequence greater than `after`, oldest first. `within`: the client to read with."""
+    rows: Any = (within or redis_client()).xrange(stream_key(run_id), min=f"({after}-0", count=count)
+    return [entry(row) for row in rows]
+
+
+def _execute(client: redis.Redis, commands: Iterable[Command]) -> list[Any]:
+    """Run the commands in one round trip. Errors of single commands are among the answers."""
+    pipe = client.pipeline(transaction=False)
+    for command in commands:
+        pipe.execute_command(*command)
+    return pipe.execute(raise_on_error=False)
+
+
+def _terminal_commands(run: "Run") -> list[Command]:
+    if run.terminal is None:
+        raise ValueError(f"run {run.id} has not ended")
+    key, data = stream_key(run.id), encode(run.terminal)
+    add = ("XADD", key, f"{run.terminal_sequence}-0", "k", run.terminal["kind"], "e", data, "t", b"1")
+    return [add, ("EXPIRE", key, settings.progress_ttl_seconds)]
+
+
+def _check_terminal(answers: list[Any]) -> None:
+    for answer in answers:
+        if isinstance(answer, Exception) and not _is_out_of_order(answer):
+            raise answer
+
+
+def _is_out_of_order(answer: object) -> bool:
+    """Whether Redis refused an entry because the stream already holds its id or a later one."""
+    return isinstance(answer, redis.ResponseError) and "equal or smaller" in str(answer)
+
+
+def _raise_if_fenced(key: str, sequence: int) -> None:
+    # After a broken connection a pipeline is repeated and meets its own entries. Then the newest is of the same epoch.
+    newest: Any = redis_client().xrevrange(key, count=1)
+    if newest and int(newest[0][0].split(b"-")[0]) // EPOCH_SIZE != sequence // EPOCH_SIZE:
+        raise LeaseLost(key)

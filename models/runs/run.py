@@ -1,11 +1,12 @@
-"""Runs: work that a client watches. A run ends once, and its terminal event is stored with it before anybody sees it."""
+"""Runs: work that a client watches. A run ends once. Its terminal event is stored with its end, and sent after that."""
 
 from typing import Any
 from uuid import UUID
 
 from peewee import BigIntegerField, CharField, IntegrityError, TextField, UUIDField, fn
 
-from models.jobs import ledger
+from models.jobs.ledger import RUNNING as JOB_RUNNING
+from models.jobs.ledger import Job, JobNotRetryable
 from models.platform.clock import now
 from models.platform.database import in_transaction, transaction
 from models.platform.errors import Conflict, NotFound
@@ -18,20 +19,6 @@ from models.runs import events, progress
 QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = "queued", "running", "succeeded", "failed", "cancelled"
 ACTIVE = (QUEUED, RUNNING)
 
-# A run begins, and its worker learns in the same round trip what it needs to answer.
-BEGIN = """
-with begun as (
-    update run set state = 'running', started_at = coalesce(started_at, now())
-    where id = %(id)s and state in ('queued', 'running')
-    returning *
-)
-select {begun.columns}, users.display_name as user_name, (
-    select coalesce(json_agg(json_build_object('role', role, 'content', content) order by position), '[]') from (
-        select role, content, position from message where conversation_id = begun.conversation_id
-        order by position desc limit %(history)s) newest
-) as history
-from begun left join users on users.id = begun.user_id"""
-
 
 class RunNotFound(NotFound):
     code, message = "run_not_found", "Run not found."
@@ -43,18 +30,18 @@ class RunFinished(Conflict):
 
 class Run(TenantModel):
     owner = "user_id"
-    user_id = UUIDField(null=True)  # none: a service account has started it
+    user_id = UUIDField(null=True)  # null if a service account started the run
     kind = CharField(default="chat")
     conversation_id = UUIDField(null=True)
     conversation_key = CharField()
     agent = CharField()
     state = CharField(default=QUEUED)
-    request = BinaryJSONField(default=dict)
+    request: dict[str, Any] = BinaryJSONField(default=dict)
     idempotency_key = CharField(null=True)
     fingerprint = CharField(null=True)
-    result = BinaryJSONField(null=True)
-    usage = BinaryJSONField(null=True)
-    terminal = BinaryJSONField(null=True)
+    result: dict[str, Any] | None = BinaryJSONField(null=True)
+    usage: dict[str, int] | None = BinaryJSONField(null=True)
+    terminal: dict[str, Any] | None = BinaryJSONField(null=True)
     terminal_sequence = BigIntegerField(null=True)
     error_code = CharField(null=True)
     error_message = TextField(null=True)
@@ -70,16 +57,17 @@ class Run(TenantModel):
 
     @property
     def cancel_requested(self) -> bool:
-        """Whether somebody has asked for a stop, whether or not it has taken effect."""
+        """Whether a cancel was requested, including one that has taken effect."""
         if self.is_finished:
             return self.state == CANCELLED
-        return ledger.Job.select().where((ledger.Job.run_id == self.id) & ledger.Job.cancel_requested).exists()
+        return Job.select().where((Job.run_id == self.id) & Job.cancel_requested).exists()
 
     @classmethod
     def find(cls, principal: Principal, run_id: object) -> "Run":
-        known = parse_uuid(run_id)
-        run = known and cls.visible_to(principal).where(cls.id == known).first()
-        if not run:
+        """The run with this id, given as a UUID or its text. RunNotFound if this caller may not see it."""
+        run_uuid = parse_uuid(run_id)
+        run = cls.visible_to(principal).where(cls.id == run_uuid).get_or_none() if run_uuid else None
+        if run is None:
             raise RunNotFound()
         return run
 
@@ -87,60 +75,78 @@ class Run(TenantModel):
     def finished_among(cls, run_ids: list[UUID]) -> list["Run"]:
         return list(cls.select().where(cls.id.in_(run_ids) & cls.state.not_in(ACTIVE)))
 
-    @classmethod
-    def begin(cls, run_id: UUID, history: int) -> "Run | None":
-        """The run, now running, with its `user_name` and the `history` that a model reads: the newest messages, oldest
-        first, each {role, content}. None when the run is gone or ended already.
-        """
-        return cls.one(BEGIN, id=run_id, history=history)
+    # ------------------------------------------------------------- ending
 
     @in_transaction
-    def conclude(self, state: str, terminal: dict[str, Any], sequence: int, **fields: Any) -> bool:
-        """In the caller's transaction: end the run with its terminal event. False when it has ended already."""
-        terminal = {**terminal, "sequence_number": sequence}
-        changes = {"state": state, "terminal": terminal, "terminal_sequence": sequence, "finished_at": now(), **fields}
-        ended = Run.update(**changes).where((Run.id == self.id) & Run.state.in_(ACTIVE)).execute()
-        for name, value in changes.items() if ended else ():
+    def finish(
+        self,
+        state: str,
+        terminal: dict[str, Any],
+        sequence: int,
+        *,
+        error_code: str | None = None,
+        error_message: str | None = None,
+        usage: dict[str, int] | None = None,
+    ) -> bool:
+        """End the run with its terminal event, numbered `sequence`. False if it had ended already."""
+        changes: dict[str, Any] = {
+            "state": state,
+            "terminal": {**terminal, "sequence_number": sequence},
+            "terminal_sequence": sequence,
+            "error_code": error_code,
+            "error_message": error_message,
+            "finished_at": now(),
+        }
+        if usage is not None:
+            changes["usage"] = usage
+        if not Run.update(**changes).where((Run.id == self.id) & Run.state.in_(ACTIVE)).execute():
+            return False
+        for name, value in changes.items():
             setattr(self, name, value)
-        return bool(ended)
+        return True
 
     @classmethod
     @in_transaction
-    def close(cls, run_id: UUID, state: str, code: str, message: str, *, epoch: int | None = None) -> "Run | None":
-        """In the caller's transaction: end a run that brought no result. None when it is gone or ended already.
+    def close(cls, run_id: UUID, state: str, code: str, message: str) -> "Run | None":
+        """End a run that has no result, as failed or cancelled. None if it was deleted or had ended already.
 
-        The terminal event takes the last number of the epoch: no event of the attempt can come after it.
+        Its terminal event gets the last number of the job's epoch, so that no event of the attempt can follow it.
         """
         run = cls.lock(run_id)
         if run is None:
             return None
-        if epoch is None:
-            epoch = ledger.Job.select(fn.max(ledger.Job.epoch)).where(ledger.Job.run_id == run_id).scalar() or 0
+        epoch = Job.select(fn.max(Job.epoch)).where(Job.run_id == run_id).scalar() or 0
         if state == CANCELLED:
             terminal = events.cancelled(run.conversation_key, run.agent, message)
         else:
             terminal = events.failed(run.conversation_key, run.agent, code, message)
         sequence = max(1, epoch * progress.EPOCH_SIZE)
-        return run if run.conclude(state, terminal, sequence, error_code=code, error_message=message) else None
+        return run if run.finish(state, terminal, sequence, error_code=code, error_message=message) else None
+
+    @classmethod
+    @in_transaction
+    def stop(
+        cls, run_id: UUID, message: str = "The run was cancelled.", *, wait_for_worker: bool = True
+    ) -> "Run | None":
+        """Cancel a run's jobs, and close the run as cancelled unless a worker is still busy with it.
+
+        That worker sees the request within a heartbeat, ends its job and calls this again. With `wait_for_worker=False`
+        the run is closed in any case. Returns the run if it was closed: after the commit the caller sends its terminal
+        event. If the caller dies before it does, the relay reads the event from the row (docs/streams.md).
+        """
+        jobs = Job.cancel_where(Job.run_id == run_id)
+        if wait_for_worker and any(job.state == JOB_RUNNING for job in jobs):
+            return None
+        return cls.close(run_id, CANCELLED, "cancelled", message)
 
     @classmethod
     def cancel(cls, principal: Principal, run_id: object) -> "Run":
-        """Ask for a stop. A queued run ends at once; a running one when its worker sees the request. Repeatable."""
+        """Cancel a run: at once if it is queued, else as soon as its worker sees it. Repeatable. RunNotFound, RunFinished."""
         run = cls.find(principal, run_id)
-        ended = None
         with transaction():
-            job = (
-                ledger.Job.select()
-                .where((ledger.Job.run_id == run.id) & (ledger.Job.name != "run.fail"))
-                .for_update()
-                .first()
-            )
-            if job and not job.is_finished:
-                job = ledger.Job.cancel(job.id)
-            if job is None or job.state == ledger.CANCELLED:
-                ended = cls.close(run.id, CANCELLED, "cancelled", "The run was cancelled.")
-        if ended:
-            progress.end(ended)
+            closed = cls.stop(run.id)
+        if closed:
+            progress.send_terminal_or_log(closed)
         run = cls.find(principal, run_id)
         if run.state in (SUCCEEDED, FAILED):
             raise RunFinished(details={"run_id": str(run.id), "state": run.state})
@@ -148,8 +154,8 @@ class Run(TenantModel):
 
     @classmethod
     @in_transaction
-    def reopen(cls, run_id: UUID) -> None:
-        """In the caller's transaction: an operator retries the run's dead job."""
+    def requeue(cls, run_id: UUID) -> None:
+        """Open a failed or cancelled run again, for an operator's retry of its job. JobNotRetryable."""
         try:
             cls.update(
                 state=QUEUED,
@@ -159,11 +165,6 @@ class Run(TenantModel):
                 error_message=None,
                 finished_at=None,
             ).where((cls.id == run_id) & (cls.state != SUCCEEDED)).execute()
-        except IntegrityError:  # run_one_active
-            raise ledger.JobNotRetryable(
-                "Its conversation is answering something else. Retry when that has ended."
-            ) from None
+        except IntegrityError:  # the unique index run_one_active
+            raise JobNotRetryable("Another run is active in this conversation. Retry when it has ended.") from None
         redis_client().delete(progress.stream_key(run_id))
-
-
-__all__ = ["Run", "RunFinished", "RunNotFound"]

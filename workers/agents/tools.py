@@ -11,23 +11,24 @@ from uuid import UUID
 from models.conversations.conversation import Conversation
 from models.platform.database import release
 from models.platform.principal import Principal
-from workers.agents.catalog import CATALOG
+from workers.agents.bundled import FUNCTIONS as DECLARED
 
 log = logging.getLogger(__name__)
-
-SHOWN = 5
+PARAMETERS = {tool.name: tool.parameters or {} for tool in DECLARED}
+QUERY_CHARACTERS = 500
+HITS_FOUND, HITS_SHOWN = 20, 5
 
 
 @dataclass(frozen=True, slots=True)
 class ToolsContext:
-    """On whose behalf a tool runs."""
+    """On whose behalf a tool runs. A service account has no `user_id`."""
 
     user_id: UUID | None
     tenant_id: UUID
 
 
 class ToolFailed(Exception):
-    """A reason that the model is told."""
+    """The reason is shown to the model."""
 
 
 def get_current_time(context: ToolsContext) -> str:
@@ -35,48 +36,52 @@ def get_current_time(context: ToolsContext) -> str:
 
 
 def search_conversations(context: ToolsContext, query: str) -> str:
-    """The caller's own conversations only: a chat must not quote somebody else's."""
+    """Searches the caller's own conversations only: a chat must not quote someone else's."""
     if not query.strip():
         raise ToolFailed("The query is empty.")
+    principal = Principal(context.user_id, context.tenant_id)
     try:
-        hits = Conversation.search(Principal(context.user_id, context.tenant_id), query[:500], limit=20)
+        hits = Conversation.search(principal, query[:QUERY_CHARACTERS], limit=HITS_FOUND)
     finally:
         release()
     if not hits:
         return "No conversation matches."
-    lines = [f"{row.key}: {preview}" for row, preview in hits[:SHOWN]]
+    lines = [f"{hit.key}: {hit.preview}" for hit in hits[:HITS_SHOWN]]
     return "\n".join([f"{len(hits)} matching conversations.", *lines])
 
 
-FUNCTIONS: dict[str, Callable[..., str]] = {
+Function = Callable[..., str]
+FUNCTIONS: dict[str, Function] = {
     "get_current_time": get_current_time,
     "search_conversations": search_conversations,
 }
 
 
-def call(name: str, arguments: str, context: ToolsContext, functions: dict[str, Callable[..., str]]) -> str:
-    """Run a tool. Whatever goes wrong is said in its output, so that the model can go on."""
+def call(name: str, arguments: str, context: ToolsContext, functions: dict[str, Function]) -> str:
+    """Call one of `functions` with JSON arguments and return its output. Never raises an Exception: a failure is
+    described in the output, so that the model can go on."""
     function = functions.get(name)
     if function is None:
         return f"Error: there is no tool named {name}."
     try:
-        given: Any = json.loads(arguments or "{}")
+        values: Any = json.loads(arguments or "{}")
     except ValueError:
         return "Error: the arguments are not valid JSON."
-    if not _fits(name, given):
+    if not _match_declaration(name, values):
         return f"Error: these arguments do not fit {name}."
     try:
-        return function(context, **given)
+        return function(context, **values)
     except ToolFailed as error:
         return f"Error: {error}"
-    except Exception:  # a tool's own fault: logged for us, and told to the model without details
+    except Exception:  # a bug in the tool: the log has the details, the model gets none
         log.exception("tool.failed", extra={"tool": name})
         return f"Error: {name} failed."
 
 
-def _fits(name: str, given: Any) -> bool:
-    """Whether the arguments are what the tool's declaration asks for: all of its texts and nothing else."""
-    wanted = (CATALOG.tools[name].parameters or {}).get("properties", {}) if name in CATALOG.tools else None
-    if not isinstance(given, dict):
+def _match_declaration(name: str, values: Any) -> bool:
+    """Whether these are exactly the declared parameters, and all are strings."""
+    if not isinstance(values, dict):
         return False
-    return wanted is None or (set(given) == set(wanted) and all(isinstance(value, str) for value in given.values()))
+    if name not in PARAMETERS:
+        return True
+    return set(values) == set(PARAMETERS[name]["properties"]) and all(isinstance(v, str) for v in values.values())

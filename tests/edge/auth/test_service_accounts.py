@@ -10,6 +10,7 @@ from models.auth.service_token_issuing import ServiceTokenExists, ServiceTokenRe
 from models.auth.service_tokens import ServiceToken
 from models.auth.sessions import RefreshToken
 from models.auth.tenants import Tenant
+from models.conversations.chat_context import ChatContext
 from models.conversations.conversation import Conversation
 from models.platform.audit import AuditEvent
 from models.platform.clock import now
@@ -205,8 +206,8 @@ def test_a_machines_conversation_belongs_to_no_user(machine, http, tenant, confi
     assert http.simulate_post("/api/v1/chat", headers=headers, json={"message": "alive?"}).status_code == 504
     run = Run.get()
     assert (run.user_id, run.tenant_id, Conversation.get().user_id) == (None, tenant.id, None)
-    begun = Run.begin(run.id, history=10)
-    assert begun.history[-1]["content"] == "alive?" and begun.user_name is None
+    context = ChatContext.begin(run.id, history_limit=10)
+    assert context.history[-1]["content"] == "alive?" and context.user_name is None
 
 
 def test_a_machines_token_can_be_exchanged_until_it_is_revoked(http, machine, exchange):

@@ -66,13 +66,13 @@ def write(run, *numbers):
 
 def conclude(run, number=9):
     with transaction():
-        run.conclude("succeeded", events.succeeded("c", "triage", "hi", None), number)
+        run.finish("succeeded", events.succeeded("c", "triage", "hi", None), number)
     return Run.get_by_id(run.id)
 
 
 def finish(run, number=9):
     done = conclude(run, number)
-    progress.end(done)
+    progress.send_terminal(done)
     return done
 
 

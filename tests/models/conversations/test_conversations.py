@@ -1,29 +1,26 @@
-"""Asking, answering, listing and deleting: visibility, order, and what two callers at once get."""
+"""Asking, answering, listing and deleting: who sees what, in which order, and what concurrent callers get."""
 
+import base64
 import threading
 
 import pytest
 
+from models.auth.tenants import Tenant
 from models.conversations import answers
-from models.conversations.conversation import (
-    Conversation,
-    ConversationBusy,
-    ConversationNotFound,
-    IdempotencyConflict,
-    InvalidCursor,
-    Message,
-    RunEvent,
-)
+from models.conversations.answers import Answer
+from models.conversations.asking import ConversationBusy, IdempotencyConflict, Question
+from models.conversations.chat_context import ChatContext
+from models.conversations.conversation import Conversation, ConversationNotFound, Message, RunEvent
 from models.jobs.ledger import Job, LeaseLost
-from models.platform.database import release
+from models.platform.database import release, transaction
+from models.platform.keyset import InvalidCursor
 from models.runs.events import succeeded
 from models.runs.run import Run
+from workers import jobs
 
 
 def answer(run, text="Fine.", job=None):
-    answers.store(
-        job or claim(run),
-        run,
+    stored = Answer(
         text=text,
         agent="triage",
         items=[
@@ -31,23 +28,22 @@ def answer(run, text="Fine.", job=None):
             {"type": "assistant_message", "role": "assistant", "content_text": text},
         ],
         attachments=[{"object_id": "o-1"}],
-        terminal=succeeded(run.conversation_key, "triage", text, None),
-        sequence=9,
         result={"response": text},
         usage={"requests": 1},
     )
+    answers.store(job or claim(run), run, stored, succeeded(run.conversation_key, "triage", text, None), 9)
 
 
 def claim(run):
     return Job.claim(Job.get(Job.run_id == run.id).id, "me", 3)
 
 
-def test_a_question_and_its_answer_stand_in_order(person, ask):
+def test_the_history_holds_questions_and_answers_in_order(person, ask):
     me = person()
     run = ask(me, "How are you?", "mine")
     answer(run)
     conversation = Conversation.get_visible(me, "mine")
-    assert Run.begin(ask(me, "And you?", "mine").id, history=3).history == [
+    assert history(ask(me, "And you?", "mine"), limit=3) == [
         {"role": "user", "content": "How are you?"},
         {"role": "assistant", "content": "Fine."},
         {"role": "user", "content": "And you?"},
@@ -55,18 +51,44 @@ def test_a_question_and_its_answer_stand_in_order(person, ask):
     assert (conversation.message_count, conversation.last_message) == (2, "Fine.")
 
 
-def test_an_id_that_is_no_uuid_names_a_conversation_of_the_tenant_alone(person, ask):
-    from models.auth.tenants import Tenant
+def history(run, limit=10):
+    return ChatContext.begin(run.id, history_limit=limit).history
 
+
+def test_the_history_of_a_retried_run_ends_with_its_own_question(person, ask):
+    me = person()
+    first = ask(me, "One", "mine")
+    with transaction():
+        Job.update(state="dead").where(Job.run_id == first.id).execute()
+        Run.close(first.id, "failed", "internal_error", "It broke.")
+    answer(ask(me, "Two", "mine"), "Second.")
+    jobs.retry(Job.get(Job.run_id == first.id).id)
+    assert history(first) == [{"role": "user", "content": "One"}]
+    answer(first, "First.")
+    third = [message["content"] for message in history(ask(me, "Three", "mine"), limit=4)]
+    assert third == ["Two", "Second.", "First.", "Three"]
+
+
+def test_a_question_is_stored_once_and_its_run_refers_to_it(person, ask):
+    run = ask(person(), "How are you?", "mine", location={"city": "Kiel"})
+    assert Run.get_by_id(run.id).request == {"location": {"city": "Kiel"}}
+    assert [message.run_id for message in Message.select()] == [run.id]
+
+
+def test_equal_questions_have_equal_fingerprints_and_others_do_not():
+    question = Question("Hello", "triage", "mine", {"context": {"a": 1, "b": 2}})
+    assert question.fingerprint == Question("Hello", "triage", "mine", {"context": {"b": 2, "a": 1}}).fingerprint
+    assert question.fingerprint != Question("Hello", "triage", "mine").fingerprint
+
+
+def test_an_id_that_is_not_a_uuid_names_a_conversation_within_its_tenant(person, ask):
     ask(person(), "one", "support")
     other = person(tenant=Tenant.create(slug="other", name="Other"))
     assert ask(other, "two", "support").conversation_key == "support"
     assert Conversation.select().where(Conversation.key == "support").count() == 2
 
 
-def test_a_uuid_that_another_tenant_holds_is_unknown(person, ask):
-    from models.auth.tenants import Tenant
-
+def test_a_uuid_that_another_tenant_uses_is_not_found(person, ask):
     run = ask(person(), "mine")
     stranger = person("owner", tenant=Tenant.create(slug="other", name="Other"))
     with pytest.raises(ConversationNotFound):
@@ -75,25 +97,25 @@ def test_a_uuid_that_another_tenant_holds_is_unknown(person, ask):
         Conversation.get_visible(stranger, run.conversation_key)
 
 
-def test_members_see_their_own_conversations_and_admins_the_tenants(person, ask):
+def test_members_see_their_own_conversations_and_admins_all_of_the_tenant(person, ask):
     me, colleague, admin = person(), person(), person("admin")
     ask(me, "private", "diary")
     with pytest.raises(ConversationNotFound):
         ask(colleague, "peek", "diary")
-    assert Conversation.page(colleague, 10)[0] == []
-    assert [row.key for row in Conversation.page(admin, 10)[0]] == ["diary"]
+    assert Conversation.page(colleague, 10).items == []
+    assert [row.key for row in Conversation.page(admin, 10).items] == ["diary"]
 
 
-def test_a_conversation_answers_one_question_at_a_time(person, ask):
+def test_a_conversation_has_one_active_run_at_a_time(person, ask):
     me = person()
     run = ask(me, "first", "busy")
-    with pytest.raises(ConversationBusy) as refused:
+    with pytest.raises(ConversationBusy) as busy:
         ask(me, "second", "busy")
-    assert refused.value.details == {"run_id": str(run.id)}
+    assert busy.value.details == {"run_id": str(run.id)}
     assert Message.select().count() == 1, "the refused question left nothing"
 
 
-def test_equal_idempotency_keys_start_one_run_even_at_the_same_time(person, ask):
+def test_concurrent_requests_with_one_idempotency_key_start_one_run(person, ask):
     me, runs = person(), []
 
     def send():
@@ -108,35 +130,45 @@ def test_equal_idempotency_keys_start_one_run_even_at_the_same_time(person, ask)
         ask(me, "another", idempotency_key="k")
 
 
-def test_pages_lose_and_repeat_nothing(person, ask):
+def test_pages_neither_skip_nor_repeat_a_conversation(person, ask):
     me = person()
     for n in range(7):
         ask(me, f"question {n}", f"c{n}")
     seen, cursor = [], None
     while True:
-        rows, cursor = Conversation.page(me, 3, cursor)
-        seen += [row.key for row in rows]
+        page = Conversation.page(me, 3, cursor)
+        seen += [row.key for row in page.items]
+        cursor = page.next_cursor
         if cursor is None:
             break
     assert seen == [f"c{n}" for n in reversed(range(7))]
 
 
+def test_a_cursor_from_before_keyset_pages_still_works(person, ask):
+    me = person()
+    for key in ("one", "two"):
+        ask(me, "Hello", key)
+    two = Conversation.get_visible(me, "two")
+    cursor = base64.urlsafe_b64encode(f"{two.updated_at.isoformat()}|{two.id}".encode()).decode().rstrip("=")
+    assert Conversation.page(me, 1).next_cursor == cursor
+    assert [row.key for row in Conversation.page(me, 1, cursor).items] == ["one"]
+
+
 @pytest.mark.parametrize("cursor", ["", "x", "!!!!", "é", "MjAyNg", "a" * 5000])
-def test_a_cursor_of_nobodys_making_is_refused(person, cursor):
+def test_an_invalid_cursor_is_refused(person, cursor):
     with pytest.raises(InvalidCursor):
         Conversation.page(person(), 3, cursor)
 
 
-def test_search_finds_ones_own_words_only(person, ask):
+def test_search_finds_only_the_callers_own_conversations(person, ask):
     me, colleague = person(), person()
     ask(me, "Where do the herons nest?", "birds")
     ask(colleague, "Herons again", "theirs")
-    assert [row.key for row, _ in Conversation.search(me, "heron nesting")] == ["birds"]
+    assert [hit.key for hit in Conversation.search(me, "heron nesting")] == ["birds"]
     assert Conversation.search(me, "the") == []
 
 
-def test_deleting_takes_messages_and_runs_along_and_stops_the_answer(person, ask):
-
+def test_deleting_removes_messages_and_runs_and_cancels_the_active_run(person, ask):
     me = person("admin")
     run = ask(me, "forget this", "gone")
     Conversation.remove(me, "gone")
@@ -146,14 +178,14 @@ def test_deleting_takes_messages_and_runs_along_and_stops_the_answer(person, ask
         Conversation.remove(me, "gone")
 
 
-def test_an_answer_leaves_its_message_its_events_and_the_end_of_its_run(person, ask):
+def test_an_answer_stores_its_message_and_events_and_finishes_its_run(person, ask):
     me = person()
-    run, text = ask(me, "How are you?", "mine"), "Fine; 100 % \\ 'quoted' – ünïcode"
+    run, text = ask(me, "How are you?", "mine"), "Fine; 100 % \\ 'quoted' – ünïcode"  # noqa: RUF001
     answer(run, text)
     conversation = Conversation.get_visible(me, "mine")
-    said = conversation.messages_in_order()[-1]
-    assert (said.position, said.role, said.content, said.run_id) == (1, "assistant", text, run.id)
-    assert said.attachments == [{"object_id": "o-1"}]
+    message = conversation.messages_in_order()[-1]
+    assert (message.position, message.role, message.content, message.run_id) == (1, "assistant", text, run.id)
+    assert message.attachments == [{"object_id": "o-1"}]
     events = conversation.events_in_order()
     assert [(event.sequence, event.type, event.content_text) for event in events] == [
         (0, "tool_call", None),
@@ -166,7 +198,7 @@ def test_an_answer_leaves_its_message_its_events_and_the_end_of_its_run(person, 
     assert Job.get(Job.run_id == run.id).state == "succeeded"
 
 
-def test_whoever_lost_the_job_writes_nothing(person, ask):
+def test_a_worker_that_lost_its_job_cannot_store_an_answer(person, ask):
     run = ask(person(), "How are you?", "mine")
     job = claim(run)
     Job.update(epoch=2).where(Job.id == job.id).execute()
@@ -177,7 +209,7 @@ def test_whoever_lost_the_job_writes_nothing(person, ask):
     assert Job.get_by_id(job.id).state == "running"
 
 
-def test_an_answer_to_a_deleted_conversation_is_dropped_and_ends_its_job(person, ask):
+def test_the_answer_to_a_deleted_conversation_is_dropped_and_its_job_finished(person, ask):
     me = person("admin")
     run = ask(me, "forget this", "gone")
     job = claim(run)

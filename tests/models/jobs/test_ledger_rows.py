@@ -1,10 +1,11 @@
-"""The ledger among other rows: each verb changes the job that it means, all of it, and no other."""
+"""The ledger among other rows: each method changes the right job, all of it, and no other."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
 
+from models.jobs import recovery
 from models.jobs.ledger import CANCELLED, DEAD, QUEUED, RUNNING, SUCCEEDED, Job, JobNotFound, LeaseLost
 from models.platform.database import transaction
 
@@ -24,14 +25,14 @@ def add(clean, monkeypatch):
 
 
 @pytest.fixture
-def judged(monkeypatch):
-    """As if Postgres had been up for long: the reaper judges every lease."""
-    from models.jobs import ledger
+def long_uptime(monkeypatch):
+    """As if Postgres had been up for long enough to take leases for expired."""
+    statement = recovery.RECOVER_EXPIRED.replace("interval '5 seconds'", "interval '0 seconds'")
+    assert statement != recovery.RECOVER_EXPIRED
+    monkeypatch.setattr(recovery, "RECOVER_EXPIRED", statement)
 
-    monkeypatch.setattr(ledger, "SQL", lambda _: ledger.Job.id.is_null(False))
 
-
-def again(job):
+def reload(job):
     return Job.get_by_id(job.id)
 
 
@@ -39,106 +40,108 @@ def running(add, **columns):
     return add(state=RUNNING, epoch=1, owner="me", lease_until=LONG_AGO + timedelta(days=36500), **columns)
 
 
-def lapsed(add, **columns):
+def expired(add, **columns):
     return add(state=RUNNING, epoch=1, owner="gone", lease_until=LONG_AGO, due_at=LONG_AGO, sent_at=LONG_AGO, **columns)
 
 
-def test_renewing_moves_the_end_of_the_lease(add):
+def test_renewing_extends_the_lease(add):
     job = add()
     before = Job.claim(job.id, "me", 1).lease_until
     Job.renew("me", [job.id], 60)
-    assert again(job).lease_until > before + timedelta(seconds=50)
+    assert reload(job).lease_until > before + timedelta(seconds=50)
 
 
-@pytest.mark.parametrize("leave", [Job.hand_back, lambda job: job.retry_later("it broke", 5)])
-def test_leaving_a_job_touches_that_one_only(add, leave):
+@pytest.mark.parametrize("give_up", [Job.release, lambda job: job.retry_later("it broke", 5)])
+def test_giving_up_a_job_changes_no_other_job(add, give_up):
     mine, other, waiting = running(add), running(add), add()
-    leave(mine)
-    assert (again(mine).state, again(mine).owner, again(mine).lease_until) == (QUEUED, None, None)
-    assert (again(other).state, again(other).owner) == (RUNNING, "me")
-    assert again(waiting).due_at == waiting.due_at
+    give_up(mine)
+    assert (reload(mine).state, reload(mine).owner, reload(mine).lease_until) == (QUEUED, None, None)
+    assert (reload(other).state, reload(other).owner) == (RUNNING, "me")
+    assert reload(waiting).due_at == waiting.due_at
 
 
-@pytest.mark.parametrize("leave", [Job.hand_back, lambda job: job.retry_later("it broke", 5), Job.end])
-def test_who_has_lost_the_job_cannot_leave_or_end_it_and_is_told_which(add, leave):
+@pytest.mark.parametrize("give_up", [Job.release, lambda job: job.retry_later("it broke", 5), Job.finish])
+def test_a_worker_that_lost_its_job_can_neither_release_nor_finish_it(add, give_up):
     old = running(add)
     Job.update(epoch=2).where(Job.id == old.id).execute()
     with pytest.raises(LeaseLost, match=str(old.id)):
-        leave(old)
-    assert (again(old).state, again(old).epoch) == (RUNNING, 2)
+        give_up(old)
+    assert (reload(old).state, reload(old).epoch) == (RUNNING, 2)
 
 
-@pytest.mark.parametrize("leave", [Job.hand_back, lambda job: job.retry_later("it broke", 5), Job.end])
-def test_what_was_ended_from_outside_is_not_reopened(add, leave):
+@pytest.mark.parametrize("give_up", [Job.release, lambda job: job.retry_later("it broke", 5), Job.finish])
+def test_a_job_that_was_ended_from_outside_is_not_queued_again(add, give_up):
     job = running(add)
     Job.update(state=DEAD).where(Job.id == job.id).execute()
     with pytest.raises(LeaseLost):
-        leave(job)
-    assert again(job).state == DEAD
+        give_up(job)
+    assert reload(job).state == DEAD
 
 
-def test_ending_is_known_to_the_row_in_hand(add):
+def test_finishing_changes_the_row_and_the_object(add):
     job = running(add)
-    job.end(CANCELLED, "enough")
-    row = again(job)
+    job.finish(CANCELLED, "enough")
+    row = reload(job)
     assert job.state == row.state == CANCELLED
     assert (row.error, row.owner, row.lease_until) == ("enough", None, None)
 
 
-def test_a_job_handed_back_is_due_and_counts_as_sent_now(add):
+def test_a_released_job_is_due_and_marked_as_sent_now(add):
     job = running(add, due_at=LONG_AGO, sent_at=LONG_AGO)
-    job.hand_back()
-    assert again(job).due_at == again(job).sent_at > LONG_AGO
+    job.release()
+    assert reload(job).due_at == reload(job).sent_at > LONG_AGO
 
 
-def test_a_retry_waits_with_its_reason_and_is_not_swept_meanwhile(add):
+def test_a_job_that_waits_for_its_retry_keeps_its_error_and_is_not_sent_meanwhile(add):
     job = running(add, due_at=LONG_AGO, sent_at=LONG_AGO)
     job.retry_later("it broke", 60)
-    row = again(job)
+    row = reload(job)
     assert (row.error, row.failures) == ("it broke", 1)
     assert row.due_at == row.sent_at > datetime.now(UTC) + timedelta(seconds=50)
 
 
-def test_the_sweeper_takes_the_longest_unsent_first_and_no_more_than_asked(add):
+def test_the_jobs_unclaimed_for_longest_are_taken_first_and_at_most_the_limit(add):
     older, old, fresh = (add(due_at=LONG_AGO, sent_at=LONG_AGO + timedelta(days=n)) for n in (0, 1, 2))
-    taken = Job.take_unsent(5, ["housekeeping"], limit=2)
+    taken = recovery.take_unclaimed(["housekeeping"], 5, limit=2)
     assert {job.id for job in taken} == {older.id, old.id}
     assert {job.name for job in taken} == {"noop"}, "whole rows, to be sent"
-    assert again(older).sent_at > LONG_AGO + timedelta(days=1000)
-    assert again(fresh).sent_at == fresh.sent_at
+    assert reload(older).sent_at > LONG_AGO + timedelta(days=1000)
+    assert reload(fresh).sent_at == fresh.sent_at
 
 
-def test_the_sweeper_leaves_what_is_not_due_not_late_or_of_another_queue(add):
+def test_jobs_that_are_not_due_not_late_or_in_another_queue_are_not_taken(add):
     add(due_at=LONG_AGO)
     add(sent_at=LONG_AGO, due_at=datetime.now(UTC) + timedelta(hours=1))
     add(sent_at=LONG_AGO, due_at=LONG_AGO, queue="mail")
     running(add, sent_at=LONG_AGO, due_at=LONG_AGO)
-    assert Job.take_unsent(5, ["housekeeping"]) == []
+    assert recovery.take_unclaimed(["housekeeping"], 5) == []
 
 
-def test_a_back_off_that_has_ended_is_taken_once_and_only_of_jobs_that_failed(add):
+def test_a_retry_that_is_due_is_taken_once(add):
     ended = add(failures=1, due_at=LONG_AGO, sent_at=LONG_AGO)
     add(failures=0, due_at=LONG_AGO, sent_at=LONG_AGO)
     add(failures=1, due_at=LONG_AGO, sent_at=LONG_AGO + timedelta(days=1))
-    taken = Job.take_due()
+    taken = recovery.take_due_retries()
     assert [(job.id, job.name) for job in taken] == [(ended.id, "noop")]
-    assert Job.take_due() == []
+    assert recovery.take_due_retries() == []
 
 
-def test_no_more_back_offs_are_taken_than_asked(add):
+def test_at_most_the_limit_of_due_retries_is_taken(add):
     for _ in range(3):
         add(failures=1, due_at=LONG_AGO, sent_at=LONG_AGO)
-    assert [len(Job.take_due(limit=2)), len(Job.take_due(limit=2))] == [2, 1]
+    assert [len(recovery.take_due_retries(limit=2)), len(recovery.take_due_retries(limit=2))] == [2, 1]
 
 
-@pytest.mark.parametrize("take", [Job.take_due, lambda: Job.take_unsent(5, ["housekeeping"]), Job.reap])
-def test_what_another_scheduler_is_taking_is_passed_over_without_waiting(add, judged, take):
+@pytest.mark.parametrize(
+    "take", [recovery.take_due_retries, lambda: recovery.take_unclaimed(["housekeeping"], 5), recovery.recover_expired]
+)
+def test_rows_locked_by_another_scheduler_are_skipped_without_waiting(add, long_uptime, take):
     from threading import Thread
 
     from models.platform.database import database, release
 
     add(failures=1, due_at=LONG_AGO, sent_at=LONG_AGO)
-    lapsed(add)
+    expired(add)
     seen = []
 
     def other():
@@ -159,44 +162,44 @@ def test_what_another_scheduler_is_taking_is_passed_over_without_waiting(add, ju
     assert seen == [[]]
 
 
-def test_the_reaper_takes_back_lapsed_leases_only(add, judged):
-    gone, alive, waiting = lapsed(add), running(add), add(due_at=LONG_AGO)
-    assert [job.id for job in Job.reap()] == [gone.id]
-    assert (again(alive).state, again(alive).owner) == (RUNNING, "me")
-    assert (again(waiting).state, again(waiting).due_at) == (QUEUED, LONG_AGO)
+def test_only_jobs_with_expired_leases_are_recovered(add, long_uptime):
+    gone, alive, waiting = expired(add), running(add), add(due_at=LONG_AGO)
+    assert [job.id for job in recovery.recover_expired()] == [gone.id]
+    assert (reload(alive).state, reload(alive).owner) == (RUNNING, "me")
+    assert (reload(waiting).state, reload(waiting).due_at) == (QUEUED, LONG_AGO)
 
 
-def test_a_reaped_job_is_queued_again_due_now_with_one_failure_more(add, judged):
-    job = lapsed(add, failures=1)
-    assert [row.name for row in Job.reap()] == ["noop"]
-    row = again(job)
+def test_a_recovered_job_is_queued_again_due_now_with_one_more_failure(add, long_uptime):
+    job = expired(add, failures=1)
+    assert [row.name for row in recovery.recover_expired()] == ["noop"]
+    row = reload(job)
     assert (row.state, row.failures, row.owner, row.lease_until) == (QUEUED, 2, None, None)
     assert row.due_at == row.sent_at > LONG_AGO
     assert row.finished_at is None
 
 
-def test_a_reaped_job_that_failed_too_often_is_dead_and_says_when_and_why(add, judged):
-    job = lapsed(add, failures=2)
-    Job.reap()
-    row = again(job)
+def test_a_recovered_job_that_failed_too_often_is_dead_with_its_time_and_error(add, long_uptime):
+    job = expired(add, failures=2)
+    recovery.recover_expired()
+    row = reload(job)
     assert (row.state, row.failures, row.error) == (DEAD, 3, "the worker vanished")
     assert row.finished_at > LONG_AGO
 
 
-def test_a_reaped_job_whose_cancel_was_asked_for_is_cancelled(add, judged):
-    job = lapsed(add, cancel_requested=True)
-    Job.reap()
-    assert again(job).state == CANCELLED
-    assert again(job).finished_at > LONG_AGO
+def test_a_recovered_job_with_a_cancel_request_is_cancelled(add, long_uptime):
+    job = expired(add, cancel_requested=True)
+    recovery.recover_expired()
+    assert reload(job).state == CANCELLED
+    assert reload(job).finished_at > LONG_AGO
 
 
-def test_the_reaper_takes_no_more_than_asked(add, judged):
+def test_at_most_the_limit_of_expired_jobs_is_recovered(add, long_uptime):
     for _ in range(3):
-        lapsed(add)
-    assert [len(Job.reap(limit=2)), len(Job.reap(limit=2))] == [2, 1]
+        expired(add)
+    assert [len(recovery.recover_expired(limit=2)), len(recovery.recover_expired(limit=2))] == [2, 1]
 
 
-def test_only_what_ended_long_enough_ago_is_purged_batch_by_batch(add):
+def test_only_jobs_that_finished_long_ago_are_purged_and_at_most_the_limit(add):
     for state in (SUCCEEDED, DEAD, CANCELLED):
         add(state=state, finished_at=LONG_AGO)
     kept = {
@@ -204,19 +207,19 @@ def test_only_what_ended_long_enough_ago_is_purged_batch_by_batch(add):
         add(state=QUEUED, finished_at=LONG_AGO).id,
         running(add).id,
     }
-    assert [Job.purge(14, batch=2), Job.purge(14, batch=2), Job.purge(14, batch=2)] == [2, 1, 0]
+    assert [Job.purge(14, limit=2), Job.purge(14, limit=2), Job.purge(14, limit=2)] == [2, 1, 0]
     assert {job.id for job in Job.select()} == kept
 
 
-def test_a_job_is_found_by_its_id_and_an_unknown_one_is_said_to_be(add):
+def test_a_job_is_found_by_its_id(add):
     add()
     job = add()
-    assert Job.get_known(job.id).id == job.id
+    assert Job.find(job.id).id == job.id
     with pytest.raises(JobNotFound):
-        Job.get_known(uuid4())
+        Job.find(uuid4())
 
 
-def test_the_listing_is_newest_first_and_filtered_by_what_is_given(add):
+def test_the_listing_is_newest_first_and_filtered(add):
     first, second, third = add(), add(state=DEAD, queue="mail"), add(name="job.purge")
     listed = {
         "all": Job.listing(),
@@ -237,28 +240,28 @@ def test_the_listing_is_newest_first_and_filtered_by_what_is_given(add):
 
 
 @pytest.mark.parametrize("state", [DEAD, CANCELLED])
-def test_a_revived_job_starts_with_a_clean_slate_and_the_others_stay_as_they_ended(add, state):
+def test_a_retried_job_starts_clean_and_other_jobs_stay_as_they_ended(add, state):
     ended = {"state": state, "epoch": 4, "failures": 3, "error": "it broke", "cancel_requested": True}
     times = {"finished_at": LONG_AGO, "due_at": LONG_AGO, "sent_at": LONG_AGO}
     job, other = add(**ended, **times), add(**ended, **times)
-    Job.revive(job.id)
-    row = again(job)
+    Job.retry(job.id)
+    row = reload(job)
     assert (row.state, row.epoch, row.failures, row.error, row.cancel_requested) == (QUEUED, 4, 0, None, False)
     assert row.finished_at is None
     assert row.due_at == row.sent_at > LONG_AGO
-    assert (again(other).state, again(other).finished_at) == (state, LONG_AGO)
+    assert (reload(other).state, reload(other).finished_at) == (state, LONG_AGO)
 
 
-def test_a_cancelled_job_says_when_it_ended_and_a_running_one_has_not_ended(add):
+def test_cancelling_ends_a_queued_job_and_only_asks_a_running_one(add):
     waiting, working, other = add(), running(add), add()
     Job.cancel(waiting.id)
     Job.cancel(working.id)
-    assert again(waiting).finished_at > LONG_AGO
-    assert (again(working).finished_at, again(working).cancel_requested) == (None, True)
-    assert (again(other).state, again(other).cancel_requested) == (QUEUED, False)
+    assert reload(waiting).finished_at > LONG_AGO
+    assert (reload(working).finished_at, reload(working).cancel_requested) == (None, True)
+    assert (reload(other).state, reload(other).cancel_requested) == (QUEUED, False)
 
 
-def test_the_backlog_counts_what_has_not_ended_well_by_queue_and_state(add):
+def test_the_backlog_counts_unfinished_and_dead_jobs_by_queue_and_state(add):
     from models.jobs.ledger import backlog
 
     add(queue="mail", due_at=LONG_AGO + timedelta(days=1))

@@ -12,56 +12,56 @@ from models.platform.settings import settings
 
 @pytest.fixture
 def small():
-    found = Database(settings.database_url, max_connections=2, timeout=0.3)
-    yield found
-    found.close_idle()
+    database = Database(settings.database_url, max_connections=2, timeout=0.3)
+    yield database
+    database.close_idle()
 
 
-def test_those_who_wait_are_served_as_soon_as_a_connection_is_free(small):
-    waited = []
+def test_callers_that_wait_get_a_connection_as_soon_as_one_is_free(small):
+    durations = []
 
     def work():
-        began = time.monotonic()
+        started = time.monotonic()
         for _ in range(5):
             with small.connection_context():
                 small.execute_sql("select pg_sleep(0.002)")
-        waited.append(time.monotonic() - began)
+        durations.append(time.monotonic() - started)
 
     threads = [threading.Thread(target=work) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(waited) == 8
-    assert max(waited) < 0.9  # peewee's own wait sleeps a second when it misses a notice
+    assert len(durations) == 8
+    assert max(durations) < 0.9  # peewee's own wait sleeps a second if it misses that one is free
 
 
-def test_who_waits_too_long_hears_it_and_nothing_leaks(small):
+def test_a_caller_that_waits_too_long_gets_an_error_and_no_connection_leaks(small):
     small.connect()
-    held = threading.Event()
+    is_connected = threading.Event()
     done = threading.Event()
 
     def hold():
         small.connect()
-        held.set()
+        is_connected.set()
         done.wait()
         small.close()
 
     thread = threading.Thread(target=hold)
     thread.start()
-    held.wait()
-    caught = []
+    is_connected.wait()
+    errors = []
 
     def late():
         try:
-            small.connect(patience=0.1)
+            small.connect(timeout=0.1)
         except MaxConnectionsExceeded as error:
-            caught.append(str(error))
+            errors.append(str(error))
 
     third = threading.Thread(target=late)
     third.start()
     third.join()
-    assert caught == ["No database connection was free within 0.1 s."]
+    assert errors == ["No database connection was free within 0.1 s."]
     done.set()
     thread.join()
     assert small.close() is True
@@ -70,7 +70,7 @@ def test_who_waits_too_long_hears_it_and_nothing_leaks(small):
         assert small.execute_sql("select 1").fetchone() == (1,)
 
 
-def test_a_failed_connection_gives_its_place_back():
+def test_a_failed_connection_frees_its_slot():
     nowhere = Database("postgresql://nobody@127.0.0.1:1/none", max_connections=1, timeout=0.2)
     for _ in range(3):
         with pytest.raises(Exception, match="refused"):

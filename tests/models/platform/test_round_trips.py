@@ -1,4 +1,4 @@
-"""Statements that travel together, and those that are prepared."""
+"""Statements that are sent together, and statements that are prepared."""
 
 import pytest
 from peewee import IntegrityError
@@ -20,7 +20,7 @@ def codes():
     return [row.code for row in Plan.select().where(Plan.code.startswith("t-")).order_by(Plan.code)]
 
 
-def test_what_is_written_later_is_there_for_the_next_statement_and_after_the_commit():
+def test_a_deferred_statement_has_run_before_the_next_one_and_after_the_commit():
     with transaction():
         database.execute_later(ADD, {"code": "t-1", "name": "one; 100 % 'quoted'"})
         assert codes() == ["t-1"]
@@ -29,13 +29,13 @@ def test_what_is_written_later_is_there_for_the_next_statement_and_after_the_com
     assert Plan.by_code("t-1").name == "one; 100 % 'quoted'"
 
 
-def test_outside_of_a_transaction_nothing_waits():
+def test_outside_a_transaction_a_statement_is_not_deferred():
     database.execute_later(ADD, {"code": "t-1", "name": "one"})
     assert codes() == ["t-1"]
 
 
 @pytest.mark.parametrize("touch", [lambda: None, lambda: database.execute_sql("select 1")])
-def test_a_transaction_that_fails_leaves_nothing_and_the_connection_is_as_before(touch):
+def test_a_failed_transaction_leaves_nothing_and_the_connection_usable(touch):
     with pytest.raises(RuntimeError), transaction():
         touch()
         database.execute_later(ADD, {"code": "t-1", "name": "one"})
@@ -44,7 +44,7 @@ def test_a_transaction_that_fails_leaves_nothing_and_the_connection_is_as_before
     assert codes() == []
 
 
-def test_a_statement_that_fails_at_the_commit_undoes_the_whole_transaction():
+def test_a_deferred_statement_that_fails_at_the_commit_undoes_the_transaction():
     with pytest.raises(IntegrityError), transaction():
         database.execute_later(ADD, {"code": "t-1", "name": "one"})
         database.execute_later(ADD, {"code": "t-1", "name": "the same"})
@@ -54,7 +54,7 @@ def test_a_statement_that_fails_at_the_commit_undoes_the_whole_transaction():
     assert codes() == []
 
 
-def test_savepoints_still_undo_their_part_alone():
+def test_a_savepoint_undoes_only_its_own_part():
     with transaction():
         database.execute_later(ADD, {"code": "t-1", "name": "one"})
         with pytest.raises(IntegrityError), transaction():
@@ -63,7 +63,7 @@ def test_savepoints_still_undo_their_part_alone():
     assert codes() == ["t-1", "t-2"]
 
 
-def test_a_fixed_statement_is_prepared_once_for_each_connection_even_in_a_failed_transaction():
+def test_a_fixed_statement_is_prepared_once_per_connection_even_if_the_transaction_fails():
     for text in ("a", "it's %(text)s; b"):
         with pytest.raises(RuntimeError), transaction():
             assert database.execute_prepared(

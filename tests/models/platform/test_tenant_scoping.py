@@ -1,4 +1,4 @@
-"""Every tenant's rows are reached through one door, `visible_to`, and it fails closed."""
+"""The rows of a tenant are only reached through `visible_to`, which fails closed."""
 
 import importlib
 import pkgutil
@@ -51,13 +51,13 @@ ALL = set(descendants(Model)) - {TenantModel}
 SCOPED = sorted((model for model in ALL if issubclass(model, TenantModel)), key=lambda model: model.__name__)
 
 
-def test_every_model_with_a_tenant_goes_through_the_door():
+def test_every_model_with_a_tenant_is_a_tenant_model():
     with_tenant = {model for model in ALL if "tenant_id" in model._meta.columns}
     assert with_tenant - REACHED_OTHERWISE == set(SCOPED)
 
 
 @pytest.mark.parametrize("model", SCOPED)
-def test_the_owner_is_the_models_only_user_column(model):
+def test_the_owner_is_the_only_user_column_of_a_model(model):
     users = [name for name in model._meta.columns if name.endswith("user_id")]
     assert users == ([model.owner] if model.owner else [])
 
@@ -68,19 +68,21 @@ def test_a_model_that_does_not_declare_its_owner_is_refused():
 
 
 @pytest.mark.parametrize("model", SCOPED)
-def test_members_see_their_own_rows_and_admins_the_tenants(model, person):
+def test_members_see_their_own_rows_and_admins_all_of_the_tenant(model, person):
     ours, colleague = person("member"), person("member")
     admin = person("admin")
     theirs = person("owner", tenant=Tenant.create(slug="other", name="Other"))
-    rows = {who: make(model, who) for who in (ours, colleague, theirs)}
-    seen = {who: {row.id for row in model.visible_to(who)} for who in (ours, colleague, admin, theirs)}
+    rows = {principal: make(model, principal) for principal in (ours, colleague, theirs)}
+    seen = {
+        principal: {row.id for row in model.visible_to(principal)} for principal in (ours, colleague, admin, theirs)
+    }
     both = {rows[ours], rows[colleague]}
     assert seen[admin] == both and seen[theirs] == {rows[theirs]}
     assert seen[ours] == ({rows[ours]} if model.owner else both)
 
 
 @pytest.mark.parametrize("model", SCOPED)
-def test_callers_without_a_tenant_or_a_user_see_nothing_that_is_not_theirs(model, person):
+def test_callers_without_a_tenant_or_a_user_see_no_rows(model, person):
     make(model, person("member"))
     assert not list(model.visible_to(Principal(uuid7(), None, role="owner")))
     assert not list(model.visible_to(Principal(None, None, account="machine")))
@@ -90,9 +92,9 @@ def test_callers_without_a_tenant_or_a_user_see_nothing_that_is_not_theirs(model
         assert list(model.visible_to(Principal(None, tenant_id, account="machine")))
 
 
-def make(model, who):
-    owned = {model.owner: who.user_id} if model.owner else {}
-    return model.create(tenant_id=who.tenant_id, **owned, **REQUIRED[model]()).id
+def make(model, principal):
+    columns = {model.owner: principal.user_id} if model.owner else {}
+    return model.create(tenant_id=principal.tenant_id, **columns, **REQUIRED[model]()).id
 
 
 @in_transaction
@@ -100,7 +102,7 @@ def half_a_change():
     return "written"
 
 
-def test_what_belongs_in_a_transaction_is_refused_outside_one(clean):
+def test_a_function_that_needs_a_transaction_raises_outside_one(clean):
     with pytest.raises(NoTransaction, match="half_a_change"):
         half_a_change()
     with transaction():

@@ -1,4 +1,4 @@
-"""Connections to the provider are used again, and never by two at once."""
+"""Connections to the provider are reused, and never shared by two requests."""
 
 import httpx2
 import pytest
@@ -22,45 +22,45 @@ class Fake(httpx2.BaseTransport):
 
 @pytest.fixture
 def pool(monkeypatch):
-    found = Connections(None)
-    found.made = []
+    connections = Connections(None)
+    connections.opened = []
 
-    def open_one():
-        found.made.append(Fake())
-        return found.made[-1]
+    def open_fake():
+        connections.opened.append(Fake())
+        return connections.opened[-1]
 
-    monkeypatch.setattr(found, "_open", open_one)
-    return found
+    monkeypatch.setattr(connections, "_open", open_fake)
+    return connections
 
 
 def ask(pool, path="/"):
     return pool.handle_request(httpx2.Request("GET", f"http://here{path}"))
 
 
-def test_a_connection_serves_one_answer_after_the_other(pool):
+def test_a_connection_is_used_for_one_request_after_the_other(pool):
     for _ in range(3):
         response = ask(pool)
         assert response.read() == b"ok"
         response.close()
         response.close()
-    assert len(pool.made) == 1 and len(pool.idle) == 1
+    assert len(pool.opened) == 1 and len(pool.idle) == 1
 
 
-def test_answers_at_the_same_time_have_connections_of_their_own_and_few_are_kept(pool, monkeypatch):
-    monkeypatch.setattr(connections, "KEPT", 2)
+def test_concurrent_requests_have_connections_of_their_own_and_only_some_are_kept(pool, monkeypatch):
+    monkeypatch.setattr(connections, "MAX_IDLE", 2)
     answers = [ask(pool) for _ in range(4)]
     for response in answers:
         response.close()
-    assert [made.closed for made in pool.made] == [True, True, False, False]
+    assert [fake.closed for fake in pool.opened] == [True, True, False, False]
 
 
-def test_one_that_failed_or_lay_idle_for_long_is_closed(pool, monkeypatch):
+def test_a_connection_that_failed_or_was_idle_for_long_is_closed(pool, monkeypatch):
     with pytest.raises(httpx2.ConnectError):
         ask(pool, "/broken")
-    assert pool.made[0].closed and not pool.idle
+    assert pool.opened[0].closed and not pool.idle
     old, new = ask(pool), ask(pool)
     old.close()
     later = connections.time.monotonic() + 61
     monkeypatch.setattr(connections.time, "monotonic", lambda: later)
     new.close()
-    assert [made.closed for made in pool.made[1:]] == [True, False]
+    assert [fake.closed for fake in pool.opened[1:]] == [True, False]

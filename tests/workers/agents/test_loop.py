@@ -9,11 +9,13 @@ import pytest
 from models.platform.ids import uuid7
 from models.platform.settings import settings
 from workers.agents import provider
-from workers.agents.catalog import CATALOG, FUNCTIONS, Agent, AgentNotFound, Catalog
-from workers.agents.loop import ToolsContext, TurnRequest, run_agent
+from workers.agents.bundled import FUNCTIONS
+from workers.agents.catalog import Agent, AgentNotFound, Catalog, catalog
+from workers.agents.loop import run_agent
 from workers.agents.provider import ProviderError
+from workers.agents.turn import TurnRequest
 
-NOBODY = ToolsContext(uuid7(), uuid7())
+TENANT_ID, USER_ID = uuid7(), uuid7()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -33,10 +35,20 @@ def standin(tmp_path_factory):
     part.stop()
 
 
-def turn(message, agent="triage", catalog=CATALOG, **more):
+def turn(message, agent="triage", agents=None, history=(), **more):
     """(events, result) of one question."""
-    request = TurnRequest(agent, [{"role": "user", "content": message}], "c1", message, **more)
-    running, events = run_agent(request, tools_context=NOBODY, catalog=catalog), []
+    return collect(run_agent(request(message, agent, history, **more), agents=agents))
+
+
+def request(message, agent="triage", history=(), **more):
+    messages = [*history, {"role": "user", "content": message}]
+    return TurnRequest(
+        agent=agent, history=messages, conversation_id="c1", user_id=USER_ID, tenant_id=TENANT_ID, **more
+    )
+
+
+def collect(running):
+    events = []
     while True:
         try:
             events.append(next(running))
@@ -69,7 +81,7 @@ def test_a_plain_answer_streams_its_text_and_ends_with_usage():
     assert [item["type"] for item in result.items] == ["user_message", "assistant_message"]
 
 
-def test_every_event_has_every_field_and_none_holds_a_prompt():
+def test_every_event_has_all_fields_and_none_contains_a_prompt():
     from edge.schemas.chat import StreamingChatEvent
 
     events, _ = turn("What time is it?")
@@ -79,23 +91,23 @@ def test_every_event_has_every_field_and_none_holds_a_prompt():
     assert "front desk" not in json.dumps(events)
 
 
-def test_a_tool_call_has_one_id_and_one_name_from_call_to_output():
+def test_all_events_of_a_tool_call_have_its_id_and_name():
     events, result = turn("What time is it?")
-    named = [event for event in events if event["tool_name"]]
-    assert [event["run_item_name"] or event["event"] for event in named] == [
+    tool_events = [event for event in events if event["tool_name"]]
+    assert [event["run_item_name"] or event["event"] for event in tool_events] == [
         "tool_called",
         "tool_start",
         "tool_end",
         "tool_output",
     ]
-    assert {event["tool_name"] for event in named} == {"get_current_time"} and len(
-        {event["tool_call_id"] for event in named}
+    assert {event["tool_name"] for event in tool_events} == {"get_current_time"} and len(
+        {event["tool_call_id"] for event in tool_events}
     ) == 1
     assert [item["type"] for item in result.items] == ["user_message", "tool_call", "tool_result", "assistant_message"]
     assert "UTC" in result.response_text
 
 
-def test_a_handoff_changes_who_answers():
+def test_after_a_handoff_the_other_agent_answers():
     events, result = turn("[[handoff=code_assistant]] fix it")
     assert (result.answering_agent, result.handoff_occurred) == ("code_assistant", True)
     assert labels(events)[4:9] == ["handoff_requested", "handoff_occured", "handoff", "agent_update", "agent_start"]
@@ -103,13 +115,13 @@ def test_a_handoff_changes_who_answers():
 
 
 @pytest.mark.parametrize("arguments", ["{}", '{"query": 5}', '{"nonsense": "x"}'])
-def test_bad_tool_arguments_are_told_to_the_model_and_the_run_goes_on(arguments):
+def test_invalid_tool_arguments_are_reported_to_the_model_and_the_run_continues(arguments):
     _, result = turn(f"[[tool=search_conversations {arguments}]]")
     outputs = [item["call_output"] for item in result.items if item["type"] == "tool_result"]
     assert "do not fit" in json.dumps(outputs) or "not valid" in json.dumps(outputs)
 
 
-def test_a_tool_that_breaks_does_not_break_the_run(monkeypatch):
+def test_a_tool_that_raises_does_not_fail_the_run(monkeypatch):
     from workers.agents import tools
 
     monkeypatch.setitem(tools.FUNCTIONS, "get_current_time", lambda context: 1 / 0)
@@ -117,14 +129,14 @@ def test_a_tool_that_breaks_does_not_break_the_run(monkeypatch):
     assert result.items[2]["call_output"] == {"value": "Error: get_current_time failed."}
 
 
-def test_an_agent_that_never_stops_calling_tools_is_stopped():
+def test_a_run_fails_when_the_agent_needs_too_many_turns():
     with pytest.raises(ProviderError) as stopped:
         turn("[[loop_tool=get_current_time]]", run_options={"max_turns": 3})
     assert stopped.value.code == "max_turns_exceeded"
-    assert stopped.value.usage["requests"] == 3  # a failed run has its price too
+    assert stopped.value.usage["requests"] == 3  # tokens are counted for failed runs too
 
 
-def test_a_refusal_is_an_answer_and_says_that_it_is_one():
+def test_a_refusal_is_an_answer_and_marked_as_a_refusal():
     events, result = turn("[[refusal]]")
     assert result.refusal and result.response_text
     assert "".join(event["text_delta"] or "" for event in events) == result.response_text
@@ -145,7 +157,7 @@ def test_a_refusal_is_an_answer_and_says_that_it_is_one():
         ("[[cut=2]]", "provider_unavailable"),
     ],
 )
-def test_errors_of_the_provider_have_stable_codes_and_none_of_its_words(directive, code):
+def test_provider_errors_have_stable_codes_and_none_of_the_providers_text(directive, code):
     with pytest.raises(ProviderError) as failed:
         turn(f"{directive} hello there my friend")
     assert failed.value.code == code
@@ -160,11 +172,11 @@ def test_an_error_before_the_first_token_is_retried_and_one_after_it_is_not():
 
 
 @pytest.mark.parametrize("size", [1, 7, 4096])
-def test_events_are_read_however_the_wire_cuts_them(monkeypatch, size):
+def test_events_are_decoded_wherever_the_chunks_are_cut(monkeypatch, size):
     wire = b'event: a\r\ndata: {"n":1,"t":"\xc3\xa9"}\r\n\r\n: ping\n\ndata:{"n":2}\n\ndata: [DONE]\n\n'
-    pieces = [wire[n : n + size] for n in range(0, len(wire), size)]
-    response = httpx2.Response(200, content=iter(pieces))
-    monkeypatch.setattr(provider, "_open", lambda request, waiting: response)
+    chunks = [wire[n : n + size] for n in range(0, len(wire), size)]
+    response = httpx2.Response(200, content=iter(chunks))
+    monkeypatch.setattr(provider, "_open", lambda request, wait: response)
     assert list(provider.stream({}, nullcontext)) == [{"n": 1, "t": "é"}, {"n": 2}]
     assert response.is_closed
 
@@ -173,23 +185,21 @@ def test_a_silent_provider_times_out(monkeypatch, configure):
     configure(openai_timeout_seconds=0.3)
     provider.client.cache_clear()
     try:
-        with pytest.raises(ProviderError) as late:
+        with pytest.raises(ProviderError) as timeout:
             turn("[[slow=2s]] hello")
     finally:
         monkeypatch.undo()
         provider.client.cache_clear()
-    assert late.value.code == "provider_timeout"
+    assert timeout.value.code == "provider_timeout"
 
 
-def test_the_whole_history_is_sent_and_thoughts_are_not_replayed():
+def test_the_whole_history_is_sent_and_reasoning_is_not_sent_back():
     history = [
         {"role": "user", "content": "one"},
         {"role": "assistant", "content": "two"},
-        {"role": "user", "content": "[[echo_history]]"},
     ]
-    request = TurnRequest("triage", history, "c1", "[[echo_history]]")
-    *_, last = run_agent(request, tools_context=NOBODY)
-    assert last["kind"] == "usage"
+    events, _ = turn("[[echo_history]]", history=history)
+    assert events[-1]["kind"] == "usage"
     _, result = turn("[[reasoning tool=get_current_time]] think")
     assert result.response_text
 
@@ -201,51 +211,83 @@ def test_structured_output_is_parsed():
         "required": ["city"],
         "additionalProperties": False,
     }
-    catalog = Catalog([Agent("mapper", "Mapper", "d", "You map.", output_schema=schema)], {})
-    _, result = turn("where?", "mapper", catalog)
+    agents = Catalog([Agent("mapper", "Mapper", "d", "You map.", output_schema=schema)], {})
+    _, result = turn("where?", "mapper", agents)
     assert set(result.structured_output) == {"city"} and json.loads(result.response_text) == result.structured_output
 
 
-def test_hosted_tools_and_reasoning_show_in_the_record():
+def test_hosted_tools_and_reasoning_are_recorded():
     _, result = turn("[[web_search reasoning]] look it up")
     assert {"reasoning", "tool_call"} <= {item["type"] for item in result.items}
 
 
-def test_a_stop_between_events_closes_the_providers_stream():
-    class Stop(BaseException):
+def test_an_interrupt_between_events_ends_the_turn():
+    class Interrupt(BaseException):
         pass
 
-    seen = []
+    calls = []
 
     def checkpoint():
-        seen.append(1)
-        if len(seen) == 5:
-            raise Stop
+        calls.append(1)
+        if len(calls) == 5:
+            raise Interrupt
 
-    request = TurnRequest("triage", [{"role": "user", "content": "[[deltas=50 delay=20ms]]"}], "c1", "x")
-    with pytest.raises(Stop):
-        list(run_agent(request, tools_context=NOBODY, checkpoint=checkpoint))
+    with pytest.raises(Interrupt):
+        list(run_agent(request("[[deltas=50 delay=20ms]]"), checkpoint=checkpoint))
+
+
+def agent(key, prompt="p", **more):
+    return Agent(key, key.upper(), "d", prompt, **more)
 
 
 @pytest.mark.parametrize(
     "agents",
     [
-        [Agent("a", "A", "d", "p", handoffs=("b",)), Agent("b", "B", "d", "p", handoffs=("a",))],
-        [Agent("a", "A", "d", "p", handoffs=("nobody",))],
-        [Agent("a", "A", "d", "p", tools=("no_such_tool",))],
-        [Agent("a", "A", "d", "p", default=True), Agent("b", "B", "d", "p", default=True)],
+        [agent("a", handoffs=("b",)), agent("b", handoffs=("a",))],
+        [agent("a", handoffs=("nobody",))],
+        [agent("a", tools=("no_such_tool",))],
+        [agent("a", default=True), agent("b", default=True)],
     ],
 )
-def test_a_catalogue_that_cannot_work_is_refused_at_load(agents):
-    with pytest.raises(ValueError):
+def test_a_catalogue_that_does_not_fit_together_is_refused(agents):
+    with pytest.raises(ValueError, match=r"cycle|unknown|default"):
         Catalog(agents, {tool.name: tool for tool in FUNCTIONS})
 
 
-def test_prompts_know_their_request_and_nothing_else():
-    agent = Agent("a", "A", "d", "Hello $user_name of $tenant_id")
-    Catalog([agent], {})
-    assert agent.instructions(user_name="", tenant_id="t1") == "Hello there of t1"
+def test_prompts_may_only_use_the_known_variables():
+    greeter = agent("a", "Hello $user_name of $tenant_id")
+    Catalog([greeter], {})
+    assert greeter.instructions(user_name="", tenant_id="t1") == "Hello there of t1"
     with pytest.raises(KeyError):
-        Catalog([Agent("a", "A", "d", "Hello $unknown")], {})
+        Catalog([agent("a", "Hello $unknown")], {})
+
+
+def test_the_catalogue_follows_the_settings(configure):
     with pytest.raises(AgentNotFound):
-        CATALOG.get("nobody")
+        catalog().get("nobody")
+    configure(agent_model_default="small", agent_model_code="large", openai_api_key=None)
+    assert {agent.key: agent.model_name for agent in catalog().agents.values()} == {
+        "code_assistant": "large",
+        "data_analyst": "small",
+        "triage": "small",
+    }
+    assert set(catalog().tools) == {"get_current_time", "search_conversations"}
+    assert catalog() is catalog()
+    configure(openai_api_key="sk-test", mcp_tools=[{"name": "wiki", "server_label": "w", "server_url": "https://w"}])
+    assert {"web_search", "wiki"} <= set(catalog().tools)
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        {"name": "wiki"},
+        {"name": "wiki", "server_label": "w"},
+        {"name": "wiki", "server_label": "w", "server_url": "https://w", "connector_id": "c"},
+        {"name": "wiki", "server_label": "w", "server_url": "https://w", "colour": "red"},
+        {"name": "get_current_time", "server_label": "w", "server_url": "https://w"},
+    ],
+)
+def test_mcp_tools_that_cannot_work_are_refused(configure, server):
+    configure(mcp_tools=[server])
+    with pytest.raises(SystemExit, match="MCP_TOOLS"):
+        catalog()

@@ -1,0 +1,153 @@
+"""Asking a question: the user's message and the queued run that will answer it."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from peewee import IntegrityError
+
+from models.conversations.conversation import PREVIEW, Conversation, ConversationNotFound
+from models.platform.database import Json, in_transaction
+from models.platform.errors import Conflict
+from models.platform.ids import parse_uuid, uuid7
+from models.platform.locks import lock
+from models.platform.principal import Principal
+from models.runs.run import ACTIVE, Run
+
+# Insert the message and its queued run, in one round trip. No row is returned if the conversation is someone else's, or
+# has an active run. The run does not hold the message's text: the message does.
+ASK = """
+with opened as (
+    insert into conversation as existing (id, tenant_id, user_id, key, entry_agent, message_count, last_message)
+    values (%(conversation_id)s, %(tenant_id)s, %(user_id)s, %(key)s, %(agent)s, 1, %(preview)s)
+    on conflict (tenant_id, key) do update set entry_agent = excluded.entry_agent,
+        message_count = existing.message_count + 1, last_message = excluded.last_message,
+        last_message_at = clock_timestamp(), updated_at = clock_timestamp()
+    where existing.user_id = excluded.user_id or %(sees_tenant)s
+    returning id, key, message_count
+), started as (
+    insert into run (id, tenant_id, user_id, kind, conversation_id, conversation_key, agent, state,
+        request, idempotency_key, fingerprint)
+    select %(run_id)s, %(tenant_id)s, %(user_id)s, 'chat', id, key, %(agent)s, 'queued',
+        %(request)s, %(idempotency_key)s, %(fingerprint)s
+    from opened where not exists (
+        select from run where conversation_id = opened.id and state in ('queued', 'running'))
+    returning *
+), added as (
+    insert into message (id, conversation_id, position, role, content, run_id)
+    select %(message_id)s, opened.id, message_count - 1, 'user', %(message)s, started.id from opened, started
+)
+select {started.columns}, message_count from opened, started"""
+
+
+class ConversationBusy(Conflict):
+    code = "conversation_busy"
+    message = "This conversation is still answering. Wait for its run, or cancel it."
+
+
+class IdempotencyConflict(Conflict):
+    code = "idempotency_conflict"
+    message = "This Idempotency-Key was used with another request."
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """`conversation_id`: what the client calls the conversation, None for a new one. `options`: location, run options
+    and context, kept with the run. `idempotency_key`: repeated by a client that repeats its request."""
+
+    message: str
+    agent: str
+    conversation_id: str | None = None
+    options: dict[str, Any] | None = None
+    idempotency_key: str | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for equal requests: 64 hexadecimal characters."""
+        request = {
+            **(self.options or {}),
+            "message": self.message,
+            "agent": self.agent,
+            "conversation_id": self.conversation_id,
+        }
+        return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
+
+
+@in_transaction
+def ask(principal: Principal, question: Question) -> tuple[Run, bool]:
+    """Add a question and its queued run. Returns (run, whether it is new): a repeated request gets its earlier run.
+
+    ConversationNotFound, ConversationBusy while another run is active, IdempotencyConflict.
+    """
+    fingerprint = question.fingerprint
+    if question.idempotency_key:
+        earlier = _find_earlier_run(principal, question.idempotency_key, fingerprint)
+        if earlier:
+            return earlier, False
+    key = question.conversation_id or str(uuid4())
+    started = _start_run(principal, question, key, fingerprint)
+    if started is None:
+        raise _refusal(principal, key)
+    run, is_new_conversation = started
+    if is_new_conversation and question.conversation_id and _belongs_to_another_tenant(principal, key):
+        raise ConversationNotFound(key)
+    return run, True
+
+
+def _start_run(principal: Principal, question: Question, key: str, fingerprint: str) -> tuple[Run, bool] | None:
+    """(run, whether its conversation is new). None if the caller may not ask in the conversation, or not now."""
+    try:
+        row = Run.one_with_extras(
+            ASK,
+            conversation_id=uuid7(),
+            run_id=uuid7(),
+            message_id=uuid7(),
+            tenant_id=principal.tenant_id,
+            user_id=principal.user_id,
+            sees_tenant=principal.sees_tenant,
+            key=key,
+            agent=question.agent,
+            message=question.message,
+            preview=question.message[:PREVIEW],
+            request=Json(question.options or {}),
+            idempotency_key=question.idempotency_key,
+            fingerprint=fingerprint,
+        )
+    except IntegrityError as error:
+        if "run_one_active" in str(error):  # two questions at the same moment
+            raise ConversationBusy(headers={"Retry-After": "1"}) from None
+        raise
+    if row is None:
+        return None
+    run, extras = row
+    return run, extras["message_count"] == 1
+
+
+def _refusal(principal: Principal, key: str) -> Exception:
+    """Why the caller cannot ask in this conversation."""
+    if not Conversation.visible_to(principal).where(Conversation.key == key).exists():
+        return ConversationNotFound(key)
+    active = Run.visible_to(principal).where((Run.conversation_key == key) & Run.state.in_(ACTIVE)).get_or_none()
+    if active is None:
+        return ConversationNotFound(key)
+    return ConversationBusy(details={"run_id": str(active.id)}, headers={"Retry-After": "1"})
+
+
+def _belongs_to_another_tenant(principal: Principal, key: str) -> bool:
+    """Keys that are UUIDs are unique across tenants. Other keys are names that each tenant may use."""
+    if parse_uuid(key) is None:
+        return False
+    is_foreign = (Conversation.key == key) & (Conversation.tenant_id != principal.tenant_id)
+    return Conversation.select(Conversation.id).where(is_foreign).exists()
+
+
+def _find_earlier_run(principal: Principal, idempotency_key: str, fingerprint: str) -> Run | None:
+    """The run that this key has started. Requests with equal keys wait here for each other's transactions."""
+    lock("idempotency-key", principal.tenant_id, principal.user_id, idempotency_key)
+    is_own = (Run.tenant_id == principal.tenant_id) & (Run.user_id == principal.user_id)
+    run = Run.get_or_none(is_own & (Run.idempotency_key == idempotency_key))
+    if run and run.fingerprint != fingerprint:
+        raise IdempotencyConflict(details={"run_id": str(run.id)})
+    return run

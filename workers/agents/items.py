@@ -1,0 +1,62 @@
+"""The items of a model's answer (messages, calls, reasoning): what they say, and how they are passed on."""
+
+import json
+from typing import Any
+
+Item = dict[str, Any]
+
+
+def text_of(output: list[Item]) -> str:
+    """The text of all messages."""
+    return _join_parts(output, "output_text", "text")
+
+
+def refusal_of(output: list[Item]) -> str:
+    """The text with which the model refused to answer, or ""."""
+    return _join_parts(output, "refusal", "refusal")
+
+
+def _join_parts(output: list[Item], part_type: str, key: str) -> str:
+    parts = [part for item in output if item["type"] == "message" for part in item["content"]]
+    return "".join(part[key] for part in parts if part["type"] == part_type)
+
+
+def as_input(item: Item) -> Item | None:
+    """An output item as input of the next request. None if it cannot be sent back.
+
+    The provider stores nothing, so items go back without their ids, and reasoning only in its encrypted form.
+    """
+    if item["type"] == "function_call":
+        return {key: item[key] for key in ("type", "call_id", "name", "arguments")}
+    if item["type"] == "message":
+        return {"role": "assistant", "content": text_of([item]) or refusal_of([item])}
+    if item["type"] == "reasoning" and item.get("encrypted_content"):
+        return {key: item[key] for key in ("type", "summary", "encrypted_content")}
+    return None
+
+
+def history_after_handoff(items: list[Item], policy: str) -> list[Item]:
+    """The input that an agent gets after a handoff. `policy`: full, fresh, last_turn or remove_all_tools."""
+    if policy == "fresh":
+        questions = [item for item in items if item.get("role") == "user"]
+        return questions[-1:]
+    messages = [item for item in items if item.get("role") in ("user", "assistant")]
+    if policy == "last_turn":
+        return messages[-2:]
+    return messages if policy == "remove_all_tools" else items
+
+
+def without_image(item: Item) -> Item:
+    """The item without the base64 text of a generated image, which is too large for events and records."""
+    return {**item, "result": None} if item.get("type") == "image_generation_call" else item
+
+
+def as_object(text: str) -> dict[str, Any] | None:
+    """A JSON object as it is, any other text or JSON as {"value": ...}, and "" as None."""
+    if not text:
+        return None
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = text
+    return value if isinstance(value, dict) else {"value": value}

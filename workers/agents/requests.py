@@ -1,0 +1,53 @@
+"""The request that asks the model for the next response of a turn."""
+
+from typing import Any
+
+from workers.agents.catalog import NO_PARAMETERS, Tool, handoff_tool
+from workers.agents.turn import Turn
+
+
+def next_request(turn: Turn) -> dict[str, Any]:
+    """The body of POST /responses."""
+    agent, request = turn.agent, turn.request
+    body: dict[str, Any] = {
+        "model": turn.model,
+        "input": turn.input,
+        "store": False,
+        "tools": _tools(turn),
+        **(turn.config.get("model_settings") or {}),
+        "instructions": agent.instructions(
+            user_name=request.user_name,
+            tenant_id=str(request.tenant_id),
+            user_id=str(request.user_id) if request.user_id else None,
+            conversation_id=request.conversation_id,
+        ),
+    }
+    if agent.output_schema:
+        schema = {"type": "json_schema", "name": "answer", "strict": True, "schema": agent.output_schema}
+        body["text"] = {"format": schema}
+    previous_response_id = turn.options.get("previous_response_id")
+    if previous_response_id and turn.response_id is None:
+        body["previous_response_id"] = previous_response_id
+        body["input"] = turn.input[-1:]  # the provider has the rest
+    return body
+
+
+def _tools(turn: Turn) -> list[dict[str, Any]]:
+    tools = [_declare(tool, turn.request.location) for tool in turn.catalog.tools_of(turn.agent)]
+    for key in turn.agent.handoffs:
+        target = turn.catalog.agents[key]
+        description = f"Pass the conversation to {target.display_name}. {target.description}"
+        tools.append(_function(handoff_tool(key), description, NO_PARAMETERS))
+    return tools
+
+
+def _declare(tool: Tool, location: dict[str, str] | None) -> dict[str, Any]:
+    if tool.hosted is None:
+        return _function(tool.name, tool.description, tool.parameters or NO_PARAMETERS)
+    if tool.name == "web_search" and location:
+        return {**tool.hosted, "user_location": {"type": "approximate", **location}}
+    return dict(tool.hosted)
+
+
+def _function(name: str, description: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "function", "name": name, "description": description, "parameters": parameters, "strict": True}

@@ -1,0 +1,112 @@
+"""One turn: a question on its way through the agents. Its request, its state, and the events that it produces."""
+
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from models.conversations.chat_context import HistoryMessage
+from models.runs.events import event
+from workers.agents.catalog import Agent, Catalog
+from workers.agents.items import Item, without_image
+
+Event = dict[str, Any]
+USAGE = ("input_tokens", "output_tokens", "total_tokens")
+LARGE_FIELDS = ("instructions", "tools", "input")  # of a response: prompts, and what the client sent itself
+
+
+@dataclass(slots=True, kw_only=True)
+class TurnRequest:
+    """`history`: the conversation, oldest message first; the last one is the question. `run_options`: as in the API."""
+
+    agent: str
+    history: list[HistoryMessage]
+    conversation_id: str
+    tenant_id: UUID
+    user_id: UUID | None = None
+    user_name: str | None = None
+    location: dict[str, str] | None = None
+    run_options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
+class TurnResult:
+    """`items`: columns of the run events to record. `structured_output`: the parsed answer of an agent with a schema."""
+
+    response_text: str
+    structured_output: Any
+    answering_agent: str
+    handoff_occurred: bool
+    usage: dict[str, int]
+    response_id: str | None
+    model: str
+    items: list[dict[str, Any]]
+    refusal: bool = False
+    attachments: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Turn:
+    """The state of a turn. Events come in the wire's shape (models/runs/events.py); the caller numbers them."""
+
+    def __init__(self, request: TurnRequest, catalog: Catalog) -> None:
+        self.request = request
+        self.catalog = catalog
+        self.options = request.run_options
+        self.config: dict[str, Any] = self.options.get("run_config") or {}
+        self.agent: Agent = catalog.get(request.agent)
+        self.first_agent = self.agent
+        self.input: list[Item] = [{**message} for message in request.history]
+        question = request.history[-1]["content"]
+        self.items: list[dict[str, Any]] = [{"type": "user_message", "role": "user", "content_text": question}]
+        self.usage: dict[str, int] = {**dict.fromkeys(USAGE, 0), "requests": 0}
+        self.response_id: str | None = None
+
+    @property
+    def model(self) -> str:
+        return self.config.get("model") or self.agent.model_name
+
+    def add_response(self, response: dict[str, Any]) -> None:
+        """Count a response that has ended, however it ended."""
+        self.response_id = response["id"]
+        self.usage["requests"] += 1
+        for name in USAGE:
+            self.usage[name] += (response.get("usage") or {}).get(name) or 0
+
+    def record(self, kind: str, **fields: Any) -> None:
+        """Keep an item for the conversation's run events."""
+        self.items.append(
+            {"type": kind, "agent": self.agent.key, "model": self.model, "response_id": self.response_id, **fields}
+        )
+
+    # ------------------------------------------------------------- events
+
+    def event(self, kind: str, **fields: Any) -> Event:
+        key = self.agent.key
+        fields.setdefault("agent", key)
+        return event(kind, self.request.conversation_id, agent_used=key, response_id=self.response_id, **fields)
+
+    def lifecycle(self, label: str, **fields: Any) -> Event:
+        return self.event("lifecycle", event=label, **fields)
+
+    def run_item(self, name: str, kind: str, **fields: Any) -> Event:
+        return self.event("run_item", run_item_name=name, run_item_type=kind, **fields)
+
+    def agent_update(self) -> Event:
+        agent = self.agent
+        return self.event("agent_update", new_agent=agent.key, payload={"key": agent.key, "name": agent.display_name})
+
+    def raw_response(self, raw: Event) -> Event:
+        """A provider's event. What is too large, or not for clients to see, is left out."""
+        kind, payload, text, reasoning = raw["type"], raw, None, None
+        if kind in ("response.output_text.delta", "response.refusal.delta"):
+            text = raw["delta"]
+        elif kind in ("response.reasoning_text.delta", "response.reasoning_summary_text.delta"):
+            reasoning = raw["delta"]
+        elif "response" in raw:
+            response = {key: value for key, value in raw["response"].items() if key not in LARGE_FIELDS}
+            output = [without_image(item) for item in response.get("output") or ()]
+            payload = {**raw, "response": {**response, "output": output}}
+        elif "partial_image_b64" in raw:
+            payload = {**raw, "partial_image_b64": None}
+        elif "item" in raw:
+            payload = {**raw, "item": without_image(raw["item"])}
+        return self.event("raw_response", raw_type=kind, text_delta=text, reasoning_delta=reasoning, payload=payload)
