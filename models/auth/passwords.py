@@ -3,8 +3,6 @@
 import string
 from collections.abc import Iterable
 
-from zxcvbn import zxcvbn
-
 from models.auth.password_hashing import PasswordHasher
 from models.platform.errors import BadRequest
 
@@ -44,6 +42,8 @@ def rejection_reason(password: str, guessable: Iterable[str] = ()) -> str | None
         return f"Password must be at most {MAX_LENGTH} characters long."
     if _count_categories(password) < 2:
         return "Password must include at least two categories (upper, lower, digit, symbol)."
+    from zxcvbn import zxcvbn  # here: its word lists take 7 MB, and most processes never score a password
+
     if zxcvbn(_scored_part(password), user_inputs=list(guessable))["score"] < MIN_SCORE:
         return "Password is too weak according to the current policy."
     return None

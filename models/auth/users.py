@@ -8,10 +8,17 @@ from peewee import CharField, Expression, ForeignKeyField, IntegerField, TextFie
 from models.auth.email_addresses import normalize_email
 from models.auth.tenants import Tenant
 from models.platform.clock import now
-from models.platform.database import in_transaction
+from models.platform.database import database, in_transaction
 from models.platform.errors import BadRequest, Conflict, Forbidden, Locked, NotAuthenticated
 from models.platform.ids import parse_uuid
 from models.platform.model import DateTimeTZField, Model
+
+ACCOUNT_COLUMNS = ("id", "email", "display_name", "status", "email_verified_at", "created_at")
+# Asked at every page load of most clients, so one fixed statement.
+WITH_MEMBERSHIPS = f"""
+select {", ".join(f"users.{column}" for column in ACCOUNT_COLUMNS)}, tenant.id, slug, name, role
+from users join membership on membership.user_id = users.id join tenant on tenant.id = membership.tenant_id
+where users.id = %(user_id)s order by slug"""  # noqa: S608  (made of constants)
 
 
 class AccountNotActive(Forbidden):
@@ -80,18 +87,13 @@ class User(Model):
 
     @classmethod
     def with_memberships(cls, user_id: UUID | None) -> "tuple[User, list[MembershipSummary]]":
-        """The user, and their memberships by the tenant's slug. Raises NotAuthenticated without a user or membership."""
-        user = cls.get_or_none(cls.id == user_id)
-        query = (
-            Membership.select(Tenant.id, Tenant.slug, Tenant.name, Membership.role)
-            .join(Tenant)
-            .where(Membership.user == user_id)
-            .order_by(Tenant.slug)
-        )
-        memberships = [MembershipSummary(*columns) for columns in query.tuples().execute()]
-        if user is None or not memberships:
+        """The user with ACCOUNT_COLUMNS, and their memberships by the tenant's slug. Raises NotAuthenticated without any."""
+        rows = database.execute_prepared(WITH_MEMBERSHIPS, {"user_id": user_id}).fetchall()
+        if not rows:
             raise NotAuthenticated("Unknown user.")
-        return user, memberships
+        columns = dict(zip(ACCOUNT_COLUMNS, rows[0], strict=False))
+        memberships = [MembershipSummary(*row[len(ACCOUNT_COLUMNS) :]) for row in rows]
+        return cls(__no_default__=True, **columns), memberships
 
     def require_active(self) -> None:
         """Raises Locked or AccountNotActive."""

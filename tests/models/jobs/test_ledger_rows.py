@@ -259,19 +259,3 @@ def test_cancelling_ends_a_queued_job_and_only_asks_a_running_one(add):
     assert reload(waiting).finished_at > LONG_AGO
     assert (reload(working).finished_at, reload(working).cancel_requested) == (None, True)
     assert (reload(other).state, reload(other).cancel_requested) == (QUEUED, False)
-
-
-def test_the_backlog_counts_unfinished_and_dead_jobs_by_queue_and_state(add):
-    from models.jobs.ledger import backlog
-
-    add(queue="mail", due_at=LONG_AGO + timedelta(days=1))
-    add(queue="mail", due_at=LONG_AGO)
-    running(add, queue="mail", due_at=LONG_AGO)
-    add(queue="agents", state=DEAD, due_at=LONG_AGO)
-    for state in (SUCCEEDED, CANCELLED):
-        add(state=state)
-    assert backlog() == [
-        ("agents", DEAD, 1, LONG_AGO),
-        ("mail", QUEUED, 2, LONG_AGO),
-        ("mail", RUNNING, 1, LONG_AGO),
-    ]
