@@ -1,1 +1,1 @@
-"""A whole data centre for one laptop: real Postgres, Valkey and S3, a mail sink, a stand-in for the model, and a CLI."""
+"""Everything the product needs, on one machine: Postgres, Valkey, S3, a mail sink, a model stand-in, and the CLI ./dev."""

@@ -1,4 +1,4 @@
-"""`python -m devstack`, which is what ./dev runs."""
+"""`python -m devstack`: what ./dev runs."""
 
 from devstack.cli import app
 

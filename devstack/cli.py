@@ -4,50 +4,60 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import typer
 from rich.console import Console
 
-from devstack import quality
-from devstack.operator import STATE, jobs
+from devstack import instance, quality
+from devstack.job_commands import jobs
+from devstack.options import STATE
 from devstack.stack import ROOT, key_file
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Longshore on one laptop: start it, talk to it, test it, measure it.",
+    help="Longshore on one machine: start it, talk to it, test it, measure it.",
 )
 app.add_typer(jobs, name="jobs")
 quality.register(app)
 console = Console(highlight=False)
-PASS = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+# Options, --help too, go to the program behind the command.
+PASS_THROUGH: dict[str, Any] = {
+    "allow_extra_args": True,
+    "ignore_unknown_options": True,
+    "help_option_names": [],
+}
+MAILS_LISTED = 50
 
 
 @app.command()
 def up(
-    port: int = typer.Option(None, help="HTTP port; 0 picks a free one. Default 8000."),
+    port: int | None = typer.Option(None, help="HTTP port; 0 chooses a free one. Default: 8000."),
     state: Path = STATE,
-    fresh: bool = typer.Option(False, help="Forget all data first."),
-    detach: bool = typer.Option(False, help="Go on in the background once it is ready."),
+    fresh: bool = typer.Option(False, "--fresh", help="Delete all data first."),
+    detach: bool = typer.Option(
+        False, "--detach", help="Return when it is ready, and leave it running in the background."
+    ),
 ) -> None:
-    """Start everything: embedded parts, schema, demo account, all processes."""
-    from devstack import up as starter
+    """Start everything: embedded parts, database schema, demo account, all processes."""
+    from devstack.up import up
 
-    raise typer.Exit(starter.up(state, port, fresh, detach))
+    raise typer.Exit(up(state, port, fresh, detach))
 
 
 @app.command()
 def down(state: Path = STATE) -> None:
-    """Stop what `up` started."""
-    from devstack import up as starter
+    """Stop the instance that `up` started."""
+    from devstack.up import down
 
-    raise typer.Exit(starter.down(state))
+    raise typer.Exit(down(state))
 
 
-@app.command(context_settings=PASS)
+@app.command(context_settings=PASS_THROUGH)
 def bench(context: typer.Context) -> None:
-    """Measure, beside peers in the same run: [--json] [names]. `bench list` names the benchmarks."""
+    """Run benchmarks next to comparable systems: [--json] [NAMES]. `bench list` prints the names."""
     os.chdir(ROOT)
     os.execv(sys.executable, [sys.executable, "-m", "devstack.bench", *context.args])
 
@@ -55,98 +65,105 @@ def bench(context: typer.Context) -> None:
 @app.command()
 def chat(
     message: str,
-    agent: str = typer.Option(None, help="triage, code_assistant or data_analyst."),
-    conversation: str = typer.Option(None, help="Go on with this conversation."),
+    agent: str | None = typer.Option(None, help="triage (the default), code_assistant or data_analyst."),
+    conversation: str | None = typer.Option(None, help="Id of a conversation to continue."),
     state: Path = STATE,
 ) -> None:
-    """Ask something and see the answer come. Ctrl-C cancels the run."""
-    from devstack import talk
+    """Ask a question and print the answer as it is streamed. Ctrl-C cancels the run."""
+    from devstack.chat import chat
 
-    raise typer.Exit(talk.chat(state, message, agent, conversation))
+    raise typer.Exit(chat(state, message, agent, conversation))
 
 
 @app.command()
 def seed(state: Path = STATE) -> None:
-    """Create the demo tenant and user, if they are missing."""
-    from devstack.operator import connect
+    """Create the demo tenant and user if they do not exist."""
+    instance.use_database(state)
+    from devstack.seed import seed
 
-    connect(state)
-    from devstack.seed import seed as create
-
-    user, tenant = create()
+    user, tenant = seed()
     console.print(f"{user.email} in tenant {tenant.id}")
 
 
-def _operate(name: str, context: typer.Context) -> None:
-    """Hand over to `python -m models <name>`."""
+@app.command(context_settings=PASS_THROUGH)
+def keys(context: typer.Context, state: Path = STATE) -> None:
+    """Manage the signing keys: create, list, rotate, revoke KID. AUTH_KEY_STORAGE_PATH selects another file."""
+    os.environ["AUTH_KEY_STORAGE_PATH"] = os.environ.get("AUTH_KEY_STORAGE_PATH") or str(key_file(state))
+    _run_models_command("keys", context)
+
+
+@app.command(context_settings=PASS_THROUGH)
+def operators(context: typer.Context, state: Path = STATE) -> None:
+    """Manage platform operators: list, create EMAIL, grant EMAIL, revoke EMAIL. DATABASE_URL selects another database."""
+    _use_database_unless_help(context, state)
+    _run_models_command("operators", context)
+
+
+@app.command(context_settings=PASS_THROUGH)
+def audit(context: typer.Context, state: Path = STATE) -> None:
+    """Print the audit log: [--actor user:ID] [--subject user:ID] [--action auth.sign] [--tenant ID] [--json]."""
+    _use_database_unless_help(context, state)
+    _run_models_command("audit", context)
+
+
+def _use_database_unless_help(context: typer.Context, state: Path) -> None:
+    if not {"-h", "--help"} & set(context.args):
+        instance.use_database(state)
+
+
+def _run_models_command(name: str, context: typer.Context) -> None:
+    """Run `python -m models <name>` in this process."""
     from models.commands import main
 
     raise typer.Exit(main([name, *context.args], prog="./dev"))
 
 
-@app.command(context_settings=PASS)
-def keys(context: typer.Context, state: Path = STATE) -> None:
-    """The signing keys: create, list, rotate, revoke KID. With AUTH_KEY_STORAGE_PATH set, those of any file."""
-    os.environ["AUTH_KEY_STORAGE_PATH"] = os.environ.get("AUTH_KEY_STORAGE_PATH") or str(key_file(state))
-    _operate("keys", context)
-
-
-@app.command(context_settings=PASS)
-def operators(context: typer.Context, state: Path = STATE) -> None:
-    """The platform's operators: list, create EMAIL, grant EMAIL, revoke EMAIL. With DATABASE_URL set, of any database."""
-    _connect_unless_help(context, state)
-    _operate("operators", context)
-
-
-@app.command(context_settings=PASS)
-def audit(context: typer.Context, state: Path = STATE) -> None:
-    """Who did what, when, from where: [--actor user:ID] [--subject ...] [--action auth.sign] [--tenant ID] [--json]."""
-    _connect_unless_help(context, state)
-    _operate("audit", context)
-
-
-def _connect_unless_help(context: typer.Context, state: Path) -> None:
-    from devstack.operator import connect
-
-    if not {"-h", "--help"} & set(context.args):
-        connect(state)
-
-
 @app.command()
 def mail(
-    show: int = typer.Option(None, help="Print the N-th newest mail whole; 1 is the newest."), state: Path = STATE
+    show: int | None = typer.Option(None, min=1, help="Print the N-th newest mail; 1 is the newest."),
+    state: Path = STATE,
 ) -> None:
-    """The mails that were sent, newest first."""
-    from devstack.mails import read, stored
+    """List the mails of the local instance, newest first. Mails are stored, not sent."""
+    from devstack.mails import stored
 
     files = stored(state)[::-1]
     if not files:
-        console.print("No mail.")
+        console.print(f"No mails in {state}.", soft_wrap=True)
     elif show is None:
-        for number, file in enumerate(files[:50], 1):
-            message = read(file)
-            console.print(f"{number:3}  {message['to']}  {message['subject']}", markup=False)
-    elif 1 <= show <= len(files):
-        message = read(files[show - 1])
-        part = message.get_body(("plain", "html"))
-        console.print(
-            f"To: {message['to']}\nSubject: {message['subject']}\n\n{part.get_content() if part else ''}",
-            markup=False,
-            soft_wrap=True,
-        )
+        _list_mails(files[:MAILS_LISTED])
+    elif show > len(files):
+        raise SystemExit(f"There is no mail {show}; the oldest is {len(files)}.")
     else:
-        raise SystemExit(f"There are {len(files)} mails.")
+        _print_mail(files[show - 1])
+
+
+def _list_mails(files: list[Path]) -> None:
+    from devstack.mails import read
+
+    for number, file in enumerate(files, 1):
+        message = read(file)
+        console.print(f"{number:3}  {message['to']}  {message['subject']}", markup=False)
+
+
+def _print_mail(file: Path) -> None:
+    from devstack.mails import read
+
+    message = read(file)
+    part = message.get_body(("plain", "html"))
+    text = part.get_content() if part else ""
+    console.print(f"To: {message['to']}\nSubject: {message['subject']}\n\n{text}", markup=False, soft_wrap=True)
 
 
 @app.command()
 def logs(
-    name: str = typer.Argument(None, help="postgres, valkey, storage, mail, openai"),
+    name: str | None = typer.Argument(None, help="postgres, valkey, storage, mail or openai. Default: all."),
     state: Path = STATE,
-    follow: bool = typer.Option(False, "-f", help="Go on printing."),
+    follow: bool = typer.Option(False, "--follow", "-f", help="Keep printing new lines."),
 ) -> None:
-    """The logs of the embedded parts (the processes' own is what `up` prints; `up.log` when detached)."""
-    files = sorted((state / "logs").glob(f"{name or '*'}*.log")) + ([state / "up.log"] if not name else [])
-    files = [file for file in files if file.exists()]
+    """Print the logs of the embedded parts. The processes log to the terminal of `up`, with --detach to up.log."""
+    files = sorted((state / "logs").glob(f"{name}*.log" if name else "*.log"))
+    if not name and (state / "up.log").exists():
+        files.append(state / "up.log")
     if not files:
-        raise SystemExit(f"No logs in {state}.")
+        raise SystemExit(f"No logs of {name} in {state}." if name else f"No logs in {state}.")
     subprocess.run(["tail", "-n", "40", *(["-f"] if follow else []), *map(str, files)], check=False)

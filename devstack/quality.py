@@ -58,11 +58,13 @@ def lock(
 def mutate(
     name: str = typer.Argument(help="ledger, hub or relay."),
     state: Path = typer.Option(ROOT / "var" / "mutation", help="Where the copy and its servers live."),
+    only: str = typer.Option(None, help="Only the functions in whose name this stands, such as claim."),
+    minutes: float = typer.Option(20, help="Stop after so long; what was not tested by then is counted."),
 ) -> None:
     """Put small faults into a module, one by one, and show those that no test notices. Takes minutes."""
     from devstack.mutation import run
 
-    raise typer.Exit(run.mutate(name, state.resolve()))
+    raise typer.Exit(run.mutate(name, state.resolve(), minutes, only))
 
 
 def register(app: typer.Typer) -> None:

@@ -1,4 +1,4 @@
-"""A stack: the parts in one state folder, and the product's processes on top of them."""
+"""A stack: the embedded parts in one state folder, and the product's processes that use them."""
 
 import fcntl
 import os
@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
@@ -19,14 +19,14 @@ EMAIL, PASSWORD = "demo@example.com", "demo-password-please-change"
 
 
 def procfile() -> dict[str, str]:
-    """Process name -> command, from the Procfile."""
+    """{process name: command} of the Procfile."""
     lines = (ROOT / "Procfile").read_text().splitlines()
     pairs = (line.split(":", 1) for line in lines if line.strip() and not line.startswith("#"))
     return {name.strip(): command.strip() for name, command in pairs}
 
 
-def claim(state: Path) -> IO[bytes] | None:
-    """The state folder's lock for as long as the answer is open; None when another process holds it."""
+def lock_folder(state: Path) -> IO[bytes] | None:
+    """Lock the state folder until the returned file is closed. None if another process has locked it."""
     lock = (state / "lock").open("ab")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -37,14 +37,29 @@ def claim(state: Path) -> IO[bytes] | None:
 
 
 def key_file(state: Path) -> Path:
-    """The instance's signing keys."""
+    """The file with the instance's signing keys."""
     return state.resolve() / "keys" / "keyset.json"
 
 
-class Stack:
-    """`with Stack(folder) as stack: stack.start_parts(); stack.migrate(); stack.spawn("edge")`."""
+def _ignore(_: str) -> None:
+    pass
 
-    def __init__(self, state: Path, port: int | None = None, environ: Mapping[str, str] | None = None):
+
+def _wait_all(futures: Iterable[Future[None]]) -> None:
+    for future in list(futures):
+        future.result()
+
+
+class Stack:
+    """`with Stack(folder) as stack: stack.start_parts(); stack.migrate(); stack.spawn("edge")`.
+
+    state     the folder for all data and logs; created if it does not exist
+    port      HTTP port of the edge (default: a free one)
+    environ   the environment to start from (default: that of this process). A part whose address is in it is not
+              started, and its values win over the stack's own
+    """
+
+    def __init__(self, state: Path, port: int | None = None, environ: Mapping[str, str] | None = None) -> None:
         self.state = Path(state).resolve()
         self.state.mkdir(parents=True, exist_ok=True)
         self.environ = dict(os.environ if environ is None else environ)
@@ -60,45 +75,51 @@ class Stack:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def own(self) -> None:
-        """Nobody else may use the folder: two Postgres on one would end each other."""
-        self.lock = self.lock or claim(self.state)
+    def acquire_lock(self) -> None:
+        """Lock the state folder: two Postgres servers must not share one. SystemExit if it is in use."""
+        self.lock = self.lock or lock_folder(self.state)
         if self.lock is None:
-            raise SystemExit(f"{self.state} is in use. Stop that one with `./dev down`, or choose another --state.")
+            raise SystemExit(
+                f"{self.state} is in use by another process. Stop it with `./dev down`, or choose another --state."
+            )
 
     def wipe(self) -> None:
-        """Forget all data."""
-        self.own()
+        """Delete all data in the state folder."""
+        self.acquire_lock()
         for entry in self.state.iterdir():
             if entry.name in ("lock", "up.log"):
                 continue
-            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
 
-    def start_parts(self, only: Iterable[str] | None = None, tell: Callable[[str], None] = lambda _: None) -> None:
-        """Start the parts that the environment does not replace; they boot side by side."""
-        self.own()
-        wanted = [kind for kind in ALL if only is None or kind.name in only]
-        needed = [kind for kind in wanted if not any(self.environ.get(name) for name in kind.replaced_by)]
-        self.parts = {kind.name: kind(self.state) for kind in needed}
+    def start_parts(self, only: Iterable[str] | None = None, on_ready: Callable[[str], None] = _ignore) -> None:
+        """Start the parts that the environment does not replace, in parallel, and wait for them.
+
+        `only` limits it to these part names. `on_ready` is called with the title of each part that is ready.
+        """
+        self.acquire_lock()
+        names = None if only is None else set(only)
+        self.parts = {
+            part.name: part(self.state)
+            for part in ALL
+            if (names is None or part.name in names) and not any(map(self.environ.get, part.replaced_by))
+        }
         for part in self.parts.values():
             part.launch()
         for part in self.parts.values():
-            part.settle()
-            tell(part.title)
+            part.wait_until_ready()
+            on_ready(part.title)
         self.env = self._environment()
 
     def _environment(self) -> dict[str, str]:
-        scripts = str(Path(sys.executable).parent)
-        secret = self.state / "secret_key"
-        if not secret.exists():
-            secret.write_text(secrets.token_hex(32))
-            secret.chmod(0o600)
         metrics = self.state / "metrics"
         metrics.mkdir(exist_ok=True)
         env = {
             "ENVIRONMENT": "development",
             "SIGNUP_ACCESS_POLICY": "public",
-            "SECRET_KEY": secret.read_text(),
+            "SECRET_KEY": self._secret_key(),
             "PYTHONUNBUFFERED": "1",
             "AUTH_KEY_STORAGE_PATH": str(key_file(self.state)),
             "PROMETHEUS_MULTIPROC_DIR": str(metrics),
@@ -106,42 +127,45 @@ class Stack:
         for part in self.parts.values():
             env |= part.env()
         env |= {name: value for name, value in self.environ.items() if value}
-        path = f"{scripts}{os.pathsep}{self.environ.get('PATH', '')}"
+        path = f"{Path(sys.executable).parent}{os.pathsep}{self.environ.get('PATH', '')}"
         return env | {"PORT": str(self.port), "PATH": path, "PYTHONPATH": str(ROOT)}
 
+    def _secret_key(self) -> str:
+        file = self.state / "secret_key"
+        if not file.exists():
+            file.write_text(secrets.token_hex(32))
+            file.chmod(0o600)
+        return file.read_text()
+
     def run(self, *arguments: str) -> str:
-        """Run one of the project's modules to its end; what it printed."""
-        done = subprocess.run(
-            [sys.executable, *arguments], cwd=ROOT, env=self.env, capture_output=True, text=True, check=False
-        )
+        """Run `python <arguments>` in the stack's environment; return its stdout. SystemExit if it fails."""
+        command = [sys.executable, *arguments]
+        done = subprocess.run(command, cwd=ROOT, env=self.env, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(f"python {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}".rstrip())
         return done.stdout
 
     def migrate(self) -> None:
+        """Bring the database schema up to date."""
         self.run("-m", "models", "migrate", "up")
 
-    def seed(self) -> None:
-        """Create the demo account."""
-        self.seeded = self.run("-m", "devstack.seed").strip()
-
-    def tenant_id(self) -> str:
-        return self.seeded.rsplit(" ", 1)[-1]
+    def seed(self) -> str:
+        """Create the demo account unless it exists; return its tenant's id."""
+        return self.run("-m", "devstack.seed").strip()
 
     def spawn(self, name: str, **overrides: str) -> Process:
-        """Start a process of the Procfile."""
-        count = sum(1 for process in self.processes if process.name == name)
-        command = f"exec {procfile()[name]}"
-        process = Process(command, self.state / "logs" / f"{name}.{count}.log", cwd=ROOT, env=self.env | overrides)
-        process.name = name
+        """Start a process of the Procfile. `overrides` are added to its environment."""
+        count = sum(process.name == name for process in self.processes)
+        log = self.state / "logs" / f"{name}.{count}.log"
+        process = Process(f"exec {procfile()[name]}", log, name=name, cwd=ROOT, env=self.env | overrides)
         self.processes.append(process)
         return process
 
     def stop(self) -> None:
-        """End the processes, then the parts: workers hand back what they run while there is somebody to take it."""
+        """Stop the processes, then the parts, so that workers can still hand back the jobs they are running."""
         with ThreadPoolExecutor() as pool:
-            list(pool.map(Process.stop, self.processes))
-            list(pool.map(lambda part: part.stop(), self.parts.values()))
+            _wait_all(pool.submit(process.stop) for process in self.processes)
+            _wait_all(pool.submit(part.stop) for part in self.parts.values())
         self.processes, self.parts = [], {}
         if self.lock is not None:
             self.lock.close()

@@ -9,25 +9,28 @@ from edge.middleware import Envelope, cors
 from edge.request import Request
 from edge.routes import routes
 from models.auth.key_file import keyset
-from models.auth.service_accounts import catalogue
+from models.auth.password_hashing import PasswordHasher
+from models.auth.service_account_catalogue import catalogue
 from models.platform import logs
 from models.platform.settings import Settings
 from models.platform.settings import settings as process_settings
 from workers.agents.catalog import catalog
 
 
-def create_app(settings: Settings = process_settings) -> falcon.App[Any, Any]:
-    """The application. SystemExit for settings, signing keys or a catalogue that cannot work."""
+def create_app(settings: Settings = process_settings, *, hasher: PasswordHasher | None = None) -> falcon.App[Any, Any]:
+    """The application. SystemExit for settings, signing keys or a catalogue that cannot work.
+
+    `hasher` hashes all passwords; the default works in low-priority threads.
+    """
     logs.configure("edge")
     settings.require_safe()
     keyset()
     catalogue()
     catalog()
-    hashing.install()
     app: falcon.App[Any, Any] = falcon.App(request_type=Request, middleware=[Envelope(settings), cors(settings)])
     app.req_options.strip_url_path_trailing_slash = True
     app.resp_options.secure_cookies_by_default = True
     errors.install(app)
-    for route in routes(settings):
+    for route in routes(settings, hasher or hashing.build_hasher()):
         route.add_to(app)
     return app

@@ -8,9 +8,10 @@ import structlog
 
 from edge import metrics
 from edge.request import Request
-from models.auth.key_file import TokenInvalid, keyset
-from models.auth.service_accounts import ServiceToken
+from models.auth.key_file import keyset
+from models.auth.service_tokens import ServiceToken
 from models.auth.sessions import Session
+from models.auth.signing_keys import InvalidToken
 from models.auth.tenants import Tenant
 from models.platform.errors import BadRequest, Forbidden, NotAuthenticated
 from models.platform.ids import parse_uuid
@@ -109,7 +110,7 @@ def read_token(req: Request) -> dict[str, Any]:
         raise NotAuthenticated("Invalid authentication credentials" if req.auth else "Not authenticated")
     try:
         claims = keyset().verify(token.strip(), audience=settings.items(settings.auth_audience))
-    except TokenInvalid:
+    except InvalidToken:
         metrics.verified("error", "unknown")
         raise NotAuthenticated("Could not validate credentials") from None
     use = str(claims.get("token_use"))
@@ -142,7 +143,7 @@ def is_alive(principal: Principal) -> bool:
     """Whether the session, or the service token that an access token was made with, is still good."""
     if principal.session_id is None:
         return False
-    return (ServiceToken if principal.account else Session).is_alive(principal.session_id)
+    return (ServiceToken if principal.account else Session).is_open(principal.session_id)
 
 
 def _role(claims: dict[str, Any]) -> str:

@@ -1,28 +1,40 @@
-"""Password hashing beside the event loop: in real threads, no more than there are cores, and after everything else.
+"""The edge's password hasher: it works in real threads, one per core, at low priority.
 
-A hash takes tens of milliseconds of CPU. As greenlets those would stop every stream of the process.
+A hash takes tens of milliseconds of CPU time. In a greenlet it would stall every stream of the process.
 """
 
 import _thread
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import ParamSpec, TypeVar, cast
 
 import gevent.monkey
 from gevent.threadpool import ThreadPool
 
-from models.auth import passwords
+from models.auth.password_hashing import PasswordHasher
 
+P = ParamSpec("P")
+R = TypeVar("R")
 NICENESS = 10
 
 
-def install() -> None:
+def build_hasher() -> PasswordHasher:
+    """A hasher that uses threads if this process runs on gevent, and the calling thread otherwise."""
     if gevent.monkey.is_module_patched("threading"):
-        pool = ThreadPool(os.cpu_count() or 1)
-        passwords.dummy_hash()  # or the first unknown address would take twice as long
-        passwords.offload = lambda function, *args: pool.apply(_politely, (function, *args))
+        return PasswordHasher(run=LowPriorityThreads(os.cpu_count() or 1))
+    return PasswordHasher()
 
 
-def _politely(function: Callable, *args: Any) -> Any:
-    os.setpriority(os.PRIO_PROCESS, _thread.get_native_id(), NICENESS)  # Linux: of this thread alone
-    return function(*args)
+class LowPriorityThreads:
+    """Runs functions in a pool of threads that yield the CPU to everything else; only the calling greenlet waits."""
+
+    def __init__(self, size: int):
+        self.pool = ThreadPool(size)
+
+    def __call__(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return cast(R, self.pool.apply(_with_low_priority, (function, *args), kwargs))
+
+
+def _with_low_priority(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    os.setpriority(os.PRIO_PROCESS, _thread.get_native_id(), NICENESS)  # on Linux: for this thread only
+    return function(*args, **kwargs)

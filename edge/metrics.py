@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from functools import cache
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -44,5 +45,12 @@ def verified(result: str, use: str) -> None:
 
 def answered(method: str, route: str, status: str, seconds: float) -> None:
     method = method if method in METHODS else "other"  # anybody may invent methods; labels must not grow by it
-    REQUESTS.labels(method, route, status).inc()
-    SECONDS.labels(method, route).observe(seconds)
+    count, duration = _series(method, route, status)
+    count.inc()
+    duration.observe(seconds)
+
+
+@cache
+def _series(method: str, route: str, status: str) -> tuple[Counter, Histogram]:
+    """Looking the series up costs more than counting. Bounded: methods, routes and statuses are."""
+    return REQUESTS.labels(method, route, status), SECONDS.labels(method, route)

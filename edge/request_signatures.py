@@ -1,7 +1,7 @@
 """Requests that a machine has signed: `Authorization: Bearer vault:<signature>` over the bytes of X-Vault-Payload.
 
-Who checks the signature is SERVICE_ISSUE_VERIFIER: `hmac`, a secret that both sides know, or `vault`, Vault's Transit
-engine. In development, without either, `Bearer dev-local` is enough.
+SERVICE_ISSUE_VERIFIER says who checks the signature: `hmac`, with a secret that both sides know, or `vault`, Vault's
+Transit engine. In development, without either, `Bearer dev-local` is enough.
 """
 
 import base64
@@ -12,22 +12,20 @@ import json
 import time
 from typing import Any
 
-import redis
-import urllib3
-
 from edge.errors import Invalid
 from edge.request import Request
 from edge.schemas.auth.service_accounts import ServiceAccountIssueRequest
+from models.auth import request_nonces
 from models.platform.errors import BadRequest, NotAuthenticated, Unavailable
-from models.platform.redis import fast_redis_client
 from models.platform.settings import settings
+from workers.gateways import vault
 
 AUDIENCE = "auth-service"
 REQUIRED = ("iss", "aud", "sub", "nonce", "iat", "exp", "account", "scopes")
-AHEAD, BEHIND = 30, 600  # seconds that `iat` may lie in the future, and in the past
-LONGEST = 600  # seconds from `iat` to `exp`
-VAULT_TIMEOUT = 5  # seconds
+MAX_AHEAD, MAX_AGE = 30, 600  # seconds that `iat` may lie in the future, and in the past
+MAX_LIFETIME = 600  # seconds from `iat` to `exp`
 DEVELOPER = "signer:dev-local"
+SIGNER_LENGTH = 128  # characters of a signer's name that are kept
 
 
 class NotSigned(NotAuthenticated):
@@ -42,28 +40,33 @@ class PayloadMismatch(BadRequest):
     code = "signed_payload_mismatch"
 
 
-class VerifierAway(Unavailable):
+class VerifierUnavailable(Unavailable):
     code = "verifier_unavailable"
 
 
-def require(req: Request, ask: ServiceAccountIssueRequest) -> tuple[ServiceAccountIssueRequest, str]:
-    """(what was signed, who has signed it). The signature is checked first: strangers learn nothing of the rest."""
+def require(req: Request, body: ServiceAccountIssueRequest) -> tuple[ServiceAccountIssueRequest, str]:
+    """(the request with what was signed, the signer's name). Raises NotSigned, BadRequest or Unavailable.
+
+    The signature is checked before anything else, so that a stranger learns nothing about the other rules.
+    """
     credential = _credential(req)
     if credential == "dev-local" and settings.service_issue_verifier == "off" and not settings.hardened:
-        return ask, DEVELOPER
+        return body, DEVELOPER
     payload = _payload(req, credential)
-    _check_signature(payload, credential.removeprefix("vault:"))
+    if not _is_signed(payload, credential.removeprefix("vault:")):
+        raise NotSigned("Invalid Vault signature.")
     claims = _claims(payload)
-    _check_time(claims)
+    _check_times(claims)
     _use_nonce(claims)
-    return _agreed(ask, claims), f"signer:{claims['sub']}@{claims['iss']}"[:128]  # never the name of a user
+    # The prefix keeps a signer from posing as a user.
+    return _merge(body, claims), f"signer:{claims['sub']}@{claims['iss']}"[:SIGNER_LENGTH]
 
 
 def _credential(req: Request) -> str:
-    given = req.get_header("Authorization")
-    if given is None:
+    header = req.get_header("Authorization")
+    if header is None:
         raise Invalid.at("header", "Authorization", msg="Field required", code="missing")
-    scheme, _, credential = given.partition(" ")
+    scheme, _, credential = header.partition(" ")
     if scheme.lower() != "bearer":
         raise NotSigned("Authorization header must use Bearer scheme.")
     return credential.strip()
@@ -73,63 +76,37 @@ def _payload(req: Request, credential: str) -> bytes:
     if not credential.startswith("vault:"):
         raise NotSigned("Vault-signed credential required for service-account issuance.")
     if settings.service_issue_verifier == "off":
-        raise VerifierAway("Vault verification disabled; cannot accept vault credentials.")
-    given = req.get_header("X-Vault-Payload")
-    if not given:
+        raise VerifierUnavailable("Vault verification disabled; cannot accept vault credentials.")
+    header = req.get_header("X-Vault-Payload")
+    if not header:
         raise NotSigned("Missing X-Vault-Payload header.")
     try:
-        return base64.b64decode(given + "=" * (-len(given) % 4), altchars=b"-_", validate=True)
+        return base64.b64decode(header + "=" * (-len(header) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
         raise BadRequest("Invalid Vault payload encoding.") from None
 
 
-def _check_signature(payload: bytes, signature: str) -> None:
-    good = (
-        _by_secret(payload, signature) if settings.service_issue_verifier == "hmac" else _by_vault(payload, signature)
-    )
-    if not good:
-        raise NotSigned("Invalid Vault signature.")
-
-
-def _by_secret(payload: bytes, signature: str) -> bool:
-    if not settings.service_issue_secret:
-        raise VerifierAway("Secrets provider not configured for Vault verification.")
-    wanted = hmac.new(settings.service_issue_secret.get_secret_value().encode(), payload, hashlib.sha256).hexdigest()
-    return hmac.compare_digest(wanted.encode(), signature.encode())
-
-
-def _by_vault(payload: bytes, signature: str) -> bool:
-    """Transit verifies the padded base64url of the payload's bytes, itself base64 as its API wants every input."""
-    if not (settings.vault_addr and settings.vault_token):
-        raise VerifierAway("Secrets provider not configured for Vault verification.")
-    headers = {"X-Vault-Token": settings.vault_token.get_secret_value()}
-    if settings.vault_namespace:
-        headers["X-Vault-Namespace"] = settings.vault_namespace
-    text = base64.b64encode(base64.urlsafe_b64encode(payload)).decode()
+def _is_signed(payload: bytes, signature: str) -> bool:
+    if settings.service_issue_verifier == "hmac":
+        return _is_signed_with_secret(payload, signature)
     try:
-        answer = _pool.request(
-            "POST",
-            f"{settings.vault_addr.rstrip('/')}/v1/transit/verify/{settings.vault_transit_key}",
-            json={"input": text, "signature": signature},
-            headers=headers,
-        )
-        if answer.status == 400:  # Vault's answer to what is no signature at all
-            return False
-        return (answer.status == 200 and answer.json()["data"]["valid"] is True) or _refuse(answer.status)
-    except (urllib3.exceptions.HTTPError, ValueError, KeyError, TypeError):
-        raise VerifierAway("Secrets provider cannot verify signatures.") from None
+        return vault.is_signed(payload, signature)
+    except vault.VaultNotConfigured:
+        raise VerifierUnavailable("Secrets provider not configured for Vault verification.") from None
+    except vault.VaultUnavailable:
+        raise VerifierUnavailable("Secrets provider cannot verify signatures.") from None
 
 
-def _refuse(status: int) -> bool:
-    if status != 200:
-        raise VerifierAway("Secrets provider cannot verify signatures.")
-    return False
-
-
-_pool = urllib3.PoolManager(timeout=VAULT_TIMEOUT, retries=False)
+def _is_signed_with_secret(payload: bytes, signature: str) -> bool:
+    if not settings.service_issue_secret:
+        raise VerifierUnavailable("Secrets provider not configured for Vault verification.")
+    secret = settings.service_issue_secret.get_secret_value().encode()
+    expected = hmac.new(secret, payload, hashlib.sha256).hexdigest()
+    return hmac.compare_digest(expected.encode(), signature.encode())
 
 
 def _claims(payload: bytes) -> dict[str, Any]:
+    """The signed claims; those that REQUIRED names are there, and all have the right type."""
     try:
         claims = json.loads(payload)
     except (ValueError, RecursionError):
@@ -150,44 +127,46 @@ def _claims(payload: bytes) -> dict[str, Any]:
     return claims
 
 
-def _check_time(claims: dict[str, Any]) -> None:
-    issued, expires, moment = claims["iat"], claims["exp"], time.time()
-    for name, value in (("iat", issued), ("exp", expires)):
-        if type(value) not in (int, float):
+def _check_times(claims: dict[str, Any]) -> None:
+    for name in ("iat", "exp"):
+        if type(claims[name]) not in (int, float):
             raise NotSigned(f"Vault payload missing {name}.")
+    issued, expires, moment = claims["iat"], claims["exp"], time.time()
     if expires <= moment:
         raise NotSigned("Vault payload expired.")
-    if issued > moment + AHEAD:
+    if issued > moment + MAX_AHEAD:
         raise NotSigned("Vault payload iat is in the future.")
-    if issued < moment - BEHIND or expires > issued + LONGEST:
+    if issued < moment - MAX_AGE or expires > issued + MAX_LIFETIME:
         raise NotSigned("Vault payload iat outside acceptable window.")
 
 
 def _use_nonce(claims: dict[str, Any]) -> None:
-    """Kept for as long as its payload could be good. Without Redis nothing is accepted."""
-    key = f"nonce:{hashlib.sha256(str(claims['nonce']).encode()).hexdigest()}"
-    try:
-        fresh = fast_redis_client().set(key, 1, nx=True, ex=LONGEST + AHEAD + 1)
-    except redis.RedisError:
-        raise VerifierAway("The replay of signed requests cannot be ruled out at the moment.") from None
-    if not fresh:
+    """The nonce is remembered for as long as its payload could be accepted."""
+    if not request_nonces.use(str(claims["nonce"]), MAX_LIFETIME + MAX_AHEAD + 1):
         raise NotSigned("Vault payload nonce already used.")
 
 
-def _agreed(ask: ServiceAccountIssueRequest, claims: dict[str, Any]) -> ServiceAccountIssueRequest:
-    """The body may leave out what was signed, but say nothing else. What was not signed is not granted."""
-    if ask.account != claims["account"]:
+def _merge(body: ServiceAccountIssueRequest, claims: dict[str, Any]) -> ServiceAccountIssueRequest:
+    """The body, completed with what was signed. Raises PayloadMismatch for anything in it that was not signed."""
+    if body.account != claims["account"]:
         raise PayloadMismatch("Vault payload account mismatch.")
-    if ask.tenant_id != claims.get("tenant_id"):
+    if body.tenant_id != claims.get("tenant_id"):
         raise PayloadMismatch("Vault payload tenant mismatch.")
-    if set(ask.scopes) != set(claims["scopes"]):
+    if set(body.scopes) != set(claims["scopes"]):
         raise PayloadMismatch("Vault payload scopes mismatch.")
-    filled: dict[str, Any] = {"scopes": claims["scopes"]}
-    for name in ("lifetime_minutes", "fingerprint"):
-        given, signed = getattr(ask, name), claims.get(name)
-        if given is not None and given != signed:
-            raise PayloadMismatch(f"Vault payload {'missing ' + name if signed is None else name + ' mismatch'}.")
-        filled[name] = signed
-    if ask.force and claims.get("force") is not True:
+    signed = {
+        "scopes": claims["scopes"],
+        "lifetime_minutes": _signed_value("lifetime_minutes", body.lifetime_minutes, claims),
+        "fingerprint": _signed_value("fingerprint", body.fingerprint, claims),
+    }
+    if body.force and claims.get("force") is not True:
         raise PayloadMismatch("Vault payload force mismatch.")
-    return ask.model_copy(update=filled)
+    return body.model_copy(update=signed)
+
+
+def _signed_value(name: str, value: object, claims: dict[str, Any]) -> object:
+    """The signed value. The body may leave it out, but not say anything else."""
+    signed = claims.get(name)
+    if value is not None and value != signed:
+        raise PayloadMismatch(f"Vault payload {'missing ' + name if signed is None else name + ' mismatch'}.")
+    return signed

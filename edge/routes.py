@@ -4,22 +4,25 @@ from edge.endpoint import Route
 from edge.openapi import OpenApi, document
 from edge.reference import Reference
 from edge.resources.agents import Agents, Tools
+from edge.resources.auth.invites import Invites
 from edge.resources.auth.passwords import Email, Password
 from edge.resources.auth.service_accounts import ServiceAccountIssue, ServiceAccounts
 from edge.resources.auth.sessions import Logout, Me, Refresh, Sessions, Token
-from edge.resources.auth.signup import Invites, Register, RequestAccess, SignupPolicy, SignupRequests
+from edge.resources.auth.signup import Register, SignupPolicy
+from edge.resources.auth.signup_requests import RequestAccess, SignupRequests
 from edge.resources.chat import Chat, ChatStream
 from edge.resources.conversations import Conversations
 from edge.resources.health import Health, Jwks, Root
 from edge.resources.metrics import Metrics
 from edge.resources.runs import Runs
+from models.auth.password_hashing import PasswordHasher
 from models.platform.settings import Settings
 
 
-def routes(settings: Settings) -> list[Route]:
+def routes(settings: Settings, hasher: PasswordHasher) -> list[Route]:
     """All routes. The last one describes the others."""
     health, agents, conversations, runs, reference = Health(), Agents(), Conversations(), Runs(), Reference()
-    logout, sessions, email, password = Logout(), Sessions(), Email(), Password()
+    logout, sessions, email, password = Logout(), Sessions(), Email(), Password(hasher)
     requests, invites, machines = SignupRequests(), Invites(), ServiceAccounts()
     # fmt: off
     table = [
@@ -31,7 +34,7 @@ def routes(settings: Settings) -> list[Route]:
         Route("/docs",                                                          reference),
         Route("/docs/{name}",                                                   reference,              "asset"),
         Route("/.well-known/jwks.json",                                         Jwks()),
-        Route("/api/v1/auth/token",                                             Token()),
+        Route("/api/v1/auth/token",                                             Token(hasher)),
         Route("/api/v1/auth/refresh",                                           Refresh()),
         Route("/api/v1/auth/logout",                                            logout),
         Route("/api/v1/auth/logout/all",                                        logout,                 "all"),
@@ -44,7 +47,7 @@ def routes(settings: Settings) -> list[Route]:
         Route("/api/v1/auth/password/change",                                   password,               "change"),
         Route("/api/v1/auth/password/reset",                                    password,               "reset"),
         Route("/api/v1/auth/signup-policy",                                     SignupPolicy()),
-        Route("/api/v1/auth/register",                                          Register()),
+        Route("/api/v1/auth/register",                                          Register(hasher)),
         Route("/api/v1/auth/request-access",                                    RequestAccess()),
         Route("/api/v1/auth/signup-requests",                                   requests),
         Route("/api/v1/auth/signup-requests/{request_id:uuid}/approve",         requests,               "approve"),

@@ -64,20 +64,6 @@ def configure():
 
 
 @pytest.fixture
-def cheap_hashing(monkeypatch):
-    """Passwords are hashed in no time, for tests that hash a lot and do not look at the cost."""
-    from argon2 import PasswordHasher
-
-    from models.auth import passwords
-
-    hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-    monkeypatch.setattr(passwords, "_hasher", lambda: hasher)
-    passwords.dummy_hash.cache_clear()
-    yield
-    passwords.dummy_hash.cache_clear()
-
-
-@pytest.fixture
 def jobs_named(clean):
     """jobs_named("mail.reset") -> the job rows of that name, the oldest first."""
     from models.jobs.ledger import Job

@@ -9,6 +9,8 @@ from pathlib import Path
 import falcon.testing
 import pytest
 
+from tests.support.accounts import log_in
+
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "CONTRIBUTING.md"
 EXAMPLE = re.compile(r"^```python\n# (\S+\.py)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -133,8 +135,7 @@ def post(installed, principal, body):
 
 
 def bearer(principal):
-    from models.auth.login import SignIn
     from models.auth.users import User
 
-    tokens = SignIn.with_password(User.get_by_id(principal.user_id).email, "correct horse battery")
+    tokens = log_in(User.get_by_id(principal.user_id).email)
     return {"Authorization": f"Bearer {tokens.access_token}"}

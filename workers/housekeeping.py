@@ -2,7 +2,7 @@
 
 import time
 
-from models.auth import email_tokens, service_accounts, sessions, signup
+from models.auth import email_tokens, service_tokens, sessions, signup_requests
 from models.conversations.conversation import RunEvent
 from models.jobs.ledger import Job
 from models.platform.audit import AuditEvent
@@ -51,8 +51,8 @@ def purge_run_events(lease: Lease) -> None:
 def purge_sessions(lease: Lease) -> None:
     sessions.purge_sessions()
     email_tokens.purge()
-    service_accounts.purge()
-    signup.purge(settings.audit_retention_days)
+    service_tokens.purge()
+    signup_requests.purge(settings.audit_retention_days)
     AuditEvent.purge(settings.audit_retention_days)
 
 

@@ -39,17 +39,20 @@ class JobKind:
 QUEUES = ("agents", "index", "events", "mail", "housekeeping")
 
 # fmt: off
-CHAT_RUN      = JobKind("chat.run",      queue="agents",       limit=900, retries=3, exhausted="run.fail")
-MAIL_VERIFY   = JobKind("mail.verify",   queue="mail",         limit=60,  retries=10)
-MAIL_RESET    = JobKind("mail.reset",    queue="mail",         limit=60,  retries=10)
-MAIL_INVITE   = JobKind("mail.invite",   queue="mail",         limit=60,  retries=10)
-MAIL_ACCESS   = JobKind("mail.access",   queue="mail",         limit=60,  retries=10)
-MAIL_NOTICE   = JobKind("mail.notice",   queue="mail",         limit=60,  retries=10)
-RUN_FAIL      = JobKind("run.fail",      queue="housekeeping", limit=30,  retries=20)
-JOB_PURGE     = JobKind("job.purge",     queue="housekeeping", limit=600, retries=0)
-EVENT_PURGE   = JobKind("event.purge",   queue="housekeeping", limit=600, retries=0)
-SESSION_PURGE = JobKind("session.purge", queue="housekeeping", limit=600, retries=0)
-NOOP          = JobKind("noop",          queue="housekeeping", limit=10,  retries=0)
+CHAT_RUN              = JobKind("chat.run",              queue="agents",       limit=900, retries=3, exhausted="run.fail")
+MAIL_VERIFY           = JobKind("mail.verify",           queue="mail",         limit=60,  retries=10)
+MAIL_RESET            = JobKind("mail.reset",            queue="mail",         limit=60,  retries=10)
+MAIL_INVITE           = JobKind("mail.invite",           queue="mail",         limit=60,  retries=10)
+MAIL_ACCESS_RECEIVED  = JobKind("mail.access_received",  queue="mail",         limit=60,  retries=10)
+MAIL_ACCESS_KNOWN     = JobKind("mail.access_known",     queue="mail",         limit=60,  retries=10)
+MAIL_ACCESS_REQUESTED = JobKind("mail.access_requested", queue="mail",         limit=60,  retries=10)
+MAIL_ACCESS_REJECTED  = JobKind("mail.access_rejected",  queue="mail",         limit=60,  retries=10)
+MAIL_NOTICE           = JobKind("mail.notice",           queue="mail",         limit=60,  retries=10)
+RUN_FAIL              = JobKind("run.fail",              queue="housekeeping", limit=30,  retries=20)
+JOB_PURGE             = JobKind("job.purge",             queue="housekeeping", limit=600, retries=0)
+EVENT_PURGE           = JobKind("event.purge",           queue="housekeeping", limit=600, retries=0)
+SESSION_PURGE         = JobKind("session.purge",         queue="housekeeping", limit=600, retries=0)
+NOOP                  = JobKind("noop",                  queue="housekeeping", limit=10,  retries=0)
 # fmt: on
 
 KINDS = {kind.name: kind for kind in globals().values() if isinstance(kind, JobKind)}

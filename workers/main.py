@@ -9,14 +9,15 @@ if is_gevent_active():
 
 from models.platform import logs
 from models.platform.settings import settings
-from workers import chat, housekeeping, mail
+from workers import chat, housekeeping
 from workers.agents.catalog import catalog
 from workers.broker import broker
 from workers.heartbeat import heartbeat
+from workers.mail import accounts, signup
 
 logs.configure("worker")
 settings.require_safe()
 catalog()  # refuses to start with an MCP_TOOLS that cannot work
 broker.add_middleware(heartbeat)
 
-__all__ = ["broker", "chat", "housekeeping", "mail"]
+__all__ = ["accounts", "broker", "chat", "housekeeping", "signup"]

@@ -12,12 +12,12 @@ def launch(stack: Stack, name: str, command: str, env: dict[str, str] | None = N
     """Run a shell command that ends in an `exec`, its output in a log of its name."""
     log: Path = stack.state / "logs" / f"{name}.log"
     process = Process(command, log, env=stack.env if env is None else env, cwd=ROOT)
-    process.name = name  # type: ignore[attr-defined]  # as Stack.spawn does
+    process.name = name
     stack.processes.append(process)
     return process
 
 
 def pids_of(stack: Stack) -> dict[str, int]:
     """The root of every process tree: those of the processes, then those of the parts."""
-    found: dict[str, int] = {process.name: process.pid for process in stack.processes}  # type: ignore[attr-defined]
+    found: dict[str, int] = {process.name: process.pid for process in stack.processes}
     return found | {name: part.process.pid for name, part in stack.parts.items() if part.process}

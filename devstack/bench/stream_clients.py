@@ -8,8 +8,9 @@ import gevent
 from devstack.bench.tools import connect, request
 from models.platform.database import transaction
 from models.platform.ids import uuid7
+from models.platform.json import encode
 from models.platform.redis import redis_client
-from models.runs import events, progress
+from models.runs import events
 from models.runs.run import Run
 
 RATE, SECONDS, OPEN_SECONDS = 5, 10, 30
@@ -77,8 +78,8 @@ class Reader:
 
 def write(run_ids: list[UUID], at_once: bool) -> None:
     """RATE events a second to each stream for SECONDS, then the terminal one. Streams are out of step unless `at_once`."""
-    template = progress.encode(events.event("raw_response", "bench", text_delta="%"))
-    last = progress.encode(events.succeeded("bench", "triage", "", None))
+    template = encode(events.event("raw_response", "bench", text_delta="%"))
+    last = encode(events.succeeded("bench", "triage", "", None))
     client, total = redis_client(), RATE * SECONDS
     slots = 1 if at_once else 20
     groups = [run_ids[n::slots] for n in range(slots)]

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -13,6 +14,7 @@ from devstack.check.tool import lines_of
 from devstack.check.tree import SHIPPED, defining
 from devstack.mutation.slots import SLOTS
 from devstack.parts.postgres import Postgres
+from devstack.process import Process
 from devstack.stack import ROOT, Stack
 
 CHILDREN = 2
@@ -42,17 +44,26 @@ TARGETS = {
 }
 
 
-def mutate(name: str, state: Path) -> int:
-    """Print the survivors, each as a diff. 1 if there are any."""
+def mutate(name: str, state: Path, minutes: float, only: str | None = None) -> int:
+    """Print the survivors, each as a diff, of what could be tested in so many minutes. 1 if there are any."""
     if name not in TARGETS:
         raise SystemExit(f"Nothing is called {name}. What can be mutated: {', '.join(TARGETS)}.")
-    copy = _copy(TARGETS[name], state / "project")
     with Stack(state / "servers", environ={**os.environ, "ENVIRONMENT": "test"}) as stack:
         stack.start_parts(only=("postgres", "valkey"))
+        copy = _copy(TARGETS[name], state / "project")
         slots = _slots(stack, state)
         env = {**stack.env, SLOTS: str(slots), "PYTHONPATH": ".", "ENVIRONMENT": "test"}
         command = [str(Path(sys.executable).with_name("mutmut")), "run", f"--max-children={CHILDREN}"]
-        subprocess.run(command, cwd=copy, env=env, check=True)
+        command += [f"*{only}*"] if only else []
+        mutmut = Process(command, state / "mutmut.log", cwd=copy, env=env)
+        try:
+            code = mutmut.wait(60 * minutes)
+        except subprocess.TimeoutExpired:
+            code = 0
+        finally:
+            mutmut.stop()
+    if code:
+        raise SystemExit(f"mutmut failed:\n{mutmut.tail(40)}")
     return _survivors(copy)
 
 
@@ -74,6 +85,7 @@ def _copy(target: Target, copy: Path) -> Path:
         "process_isolation": "forkserver",
         "forkserver_warmup": "import",
         "preload_modules_file": "preload.txt",
+        "timeout_constant": "20",  # on a busy machine a slow start must not pass for a fault that was found
         "also_copy": "\n" + "\n".join(folder for folder in SHIPPED if folder != source),
         "pytest_add_cli_args_test_selection": "\n" + "\n".join(target.test_files()),
     }
@@ -100,9 +112,11 @@ def _slots(stack: Stack, state: Path) -> Path:
 
 
 def _survivors(copy: Path) -> int:
-    _, results = lines_of(copy, "mutmut", "results")
-    names = [line.split(":")[0].strip() for line in results if line.endswith((": survived", ": no tests"))]
-    for name in names:
+    lines = [line.strip() for line in lines_of(copy, "mutmut", "results", "--all", "true")[1]]
+    fates = dict(line.rsplit(": ", 1) for line in lines if ": " in line)
+    alive = [name for name, fate in fates.items() if fate in ("survived", "no tests")]
+    for name in alive:
         print("\n".join(lines_of(copy, "mutmut", "show", name)[1]), end="\n\n")
-    print(f"{len(names)} mutants survived.")
-    return int(bool(names))
+    counts = Counter(fates.values())
+    print(", ".join(f"{fate}: {count}" for fate, count in counts.most_common()))
+    return int(bool(alive))

@@ -1,7 +1,8 @@
-"""What the demo model understands of plain words, and what it answers."""
+"""How the demo model reacts to a message in plain words, and what it answers."""
 
 import json
 import re
+from typing import Any
 
 from devstack.openai.request import Request, text_of
 
@@ -18,29 +19,27 @@ _DEMO = "This is Longshore's built-in demo model: its answers are scripted. Set 
 
 
 def calls_for(words: str, request: Request) -> list[tuple[str, str]]:
-    """The (function, arguments) that a message in plain words asks for and that were not called since."""
+    """The (function, arguments as JSON) that a message asks for, unless it was called since the message."""
     called = {call["name"] for call in request.calls()}
-
-    def may(name: str) -> bool:
-        return name in request.functions and name not in called
-
-    if _TIME.search(words) and may("get_current_time"):
+    available = request.functions.keys() - called
+    if _TIME.search(words) and "get_current_time" in available:
         return [("get_current_time", "{}")]
-    if _SEARCH.search(words) and may("search_conversations"):
-        return [("search_conversations", json.dumps({"query": query_in(words)}))]
+    if _SEARCH.search(words) and "search_conversations" in available:
+        return [("search_conversations", json.dumps({"query": search_query(words)}))]
     if not any(name.startswith(_HANDOFF) for name in called):
         for pattern, target in ((_CODE, "code_assistant"), (_DATA, "data_analyst")):
-            if pattern.search(words) and may(_HANDOFF + target):
+            if pattern.search(words) and _HANDOFF + target in available:
                 return [(_HANDOFF + target, "{}")]
     return []
 
 
-def wants_web(words: str, request: Request) -> bool:
-    return any(kind.startswith("web_search") for kind in request.hosted) and bool(_WEB.search(words))
+def asks_for_web_search(words: str, request: Request) -> bool:
+    """Whether a message asks for a web search and the request offers the hosted tool for it."""
+    return any(kind.startswith("web_search") for kind in request.tool_types) and bool(_WEB.search(words))
 
 
-def query_in(words: str) -> str:
-    """What to search for: a quotation, or what follows "for" or "about", or all of it."""
+def search_query(words: str) -> str:
+    """What to search for: the quoted text, or what follows a word such as "for" or "about", or the whole message."""
     if quoted := re.search(r"[\"“”]([^\"“”]+)[\"“”]", words):
         return quoted[1].strip()
     match = _QUERY.search(words)
@@ -48,25 +47,25 @@ def query_in(words: str) -> str:
 
 
 def answer(words: str, request: Request) -> str:
-    """One to three sentences: who speaks, what the tools said, and that this is a demo."""
-    outputs, said = request.outputs(), []
+    """The answer in one to three sentences: which agent answers, what the tools returned, and that this is a demo."""
+    outputs, sentences = request.outputs(), []
     for call in request.calls():
         output = outputs.get(call["call_id"], "")
         if call["name"].startswith(_HANDOFF):
-            said.append(f"{_title(call['name'])} here, I have taken over.")
+            sentences.append(f"{_title(call['name'])} here, I have taken over.")
         else:
-            said.append(_report(call, output))
+            sentences.append(_report(call, output))
     if not any(call["name"] in ("get_current_time", "search_conversations") for call in request.calls()):
-        said.append(f'You said: "{_short(words)}".')
-    return " ".join((*said, _DEMO))
+        sentences.append(f'You said: "{_short(words)}".')
+    return " ".join((*sentences, _DEMO))
 
 
 def history(request: Request) -> str:
-    """The input as the model got it: [{"role", "text"}], calls and their outputs included."""
+    """The model's input as JSON: [{"role", "text"}], with function calls and their outputs."""
     return json.dumps([_entry(item) for item in request.items], ensure_ascii=False)
 
 
-def _entry(item: dict) -> dict[str, str]:
+def _entry(item: dict[str, Any]) -> dict[str, str]:
     kind = item.get("type", "message")
     if kind == "function_call":
         return {"role": "tool_call", "text": f"{item['name']} {item['arguments']}"}
@@ -75,12 +74,12 @@ def _entry(item: dict) -> dict[str, str]:
     return {"role": item.get("role") or kind, "text": text_of(item.get("content") or "")}
 
 
-def _report(call: dict, output: str) -> str:
+def _report(call: dict[str, Any], output: str) -> str:
     if call["name"] == "get_current_time":
         return f"It is {output}."
     if call["name"] == "search_conversations":
         return f"I searched your conversations: {output}"
-    return f"The tool {call['name']} answered: {_short(output)}"
+    return f"The tool {call['name']} returned: {_short(output)}"
 
 
 def _title(handoff: str) -> str:

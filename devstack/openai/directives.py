@@ -1,6 +1,6 @@
-"""Directives in the user's last message, such as [[deltas=20 delay=20ms]]. README.md says what each one does.
+"""Directives in the user's last message, such as [[deltas=20 delay=20ms]]. README.md lists them.
 
-A group in double brackets is read only if all of its words are known, so that [[1, 2], [3, 4]] stays a matrix.
+Double brackets are a group of directives only if every word in them is one, so [[1, 2], [3, 4]] stays a matrix.
 """
 
 import json
@@ -56,9 +56,9 @@ _FLAGS = {
     "echo_request",
 }
 _CALLS = {"tool", "loop_tool"}
-_TROUBLE = {"status", "cut", "slow", "hang", "refusal", "context_overflow", "incomplete", "failed", "error_event"}
-# NOTE: who asks for one of these has said what shall come, so the plain words beside it start nothing of their own.
-_DECIDING = _CALLS | {
+_FAILURES = {"status", "cut", "slow", "hang", "refusal", "context_overflow", "incomplete", "failed", "error_event"}
+# These decide what to answer, so the plain words of the message trigger nothing.
+_DECIDES_ANSWER = _CALLS | {
     "deltas",
     "cut",
     "handoff",
@@ -82,57 +82,64 @@ _JSON = json.JSONDecoder()
 
 @dataclass
 class Directives:
-    """What the message asks for beside its plain words."""
+    """What was read from one message.
+
+    values   {directive: its value, or True for a flag}
+    calls    (function, arguments as JSON text or None) of each `tool=`
+    plain    the message without its directives
+    """
 
     values: dict[str, Any] = field(default_factory=dict)
-    calls: list[tuple[str, str | None]] = field(default_factory=list)  # (function, arguments as JSON text)
+    calls: list[tuple[str, str | None]] = field(default_factory=list)
     plain: str = ""
 
     def __contains__(self, name: str) -> bool:
         return name in self.values
 
-    def get(self, name: str, default=None):
+    def get(self, name: str, default: Any = None) -> Any:
         return self.values.get(name, default)
 
     @property
-    def decide(self) -> bool:
-        return bool(self.calls) or not _DECIDING.isdisjoint(self.values)
+    def decide_answer(self) -> bool:
+        """Whether the directives decide what to answer, so that the plain words are ignored."""
+        return bool(self.calls) or not _DECIDES_ANSWER.isdisjoint(self.values)
 
 
 def read(message: str) -> Directives:
-    found = Directives(plain=message)
+    """Read the directives of a message. Counts requests: see `times` and `fail_times` in README.md."""
+    directives = Directives(plain=message)
     if "[[" not in message:
-        return found
+        return directives
     plain, at = [], 0
     while (start := message.find("[[", at)) >= 0:
         plain.append(message[at:start])
-        if end := _group(message, start + 2, found):
+        if end := _read_group(message, start + 2, directives):
             at = end
         else:
             plain.append("[[")
             at = start + 2
-    found.plain = "".join((*plain, message[at:])).strip()
-    _spare_after_times(found, message)
-    return found
+    directives.plain = "".join((*plain, message[at:])).strip()
+    _limit_failures(directives, message)
+    return directives
 
 
-def _group(message: str, at: int, found: Directives) -> int | None:
-    """Read one group into `found`; the position after it, or None if it is no group of directives."""
+def _read_group(message: str, at: int, directives: Directives) -> int | None:
+    """Add one group to `directives`; return the position after it, or None if it is not a group of directives."""
     group = Directives()
     while not (closing := _END.match(message, at)):
         try:
-            at = _word(message, at, group)
+            at = _read_directive(message, at, group)
         except (KeyError, ValueError):
             return None
     if not (group.values or group.calls):
         return None
-    found.values |= group.values
-    found.calls += group.calls
+    directives.values |= group.values
+    directives.calls += group.calls
     return closing.end()
 
 
-def _word(message: str, at: int, group: Directives) -> int:
-    """Read one directive; what does not fit its form raises."""
+def _read_directive(message: str, at: int, group: Directives) -> int:
+    """Add one directive to `group`; return the position after it. ValueError or KeyError if it is malformed."""
     match = _expect(_NAME, message, at)
     (name, equals), at = match.groups(), match.end()
     if name in _FLAGS and not equals:
@@ -145,7 +152,7 @@ def _word(message: str, at: int, group: Directives) -> int:
         group.values[name] = match[1]
         return match.end(1)
     if name in _CALLS:
-        return _call(message, at, name, group)
+        return _read_call(message, at, name, group)
     match = _expect(_VALUE, message, at)
     group.values[name] = _VALUES[name](match[0])
     return match.end()
@@ -154,10 +161,10 @@ def _word(message: str, at: int, group: Directives) -> int:
 def _expect(pattern: re.Pattern[str], message: str, at: int) -> re.Match[str]:
     if match := pattern.match(message, at):
         return match
-    raise ValueError(f"no {pattern.pattern} at {at}")
+    raise ValueError(f"{pattern.pattern} does not match at {at}")
 
 
-def _call(message: str, at: int, name: str, group: Directives) -> int:
+def _read_call(message: str, at: int, name: str, group: Directives) -> int:
     match = _expect(_TOOL, message, at)
     arguments, at = None, match.end()
     if message.startswith("{", at):
@@ -170,20 +177,21 @@ def _call(message: str, at: int, name: str, group: Directives) -> int:
     return at
 
 
-_seen: OrderedDict[str, int] = OrderedDict()  # key -> requests that had it
+_MAX_KEYS = 10_000
+_requests: OrderedDict[str, int] = OrderedDict()  # key -> requests with it, the least recent key first
 
 
-def _spare_after_times(found: Directives, message: str) -> None:
-    """Take the trouble away from all but the first `times` requests with one key."""
-    times = found.get("fail_times", found.get("times"))
+def _limit_failures(directives: Directives, message: str) -> None:
+    """Drop the failure directives from all but the first `times` requests with the same key."""
+    times = directives.get("fail_times", directives.get("times"))
     if times is None:
         return
-    if "fail_times" in found:
-        found.values.setdefault("status", 500)
-    key = found.get("key", message)
-    _seen[key] = _seen.pop(key, 0) + 1
-    while len(_seen) > 10_000:
-        _seen.popitem(last=False)
-    if _seen[key] > times:
-        for name in _TROUBLE:
-            found.values.pop(name, None)
+    if "fail_times" in directives:
+        directives.values.setdefault("status", 500)
+    key = directives.get("key", message)
+    _requests[key] = _requests.pop(key, 0) + 1
+    while len(_requests) > _MAX_KEYS:
+        _requests.popitem(last=False)
+    if _requests[key] > times:
+        for name in _FAILURES:
+            directives.values.pop(name, None)

@@ -1,8 +1,9 @@
-"""Embeddings by WordLlama: real ones, 256 numbers long, computed here."""
+"""POST /v1/embeddings: real embeddings of 256 dimensions, computed by WordLlama."""
 
 import base64
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,30 +12,32 @@ from typing import Any
 from devstack.openai.errors import invalid, missing, wrong_type
 
 DIMENSIONS = 256
-_MOST_TEXTS = 2048
+_MAX_TEXTS = 2048
 
 
 @lru_cache(maxsize=1)
-def _model():
+def _model() -> Any:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    import wordllama  # half a second: only who embeds pays for it
+    import wordllama  # takes half a second, so only when it is needed
 
     return wordllama.WordLlama.load(cache_dir=Path(wordllama.__file__).parent, disable_download=True)
 
 
 @dataclass
 class Request:
+    """A checked request. `dimensions` is the length of the vectors; `encoding` is "float" or "base64"."""
+
     model: str
     texts: list[str]
-    size: int
-    coding: str
+    dimensions: int
+    encoding: str
 
     def answer(self) -> str:
-        """The response as JSON text. The first one loads the model: call this in a thread."""
-        pack = _base64 if self.coding == "base64" else _floats
+        """The response as JSON. The first call loads the model, so call it in a thread."""
+        encode: Callable[[Any], str | list[float]] = _base64 if self.encoding == "base64" else _floats
         data = [
-            {"object": "embedding", "index": at, "embedding": pack(vector)}
-            for at, vector in enumerate(_vectors(self.texts, self.size))
+            {"object": "embedding", "index": at, "embedding": encode(vector)}
+            for at, vector in enumerate(_vectors(self.texts, self.dimensions))
         ]
         tokens = sum(len(text) // 4 + 1 for text in self.texts)
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
@@ -42,15 +45,16 @@ class Request:
 
 
 def read(body: dict[str, Any]) -> Request:
-    coding = body.get("encoding_format") or "float"
-    if coding not in ("float", "base64"):
+    """Check a request body. ApiError 400 if it is invalid."""
+    encoding = body.get("encoding_format") or "float"
+    if encoding not in ("float", "base64"):
         raise invalid(
             "Invalid value for 'encoding_format'. Supported values are: 'float' and 'base64'.",
             "encoding_format",
             "invalid_value",
         )
     texts = _texts(body)
-    return Request(body["model"], texts, _size(body.get("dimensions")), coding)
+    return Request(body["model"], texts, _dimensions(body.get("dimensions")), encoding)
 
 
 def _texts(body: dict[str, Any]) -> list[str]:
@@ -59,40 +63,41 @@ def _texts(body: dict[str, Any]) -> list[str]:
             raise missing(name)
     if not isinstance(body["model"], str):
         raise wrong_type("model", "a string", body["model"])
-    given = body["input"]
-    texts = [given] if isinstance(given, str) else given
+    value = body["input"]
+    texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list):
-        raise wrong_type("input", "one of a string or array of strings", given)
-    if not texts or len(texts) > _MOST_TEXTS or "" in texts:
-        raise invalid(f"'input' must be 1 to {_MOST_TEXTS} texts, none of them empty.", "input")
+        raise wrong_type("input", "one of a string or array of strings", value)
+    if not texts or len(texts) > _MAX_TEXTS or "" in texts:
+        raise invalid(f"'input' must be 1 to {_MAX_TEXTS} texts, none of them empty.", "input")
     if not all(isinstance(text, str) for text in texts):
-        raise invalid("The demo model embeds texts only, not token numbers.", "input", "invalid_type")
+        raise invalid("The demo model embeds texts only, not arrays of tokens.", "input", "invalid_type")
     return texts
 
 
-def _size(asked: Any) -> int:
-    if asked is None:
+def _dimensions(value: Any) -> int:
+    if value is None:
         return DIMENSIONS
-    if not isinstance(asked, int) or isinstance(asked, bool) or not 1 <= asked <= DIMENSIONS:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= DIMENSIONS:
         raise invalid(
             f"Invalid value for 'dimensions': expected an integer from 1 to {DIMENSIONS}.",
             "dimensions",
             "invalid_value",
         )
-    return asked
+    return value
 
 
-def _vectors(texts: list[str], size: int):
+def _vectors(texts: list[str], dimensions: int) -> Any:
+    """A float32 array of unit vectors, one row per text."""
     import numpy as np
 
-    vectors = _model().embed(texts)[:, :size]
+    vectors = _model().embed(texts)[:, :dimensions]
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     return (vectors / np.where(length == 0, 1, length)).astype("<f4")
 
 
-def _base64(vector) -> str:
+def _base64(vector: Any) -> str:
     return base64.b64encode(vector.tobytes()).decode()
 
 
-def _floats(vector) -> list[float]:
-    return vector.tolist()
+def _floats(vector: Any) -> list[float]:
+    return list(vector.tolist())

@@ -1,57 +1,64 @@
-"""Notices at once when a client leaves while nothing is being written to it."""
+"""Detects at once that a client has disconnected, even while nothing is being written to it."""
 
 import errno
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
+from types import TracebackType
 
 import gevent
 from gevent import monkey
 from gevent import socket as green
 
 _PlainSocket = monkey.get_original("socket", "socket")
-_LOOK = green.MSG_PEEK | green.MSG_DONTWAIT
-_READ = 1
+_PEEK = green.MSG_PEEK | green.MSG_DONTWAIT
+_READ = 1  # libev event
 
 
-class ClientLeft(ConnectionResetError):
+class ClientDisconnected(ConnectionResetError):
     """The client closed its connection before the answer was complete."""
 
-    def __init__(self):
-        super().__init__(errno.ECONNRESET, "the client left")
+    def __init__(self) -> None:
+        super().__init__(errno.ECONNRESET, "the client disconnected")
 
 
 class _Watch:
-    """Raises ClientLeft in the greenlet that entered, wherever it waits.
+    """Raises ClientDisconnected in the greenlet that entered the block, wherever it waits.
 
     PERF: one watcher for a whole stream costs far less than waiting for the socket between every two deltas.
     """
 
-    def __init__(self, sock):
+    def __init__(self, sock: green.socket) -> None:
         self.descriptor = sock.fileno()
 
-    def __enter__(self):
+    def __enter__(self) -> None:
         self.greenlet = gevent.getcurrent()
         self.watcher = gevent.get_hub().loop.io(self.descriptor, _READ)
-        self.watcher.start(self.look)
+        self.watcher.start(self._check)
 
-    def __exit__(self, *_):
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.watcher.stop()
         self.watcher.close()
 
-    def look(self):
-        """Runs in the hub. Readable means: left, or a next request came early, which ends the watching."""
+    def _check(self) -> None:
+        """Runs in the hub when the socket is readable: the client disconnected, or sent its next request early.
+
+        An early request ends the watching, since the socket now stays readable.
+        """
         sock = _PlainSocket(fileno=self.descriptor)
         try:
-            left = not sock.recv(1, _LOOK)
+            disconnected = not sock.recv(1, _PEEK)
         except BlockingIOError:
             return
         except OSError:
-            left = True
+            disconnected = True
         finally:
             sock.detach()
         self.watcher.stop()
-        if left:
-            self.greenlet.throw(ClientLeft())
+        if disconnected:
+            self.greenlet.throw(ClientDisconnected())
 
 
-def watched(sock):
+def watched(sock: green.socket | None) -> AbstractContextManager[None]:
+    """Within the block, raise ClientDisconnected when the client closes `sock`. None is not watched."""
     return _Watch(sock) if sock is not None else nullcontext()

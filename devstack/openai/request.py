@@ -1,67 +1,38 @@
-"""A request to POST /v1/responses: checked as the real service checks it, then read."""
+"""Read a request to POST /v1/responses, checked as the real service checks it."""
 
 import json
-import re
 from dataclasses import dataclass
 from typing import Any
 
+from devstack.openai import checks
 from devstack.openai.errors import invalid, missing, wrong_type
-
-_TYPES: dict[str, tuple[Any, str]] = {  # parameter -> (types, their name in messages)
-    "stream": (bool, "a boolean"),
-    "store": (bool, "a boolean"),
-    "instructions": ((str, list), "a string"),
-    "metadata": (dict, "an object"),
-    "temperature": ((int, float), "a decimal"),
-    "top_p": ((int, float), "a decimal"),
-    "max_output_tokens": (int, "an integer"),
-    "parallel_tool_calls": (bool, "a boolean"),
-    "previous_response_id": (str, "a string"),
-    "reasoning": (dict, "an object"),
-    "text": (dict, "an object"),
-    "include": (list, "an array"),
-    "tools": (list, "an array of objects"),
-}
-_ROLES = ("user", "assistant", "system", "developer")
-_PARTS = ("input_text", "output_text", "refusal", "input_image", "input_file", "input_audio", "text", "summary_text")
-_TOOLS = {
-    "function",
-    "custom",
-    "file_search",
-    "computer",
-    "computer_use_preview",
-    "web_search",
-    "web_search_2025_08_26",
-    "web_search_preview",
-    "web_search_preview_2025_03_11",
-    "mcp",
-    "code_interpreter",
-    "image_generation",
-    "local_shell",
-    "shell",
-    "apply_patch",
-    "namespace",
-    "tool_search",
-    "programmatic_tool_calling",
-}
-_FUNCTION_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 
 
 @dataclass
 class Request:
+    """A checked request.
+
+    body        the whole body
+    items       the input items
+    question    text of the last user message, "" if there is none
+    since       the items after that message
+    functions   {name: tool} of the functions that the model may call
+    size        bytes of the body
+    """
+
     body: dict[str, Any]
     items: list[dict[str, Any]]
-    question: str  # text of the last user message
-    since: list[dict[str, Any]]  # items after it
-    functions: dict[str, dict[str, Any]]  # the offered ones by name
-    size: int  # bytes
+    question: str
+    since: list[dict[str, Any]]
+    functions: dict[str, dict[str, Any]]
+    size: int
 
     @property
     def stream(self) -> bool:
         return self.body.get("stream") is True
 
     @property
-    def hosted(self) -> set[str]:
+    def tool_types(self) -> set[str]:
         return {tool["type"] for tool in self.body.get("tools") or ()}
 
     @property
@@ -73,11 +44,11 @@ class Request:
         return (self.body.get("text") or {}).get("format") or {"type": "text"}
 
     def calls(self) -> list[dict[str, Any]]:
-        """Function calls since the last user message."""
+        """The function calls since the last user message."""
         return [item for item in self.since if item.get("type") == "function_call"]
 
     def outputs(self) -> dict[str, str]:
-        """call_id -> output, since the last user message."""
+        """{call_id: output} since the last user message."""
         return {
             item["call_id"]: text_of(item["output"])
             for item in self.since
@@ -86,24 +57,26 @@ class Request:
 
 
 def read(raw: bytes) -> Request:
+    """Parse and check a request body. ApiError 400 if it is invalid."""
     body = parse(raw)
     for name in ("model", "input"):
         if body.get(name) is None or body[name] == []:
             raise missing(name)
     if not isinstance(body["model"], str):
         raise wrong_type("model", "a string", body["model"])
-    _check_parameters(body)
-    items = _items(body["input"])
-    functions = _functions(body.get("tools") or [])
-    _check_choice(body.get("tool_choice"), functions)
+    checks.check_parameters(body)
+    items = checks.check_items(body["input"])
+    functions = checks.check_tools(body.get("tools") or [])
+    checks.check_tool_choice(body.get("tool_choice"), functions)
     if not (body.get("previous_response_id") or body.get("conversation")):
-        _check_calls(items)
+        checks.check_calls(items)
     last = max((at for at, item in enumerate(items) if _by_user(item)), default=-1)
     question = text_of(items[last]["content"]) if last >= 0 else ""
     return Request(body, items, question, items[last + 1 :], functions, len(raw))
 
 
 def parse(raw: bytes) -> dict[str, Any]:
+    """Parse a JSON object. ApiError 400 if it is anything else."""
     try:
         body = json.loads(raw)
     except ValueError as error:
@@ -117,6 +90,7 @@ def parse(raw: bytes) -> dict[str, Any]:
 
 
 def text_of(content: str | list[dict[str, Any]]) -> str:
+    """The text of a message's content, or of a function's output."""
     if isinstance(content, str):
         return content
     return "".join(part.get("text") or part.get("refusal") or "" for part in content)
@@ -124,164 +98,3 @@ def text_of(content: str | list[dict[str, Any]]) -> str:
 
 def _by_user(item: dict[str, Any]) -> bool:
     return item.get("role") == "user" and item.get("type", "message") == "message"
-
-
-def _check_parameters(body: dict[str, Any]) -> None:
-    for name, (types, expected) in _TYPES.items():
-        value = body.get(name)
-        if value is None:
-            continue
-        if not isinstance(value, types) or (isinstance(value, bool) and types is not bool):
-            raise wrong_type(name, expected, value)
-    if not 0 <= (body.get("temperature") or 0) <= 2:
-        raise invalid(
-            "Invalid 'temperature': expected a decimal between 0 and 2.", "temperature", "decimal_out_of_range"
-        )
-    limit = body.get("max_output_tokens")
-    if limit is not None and limit < 16:
-        raise invalid(
-            "Invalid 'max_output_tokens': integer below minimum value. Expected a value >= 16, but got "
-            f"{limit} instead.",
-            "max_output_tokens",
-            "integer_below_min_value",
-        )
-    _check_format((body.get("text") or {}).get("format"))
-
-
-def _check_format(chosen: Any) -> None:
-    if chosen is None:
-        return
-    if not isinstance(chosen, dict) or chosen.get("type") not in ("text", "json_object", "json_schema"):
-        raise invalid(
-            "Invalid value for 'text.format.type'. Supported values are: 'json_object', 'json_schema', and 'text'.",
-            "text.format.type",
-            "invalid_value",
-        )
-    if chosen["type"] == "json_schema":
-        for name, kind in (("name", str), ("schema", dict)):
-            if not isinstance(chosen.get(name), kind):
-                raise missing(f"text.format.{name}")
-        if chosen.get("strict"):
-            _check_strict(
-                f"response_format '{chosen['name']}'", chosen["schema"], "text.format.schema", "invalid_json_schema"
-            )
-
-
-def _items(given: Any) -> list[dict[str, Any]]:
-    if isinstance(given, str):
-        return [{"role": "user", "content": given}]
-    if not isinstance(given, list):
-        raise wrong_type("input", "one of a string or array of input items", given)
-    for at, item in enumerate(given):
-        if not isinstance(item, dict):
-            raise wrong_type(f"input[{at}]", "an input item", item)
-        _check_item(item, f"input[{at}]")
-    return given
-
-
-def _check_item(item: dict[str, Any], where: str) -> None:
-    kind = item.get("type", "message")
-    if kind == "message":
-        if item.get("role") not in _ROLES:
-            raise invalid(
-                f"Invalid value: '{item.get('role')}'. Supported values are: 'assistant', 'system', "
-                "'developer', and 'user'.",
-                f"{where}.role",
-                "invalid_value",
-            )
-        _check_content(item.get("content"), f"{where}.content")
-    elif kind == "function_call":
-        for name in ("call_id", "name", "arguments"):
-            if not isinstance(item.get(name), str):
-                raise missing(f"{where}.{name}")
-    elif kind == "function_call_output":
-        if not isinstance(item.get("call_id"), str):
-            raise missing(f"{where}.call_id")
-        _check_content(item.get("output"), f"{where}.output")
-    elif not isinstance(kind, str):
-        raise wrong_type(f"{where}.type", "a string", kind)
-
-
-def _check_content(content: Any, where: str) -> None:
-    if content is None:
-        raise missing(where)
-    if isinstance(content, str):
-        return
-    if not isinstance(content, list):
-        raise wrong_type(where, "one of an array of objects or string", content)
-    for at, part in enumerate(content):
-        if not isinstance(part, dict) or part.get("type") not in _PARTS:
-            raise invalid(f"Invalid value for '{where}[{at}].type'.", f"{where}[{at}]", "invalid_value")
-        for name in ("text", "refusal"):
-            if not isinstance(part.get(name, ""), str):
-                raise wrong_type(f"{where}[{at}].{name}", "a string", part[name])
-
-
-def _check_calls(items: list[dict[str, Any]]) -> None:
-    """Every call has its output and every output its call: the real service refuses the rest."""
-    calls = {item["call_id"] for item in items if item.get("type") == "function_call"}
-    outputs = {item["call_id"] for item in items if item.get("type") == "function_call_output"}
-    for call_id in calls - outputs:
-        raise invalid(f"No tool output found for function call {call_id}.", "input")
-    for call_id in outputs - calls:
-        raise invalid(f"No tool call found for function call output with call_id {call_id}.", "input")
-
-
-def _functions(tools: list[Any]) -> dict[str, dict[str, Any]]:
-    functions = {}
-    for at, tool in enumerate(tools):
-        where = f"tools[{at}]"
-        if not isinstance(tool, dict):
-            raise wrong_type(where, "an object", tool)
-        if "type" not in tool:
-            raise missing(f"{where}.type")
-        if not isinstance(tool["type"], str) or tool["type"] not in _TOOLS:
-            raise invalid(f"Invalid value: '{tool['type']}'.", f"{where}.type", "invalid_value")
-        if tool["type"] == "function":
-            functions[_function_name(tool, where)] = tool
-    return functions
-
-
-def _function_name(tool: dict[str, Any], where: str) -> str:
-    name, parameters = tool.get("name"), tool.get("parameters")
-    if name is None:
-        raise missing(f"{where}.name")
-    if not isinstance(name, str) or not _FUNCTION_NAME.fullmatch(name):
-        raise invalid(
-            f"Invalid '{where}.name': string does not match pattern. Expected a string that matches the "
-            "pattern '^[a-zA-Z0-9_-]+$'.",
-            f"{where}.name",
-            "invalid_value",
-        )
-    if parameters is not None and not isinstance(parameters, dict):
-        raise wrong_type(f"{where}.parameters", "an object", parameters)
-    if tool.get("strict") and parameters is not None:
-        _check_strict(f"function '{name}'", parameters, f"{where}.parameters", "invalid_function_parameters")
-    return name
-
-
-def _check_strict(name: str, parameters: dict[str, Any], where: str, code: str) -> None:
-    problem = None
-    if parameters.get("additionalProperties") is not False:
-        problem = "'additionalProperties' is required to be supplied and to be false."
-    elif not _requires_all(parameters.get("properties") or {}, parameters.get("required") or []):
-        problem = "'required' is required to be supplied and to be an array including every key in properties."
-    if problem:
-        raise invalid(f"Invalid schema for {name}: In context=(), {problem}", where, code)
-
-
-def _requires_all(properties: Any, required: Any) -> bool:
-    return isinstance(properties, dict) and isinstance(required, list) and all(key in required for key in properties)
-
-
-def _check_choice(choice: Any, functions: dict[str, dict[str, Any]]) -> None:
-    if choice is None or choice in ("auto", "none", "required"):
-        return
-    if not isinstance(choice, dict) or not isinstance(choice.get("type"), str):
-        raise invalid(
-            "Invalid value for 'tool_choice'. Supported values are: 'none', 'auto', and 'required'.",
-            "tool_choice",
-            "invalid_value",
-        )
-    if choice["type"] == "function" and choice.get("name") not in functions:
-        raise invalid(f"Tool choice '{choice.get('name')}' not found in 'tools' parameter.", "tool_choice")

@@ -1,14 +1,13 @@
-"""One value that satisfies a JSON schema, always the same one."""
+"""A value that satisfies a JSON schema, always the same one for the same schema."""
 
 import json
 import math
 import re
-from collections.abc import Iterator
-from re import _constants as op  # type: ignore[attr-defined]
-from re import _parser as parser  # type: ignore[attr-defined]
+from collections.abc import Callable
 from typing import Any
 
 from devstack.openai.errors import invalid
+from devstack.openai.patterns import matching_text
 
 _FORMATS = {
     "date-time": "2025-01-01T12:00:00Z",
@@ -32,18 +31,20 @@ _MALFORMED = (
     ValueError,
     re.error,
 )
-_DEEP, _TOO_DEEP = 6, 40  # from here on only what is required; from here on it has no end
+_DEEP = 6  # from this depth on, optional parts are left out
+_TOO_DEEP = 40  # at this depth the schema is taken to be endless
+Schema = dict[str, Any]
 
 
-def instance(schema: dict[str, Any]) -> Any:
-    """Raises a 400 for a schema that is malformed or has no finite value."""
+def instance(schema: Schema) -> Any:
+    """A value that satisfies the schema. ApiError 400 if the schema is malformed or has no finite value."""
     try:
         return _value(schema, schema, 0, "answer")
     except _MALFORMED as error:
         raise invalid(f"Invalid schema: {error!r}", "text.format.schema", "invalid_json_schema") from None
 
 
-def _value(schema: Any, root: dict[str, Any], depth: int, name: str) -> Any:
+def _value(schema: Any, root: Schema, depth: int, name: str) -> Any:
     if depth > _TOO_DEEP:
         raise invalid("Invalid schema: it has no finite value.", "text.format.schema", "invalid_json_schema")
     schema = _resolved(schema, root, depth)
@@ -58,15 +59,15 @@ def _value(schema: Any, root: dict[str, Any], depth: int, name: str) -> Any:
     return _MAKERS[kind](schema, root, depth, name)
 
 
-def _kinds(schema: dict[str, Any]) -> list[str]:
+def _kinds(schema: Schema) -> list[str]:
     kind = schema.get("type")
     if kind is None:
         kind = "object" if "properties" in schema else "array" if "items" in schema else "string"
     return [kind] if isinstance(kind, str) else kind
 
 
-def _resolved(schema: Any, root: dict[str, Any], depth: int = 0) -> dict[str, Any]:
-    """The schema without $ref, allOf, anyOf and oneOf."""
+def _resolved(schema: Any, root: Schema, depth: int = 0) -> Schema:
+    """The schema with $ref, allOf, anyOf and oneOf replaced by what they stand for."""
     for _ in range(_TOO_DEEP):
         if schema is True:
             return {"type": "string"}
@@ -74,7 +75,7 @@ def _resolved(schema: Any, root: dict[str, Any], depth: int = 0) -> dict[str, An
             break
         rest = dict(schema)
         if "$ref" in rest:
-            schema = {**_pointed(rest.pop("$ref"), root), **rest}
+            schema = {**_dereferenced(rest.pop("$ref"), root), **rest}
         elif "allOf" in rest:
             schema = _merged([*rest.pop("allOf"), rest], root)
         elif choices := rest.pop("anyOf", None) or rest.pop("oneOf", None):
@@ -84,20 +85,20 @@ def _resolved(schema: Any, root: dict[str, Any], depth: int = 0) -> dict[str, An
     raise invalid("Invalid schema: a part of it cannot be resolved.", "text.format.schema", "invalid_json_schema")
 
 
-def _pointed(reference: str, root: dict[str, Any]) -> dict[str, Any]:
-    here: Any = root
+def _dereferenced(reference: str, root: Schema) -> Schema:
+    target: Any = root
     try:
         for step in reference.removeprefix("#").split("/")[1:]:
-            here = here[step.replace("~1", "/").replace("~0", "~")]
+            target = target[step.replace("~1", "/").replace("~0", "~")]
     except (KeyError, TypeError):
         raise invalid(
             f"Invalid schema: reference '{reference}' not found.", "text.format.schema", "invalid_json_schema"
         ) from None
-    return here
+    return dict(target)
 
 
-def _merged(parts: list[Any], root: dict[str, Any]) -> dict[str, Any]:
-    result: dict[str, Any] = {}
+def _merged(parts: list[Any], root: Schema) -> Schema:
+    result: Schema = {}
     for part in (_resolved(part, root) if "$ref" in part or "allOf" in part else part for part in parts):
         properties = {**result.get("properties", {}), **part.get("properties", {})}
         required = [*result.get("required", []), *part.get("required", [])]
@@ -110,7 +111,7 @@ def _merged(parts: list[Any], root: dict[str, Any]) -> dict[str, Any]:
 
 
 def _simplest(choices: list[Any], depth: int) -> Any:
-    """null only where it ends a nesting, and rather a plain choice than one that nests."""
+    """The choice that ends soonest: one without a $ref, and null only at a great depth."""
 
     def weight(choice: Any) -> int:
         if isinstance(choice, dict) and choice.get("type") == "null":
@@ -120,19 +121,16 @@ def _simplest(choices: list[Any], depth: int) -> Any:
     return min(choices, key=weight)
 
 
-def _string(schema, root, depth, name) -> str:
+def _string(schema: Schema, root: Schema, depth: int, name: str) -> str:
     if pattern := schema.get("pattern"):
-        text = "".join(_matching(parser.parse(pattern)))
-        if not re.search(pattern, text):
-            raise invalid(f"Invalid schema: pattern '{pattern}' is not supported.", "text.format.schema")
-        return text
-    text = _FORMATS.get(schema.get("format")) or f"demo {name}".replace("_", " ")
+        return matching_text(pattern)
+    text = _FORMATS.get(schema.get("format", "")) or f"demo {name}".replace("_", " ")
     if "format" in schema:
         return text
     return text.ljust(schema.get("minLength", 0), ".")[: schema.get("maxLength", len(text) + 10_000)]
 
 
-def _number(schema, root, depth, name) -> float | int:
+def _number(schema: Schema, root: Schema, depth: int, name: str) -> float | int:
     whole = _kinds(schema)[0] == "integer"
     step = schema.get("multipleOf") or 1
     low, above = schema.get("minimum"), schema.get("exclusiveMinimum")
@@ -148,17 +146,17 @@ def _number(schema, root, depth, name) -> float | int:
     return int(value) if whole else value
 
 
-def _array(schema, root, depth, name) -> list[Any]:
+def _array(schema: Schema, root: Schema, depth: int, name: str) -> list[Any]:
     values = [_value(part, root, depth + 1, name) for part in schema.get("prefixItems", ())]
-    least, most = schema.get("minItems", 0), schema.get("maxItems", 1_000)
-    count = min(max(least, len(values) or (0 if depth >= _DEEP else 1)), most)
+    low, high = schema.get("minItems", 0), schema.get("maxItems", 1_000)
+    count = min(max(low, len(values) or (0 if depth >= _DEEP else 1)), high)
     item = schema.get("items", {"type": "string"})
     while len(values) < count:
         values.append(_distinct(item, root, depth + 1, name, values if schema.get("uniqueItems") else []))
     return values
 
 
-def _distinct(item, root, depth, name, taken: list[Any]) -> Any:
+def _distinct(item: Any, root: Schema, depth: int, name: str, taken: list[Any]) -> Any:
     choices = _resolved(item, root).get("enum", [])
     value = next((choice for choice in choices if choice not in taken), None)
     if value is None:
@@ -170,14 +168,14 @@ def _distinct(item, root, depth, name, taken: list[Any]) -> Any:
     return value
 
 
-def _object(schema, root, depth, name) -> dict[str, Any]:
+def _object(schema: Schema, root: Schema, depth: int, name: str) -> dict[str, Any]:
     properties, required = schema.get("properties", {}), schema.get("required", [])
-    wanted = [key for key in properties if key in required or depth < _DEEP]
-    wanted += [key for key in required if key not in properties]
-    return {key: _value(properties.get(key, True), root, depth + 1, key) for key in wanted}
+    keys = [key for key in properties if key in required or depth < _DEEP]
+    keys += [key for key in required if key not in properties]
+    return {key: _value(properties.get(key, True), root, depth + 1, key) for key in keys}
 
 
-_MAKERS = {
+_MAKERS: dict[str, Callable[[Schema, Schema, int, str], Any]] = {
     "string": _string,
     "integer": _number,
     "number": _number,
@@ -185,41 +183,3 @@ _MAKERS = {
     "object": _object,
     "boolean": lambda *_: True,
 }
-_CATEGORIES = {
-    op.CATEGORY_DIGIT: "1",
-    op.CATEGORY_WORD: "a",
-    op.CATEGORY_SPACE: " ",
-    op.CATEGORY_NOT_DIGIT: "a",
-    op.CATEGORY_NOT_WORD: "-",
-    op.CATEGORY_NOT_SPACE: "a",
-}
-
-
-def _matching(tokens) -> Iterator[str]:
-    """Pieces of a text that the parsed regular expression matches."""
-    for code, value in tokens:
-        if code is op.LITERAL:
-            yield chr(value)
-        elif code is op.NOT_LITERAL:
-            yield "a" if value != ord("a") else "b"
-        elif code is op.ANY:
-            yield "a"
-        elif code is op.IN:
-            yield _member(value)
-        elif code in (op.MAX_REPEAT, op.MIN_REPEAT, op.POSSESSIVE_REPEAT):
-            least, most, inner = value
-            yield from "".join(_matching(inner)) * min(max(least, 1), most)
-        elif code is op.SUBPATTERN:
-            yield from _matching(value[3])
-        elif code is op.BRANCH:
-            yield from _matching(value[1][0])
-
-
-def _member(options) -> str:
-    code, value = options[0]
-    if code is op.NEGATE:
-        excluded = {chr(value) for code, value in options[1:] if code is op.LITERAL}
-        return next(char for char in "aA1-_ " if char not in excluded)
-    if code is op.RANGE:
-        return chr(value[0])
-    return _CATEGORIES[value] if code is op.CATEGORY else chr(value)

@@ -1,24 +1,25 @@
-"""What to answer: a request becomes a plan, that is a list of output items and how they shall come."""
+"""Decide what to answer: a request becomes a plan, a list of output items and how to send them."""
 
 import json
 import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from devstack.openai import answers, directives
+from devstack.openai import answers
 from devstack.openai.directives import Directives
-from devstack.openai.errors import canned, context_overflow
+from devstack.openai.directives import read as read_directives
+from devstack.openai.errors import by_status, context_overflow
 from devstack.openai.request import Request
 from devstack.openai.schemas import instance
 
-WORD_DELAY = 0.01  # seconds between the words of an answer that asks for nothing else
+WORD_DELAY = 0.01  # seconds between the words of an answer without directives
 _WORDS = re.compile(r"\S+\s*|\s+")
 _REFUSAL = "I'm sorry, but I can't help with that. (Longshore's demo model was asked to refuse.)"
 
 
 @dataclass
 class Reasoning:
-    pieces: tuple[str, ...]
+    pieces: tuple[str, ...]  # one per delta
 
 
 @dataclass
@@ -29,137 +30,143 @@ class WebSearch:
 @dataclass
 class Call:
     name: str
-    arguments: str
+    arguments: str  # JSON
 
 
 @dataclass
 class Text:
-    pieces: tuple[str, ...]
+    pieces: tuple[str, ...]  # one per delta
     refusal: bool = False
     cites: bool = False
 
 
+Item = Reasoning | WebSearch | Call | Text
+
+
 @dataclass
 class Plan:
-    items: list[Reasoning | WebSearch | Call | Text] = field(default_factory=list)
+    items: list[Item] = field(default_factory=list)
     ending: str = "completed"  # or incomplete, failed, error
     delay: float = 0.0  # seconds between deltas
     slow: float = 0.0  # seconds before the first item
-    hang: bool = False
-    cut: int | None = None  # the connection drops after so many text deltas
+    hang: bool = False  # send nothing after response.in_progress
+    cut: int | None = None  # break the connection after this many text deltas
 
 
 def plan(request: Request) -> Plan:
-    """Raises the ApiError that a directive asks for."""
-    asked = directives.read(request.question)
-    _refuse(asked, request)
-    result = Plan(slow=asked.get("slow", 0.0), hang="hang" in asked, cut=asked.get("cut"))
-    result.delay = asked.get("delay", 0.0 if asked.decide else WORD_DELAY)
-    result.ending = next((end for end in ("incomplete", "failed") if end in asked), "completed")
-    if "error_event" in asked:
+    """The plan for a request. Raises the ApiError that a directive asks for."""
+    directives = read_directives(request.question)
+    _raise_error(directives, request)
+    result = Plan(slow=directives.get("slow", 0.0), hang="hang" in directives, cut=directives.get("cut"))
+    result.delay = directives.get("delay", 0.0 if directives.decide_answer else WORD_DELAY)
+    result.ending = next((end for end in ("incomplete", "failed") if end in directives), "completed")
+    if "error_event" in directives:
         result.ending = "error"
-    if "reasoning" in asked:
-        result.items.append(Reasoning(words(f'The user asks: "{asked.plain[:80]}". I answer as the demo model.')))
-    calls = _calls(asked, request)
+    if "reasoning" in directives:
+        result.items.append(Reasoning(words(f'The user asks: "{directives.plain[:80]}". I answer as the demo model.')))
+    calls = _calls(directives, request)
     if calls:
         result.items += calls
     else:
-        result.items += _message(asked, request, result)
+        result.items += _message(directives, request, result)
     return result
 
 
 @lru_cache(maxsize=256)
 def words(text: str) -> tuple[str, ...]:
-    """Word by word; joined they are the text again."""
+    """Split a text into words with their trailing white space. Joined, they are the text again."""
     return tuple(_WORDS.findall(text))
 
 
 @lru_cache(maxsize=64)
-def counted(count: int) -> tuple[str, ...]:
-    """Exactly `count` pieces: "1 ", "2 " and so on, so that a lost or doubled one shows."""
+def numbers(count: int) -> tuple[str, ...]:
+    """Exactly `count` pieces, "1 ", "2 " and so on, so that a missing or repeated delta is easy to see."""
     return tuple(f"{number} " for number in range(1, count)) + ((str(count),) if count else ())
 
 
-def _refuse(asked: Directives, request: Request) -> None:
-    if "status" in asked:
-        raise canned(asked.get("status"), asked.get("code"), asked.get("retry_after"))
-    if "context_overflow" in asked:
+def _raise_error(directives: Directives, request: Request) -> None:
+    if "status" in directives:
+        raise by_status(directives.get("status"), directives.get("code"), directives.get("retry_after"))
+    if "context_overflow" in directives:
         raise context_overflow()
-    if "error_event" in asked and not request.stream:
-        raise canned(500)
+    if "error_event" in directives and not request.stream:
+        raise by_status(500)
 
 
-def _calls(asked: Directives, request: Request) -> list[Call]:
-    if forced := _forced(request):
+def _calls(directives: Directives, request: Request) -> list[Call]:
+    if forced := _forced_call(request):
         return [forced]
-    found = _asked_calls(asked, request)
-    if not found and not asked.decide and request.tool_choice != "none":
-        found = [Call(*call) for call in answers.calls_for(asked.plain, request)]
-    if not found and request.tool_choice == "required" and request.functions:
-        found = [_call_of(request, next(iter(request.functions)))]
-    return found if request.body.get("parallel_tool_calls") is not False else found[:1]
+    calls = _directed_calls(directives, request)
+    if not calls and not directives.decide_answer and request.tool_choice != "none":
+        calls = [Call(*call) for call in answers.calls_for(directives.plain, request)]
+    if not calls and request.tool_choice == "required" and request.functions:
+        calls = [_call(request, next(iter(request.functions)))]
+    return calls if request.body.get("parallel_tool_calls") is not False else calls[:1]
 
 
-def _forced(request: Request) -> Call | None:
+def _forced_call(request: Request) -> Call | None:
     choice = request.tool_choice
     if isinstance(choice, dict) and choice["type"] == "function":
-        return _call_of(request, choice["name"])
+        return _call(request, choice["name"])
     return None
 
 
-def _asked_calls(asked: Directives, request: Request) -> list[Call]:
-    if "loop_tool" in asked:
-        return [_call_of(request, *asked.get("loop_tool"))]
+def _directed_calls(directives: Directives, request: Request) -> list[Call]:
+    """The calls that directives ask for and that were not made yet."""
+    if "loop_tool" in directives:
+        return [_call(request, *directives.get("loop_tool"))]
     called = [call["name"] for call in request.calls()]
-    found = []
-    for name, arguments in asked.calls:
+    calls = []
+    for name, arguments in directives.calls:
         if name in called:
             called.remove(name)
         else:
-            found.append(_call_of(request, name, arguments))
-    handoff = f"transfer_to_{asked.get('handoff')}"
-    if "handoff" in asked and handoff in request.functions and handoff not in called:
-        found.append(Call(handoff, "{}"))
-    return found
+            calls.append(_call(request, name, arguments))
+    handoff = f"transfer_to_{directives.get('handoff')}"
+    if "handoff" in directives and handoff in request.functions and handoff not in called:
+        calls.append(Call(handoff, "{}"))
+    return calls
 
 
-def _call_of(request: Request, name: str, arguments: str | None = None) -> Call:
-    """Without arguments given, the ones that the function's own schema asks for."""
+def _call(request: Request, name: str, arguments: str | None = None) -> Call:
+    """A call of a function. Without arguments, some that satisfy the function's own schema."""
     if arguments is None:
         parameters = (request.functions.get(name) or {}).get("parameters")
         arguments = json.dumps(instance(parameters)) if parameters else "{}"
     return Call(name, arguments)
 
 
-def _message(asked: Directives, request: Request, result: Plan) -> list[WebSearch | Text]:
-    if result.ending in ("failed", "error") and not {"deltas", "text"} & asked.values.keys():
+def _message(directives: Directives, request: Request, result: Plan) -> list[WebSearch | Text]:
+    if result.ending in ("failed", "error") and not {"deltas", "text"} & directives.values.keys():
         return []
-    if "refusal" in asked:
+    if "refusal" in directives:
         return [Text(words(_REFUSAL), refusal=True)]
-    searched = "web_search" in asked or (not asked.decide and answers.wants_web(asked.plain, request))
-    pieces = _limited(_pieces(asked, request), request, result)
-    search = [WebSearch(answers.query_in(asked.plain))] if searched else []
-    return [*search, Text(pieces, cites=searched)]
+    searches = "web_search" in directives or (
+        not directives.decide_answer and answers.asks_for_web_search(directives.plain, request)
+    )
+    pieces = _truncated(_pieces(directives, request), request, result)
+    search = [WebSearch(answers.search_query(directives.plain))] if searches else []
+    return [*search, Text(pieces, cites=searches)]
 
 
-def _pieces(asked: Directives, request: Request) -> tuple[str, ...]:
-    if "text" in asked:
-        return words(asked.get("text"))
-    if "echo_history" in asked:
+def _pieces(directives: Directives, request: Request) -> tuple[str, ...]:
+    if "text" in directives:
+        return words(directives.get("text"))
+    if "echo_history" in directives:
         return words(answers.history(request))
-    if "echo_request" in asked:
+    if "echo_request" in directives:
         return words(json.dumps(request.body))
     if request.text_format["type"] == "json_schema":
         return words(json.dumps(instance(request.text_format["schema"])))
-    if "deltas" in asked:
-        return counted(asked.get("deltas"))
+    if "deltas" in directives:
+        return numbers(directives.get("deltas"))
     if request.text_format["type"] == "json_object":
-        return words(json.dumps({"answer": answers.answer(asked.plain, request)}))
-    return words(answers.answer(asked.plain, request))
+        return words(json.dumps({"answer": answers.answer(directives.plain, request)}))
+    return words(answers.answer(directives.plain, request))
 
 
-def _limited(pieces: tuple[str, ...], request: Request, result: Plan) -> tuple[str, ...]:
-    """Obey max_output_tokens: a word is a token here."""
+def _truncated(pieces: tuple[str, ...], request: Request, result: Plan) -> tuple[str, ...]:
+    """Apply max_output_tokens, counting a word as a token."""
     limit = request.body.get("max_output_tokens")
     if limit is not None and len(pieces) > limit:
         result.ending = "incomplete"

@@ -1,4 +1,4 @@
-"""The HTTP side of the stand-in; README.md beside it tells how to start it and what it understands."""
+"""The HTTP server of the model stand-in. README.md says how to start it and what it supports."""
 
 import json
 import os
@@ -6,32 +6,41 @@ import socket
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import falcon
 import gevent
 from gevent.threadpool import ThreadPool
 
-from devstack.openai import embeddings, request, script
+from devstack.openai import embeddings, script
 from devstack.openai.errors import ApiError, invalid
 from devstack.openai.presence import watched
+from devstack.openai.request import parse, read
 from devstack.openai.wire import Reply
 
 _MODELS = ("longshore-demo", "gpt-5.1", "gpt-5-mini", "text-embedding-3-small", "text-embedding-3-large")
-_BATCH = 100  # events in one write at most
+_MAX_BATCH = 100  # events in one write
 _EVENT_STREAM = "text/event-stream; charset=utf-8"
 
 
 @dataclass
 class Stats:
-    requests: int = 0  # POST /v1/responses, refused ones too
-    open_streams: int = 0  # answers under way, streamed or not
-    closed_early: int = 0  # the client left before the end
+    """Counters of this process.
+
+    requests       POST /v1/responses, refused ones included
+    open_streams   responses being sent now, streamed or not
+    closed_early   responses whose client disconnected before the end
+    """
+
+    requests: int = 0
+    open_streams: int = 0
+    closed_early: int = 0
 
 
-class Guard:
-    """Every answer has a request id, and /v1 wants a key."""
+class Authentication:
+    """Middleware: gives every response a request id, and requires an API key under /v1. Any key is accepted."""
 
-    def process_request(self, req, resp):
+    def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         resp.set_header("x-request-id", f"req_{os.urandom(16).hex()}")
         resp.set_header("openai-version", "2020-10-01")
         if req.path.startswith("/v1/"):
@@ -45,20 +54,20 @@ class Guard:
 
 
 class Responses:
-    def __init__(self, stats: Stats):
+    def __init__(self, stats: Stats) -> None:
         self.stats = stats
 
-    def on_post(self, req, resp):
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         self.stats.requests += 1
-        asked = request.read(req.stream.read())
-        reply = Reply(asked, script.plan(asked))
-        resp.content_type = _EVENT_STREAM if asked.stream else falcon.MEDIA_JSON
-        resp.stream = self.told(reply, req.env.get("gunicorn.socket"), asked.stream)
+        request = read(req.stream.read())
+        reply = Reply(request, script.plan(request))
+        resp.content_type = _EVENT_STREAM if request.stream else falcon.MEDIA_JSON
+        resp.stream = self._send(reply, req.env.get("gunicorn.socket"), request.stream)
 
-    def told(self, reply: Reply, sock, streamed: bool) -> Iterator[bytes]:
-        """Write the reply at its pace. Without a stream it takes as long and is written at once at the end."""
-        stats, whole = self.stats, False
-        stats.open_streams += 1
+    def _send(self, reply: Reply, sock: Any, streamed: bool) -> Iterator[bytes]:
+        """Send the reply at its pace. Without streaming it takes as long, and is sent in one piece at the end."""
+        complete = False
+        self.stats.open_streams += 1
         try:
             with watched(sock):
                 for chunk in _paced(reply, sock):
@@ -66,28 +75,28 @@ class Responses:
                         yield chunk
                 if not streamed and reply.final:
                     yield reply.final.encode()
-            whole = True
+            complete = True
         finally:
-            stats.open_streams -= 1
-            stats.closed_early += not whole
+            self.stats.open_streams -= 1
+            self.stats.closed_early += not complete
 
 
-def _paced(reply: Reply, sock) -> Iterator[bytes]:
-    """Chunks of events, with the waits between them. Waits end at set times, so delays do not add up."""
+def _paced(reply: Reply, sock: Any) -> Iterator[bytes]:
+    """Yield the events in chunks, and sleep between them. Each sleep has a due time, so delays do not add up."""
     pending: list[str] = []
     due = time.monotonic()
     for step in reply.steps():
         if isinstance(step, str):
             pending.append(step)
-            if len(pending) < _BATCH:
+            if len(pending) < _MAX_BATCH:
                 continue
-            step = 0.0  # noqa: PLW2901  a long answer without delays lets the others have their turn
+            step = 0.0  # noqa: PLW2901  (a long answer without delays must not block the other streams)
         if pending:
             yield "".join(pending).encode()
             pending.clear()
         if step is None:  # DROP
             if sock is None:
-                raise ConnectionAbortedError("only gunicorn's own sockets can be cut")
+                raise ConnectionAbortedError("the connection can be dropped under gunicorn only")
             sock.shutdown(socket.SHUT_RDWR)
             return
         due += step
@@ -97,20 +106,20 @@ def _paced(reply: Reply, sock) -> Iterator[bytes]:
 
 
 class Embeddings:
-    def __init__(self):
-        self.thread = ThreadPool(1)  # numbers are crunched beside the streams, one request at a time
+    def __init__(self) -> None:
+        self.thread = ThreadPool(1)  # computing in a thread keeps the streams running
 
-    def on_post(self, req, resp):
-        asked = embeddings.read(request.parse(req.stream.read()))
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        request = embeddings.read(parse(req.stream.read()))
         resp.content_type = falcon.MEDIA_JSON
-        resp.text = self.thread.apply(asked.answer)
+        resp.text = self.thread.apply(request.answer)
 
 
 class Models:
-    def on_get(self, req, resp):
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         resp.media = {"object": "list", "data": [_model(name) for name in _MODELS]}
 
-    def on_get_one(self, req, resp, name):
+    def on_get_one(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         if name not in _MODELS:
             raise ApiError(
                 404,
@@ -122,23 +131,24 @@ class Models:
 
 
 class StandIn:
-    """What the real service does not have: figures for tests, and a sign of life."""
+    """Endpoints that the real service does not have: counters for tests, and a health check."""
 
-    def __init__(self, stats: Stats):
+    def __init__(self, stats: Stats) -> None:
         self.stats = stats
 
-    def on_get_stats(self, req, resp):
+    def on_get_stats(self, req: falcon.Request, resp: falcon.Response) -> None:
         resp.text = json.dumps(asdict(self.stats))
 
-    def on_get_health(self, req, resp):
+    def on_get_health(self, req: falcon.Request, resp: falcon.Response) -> None:
         resp.text = '{"status":"ok"}'
 
 
-def create_app() -> falcon.App:
+def create_app() -> falcon.App[Any, Any]:
+    """The WSGI application. Run it in one process: its counters are per process."""
     stats = Stats()
-    app = falcon.App(middleware=[Guard()])
-    app.add_error_handler(ApiError, _tell_error)
-    app.set_error_serializer(_tell_http_error)
+    app = falcon.App(middleware=[Authentication()])
+    app.add_error_handler(ApiError, _render_error)
+    app.set_error_serializer(_render_http_error)
     standin, models = StandIn(stats), Models()
     app.add_route("/health", standin, suffix="health")
     app.add_route("/_standin/stats", standin, suffix="stats")
@@ -149,11 +159,11 @@ def create_app() -> falcon.App:
     return app
 
 
-def _model(name: str) -> dict:
+def _model(name: str) -> dict[str, object]:
     return {"id": name, "object": "model", "created": 1735689600, "owned_by": "longshore"}
 
 
-def _tell_error(req, resp, error: ApiError, params):
+def _render_error(req: falcon.Request, resp: falcon.Response, error: ApiError, params: dict[str, Any]) -> None:
     resp.status = error.status
     resp.content_type = falcon.MEDIA_JSON
     resp.text = error.body()
@@ -161,12 +171,12 @@ def _tell_error(req, resp, error: ApiError, params):
         resp.set_header(name, value)
 
 
-def _tell_http_error(req, resp, error: falcon.HTTPError):
-    """Falcon's own errors: unknown paths, wrong methods, and mistakes of ours."""
+def _render_http_error(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError) -> None:
+    """Falcon's own errors: unknown paths, methods that are not allowed, and bugs in the stand-in."""
     if error.status_code >= 500:
-        message, kind = "The stand-in made a mistake: see its log.", "server_error"
+        message, kind = "The stand-in has a bug: see its log.", "server_error"
     else:
         message, kind = f"Invalid URL ({req.method} {req.path})", "invalid_request_error"
-    told = ApiError(error.status_code, message, kind=kind) if error.status_code != 400 else invalid(message)
+    rendered = invalid(message) if error.status_code == 400 else ApiError(error.status_code, message, kind=kind)
     resp.content_type = falcon.MEDIA_JSON
-    resp.text = told.body()
+    resp.text = rendered.body()

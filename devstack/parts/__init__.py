@@ -1,4 +1,4 @@
-"""One file per outside part. Each is started only if the environment does not name a real one."""
+"""The embedded parts, one module each. A part is started only if the environment does not name a real one."""
 
 from devstack.parts.base import Part
 from devstack.parts.mail import Mail

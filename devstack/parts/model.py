@@ -1,4 +1,4 @@
-"""The stand-in for the model provider. It speaks OpenAI's wire; the product reaches it as it would reach the real one."""
+"""A stand-in for the model provider. It implements OpenAI's HTTP API, so the product uses it like the real one."""
 
 import sys
 
@@ -16,8 +16,6 @@ class Model(Part):
             "gunicorn",
             "-k",
             "gevent",
-            "--keep-alive",
-            "75",
             "--keep-alive",
             "75",
             "--worker-connections",

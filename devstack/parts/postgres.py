@@ -1,4 +1,4 @@
-"""PostgreSQL 18 with pgvector and pg_trgm, on a Unix socket of its own."""
+"""PostgreSQL 18 with pgvector and pg_trgm, on its own Unix socket."""
 
 import hashlib
 import os
@@ -15,7 +15,7 @@ import psycopg2
 from devstack.parts.base import Part
 
 DATABASE = "longshore"
-# Small and quick to start; durable, because the fault tests are about what survives.
+# Small and quick to start, but durable: the tests kill it and check what survives.
 TUNING = {
     "listen_addresses": "",
     "shared_buffers": "128MB",
@@ -29,9 +29,9 @@ TUNING = {
 
 class Postgres(Part):
     name, title, replaced_by = "postgres", "PostgreSQL", ("DATABASE_URL",)
-    stop_signal = signal.SIGINT  # fast shutdown: clients are told, nothing is lost
+    stop_signal = signal.SIGINT  # fast shutdown: connections are closed, no data is lost
 
-    def __init__(self, state: Path):
+    def __init__(self, state: Path) -> None:
         super().__init__(state)
         digest = hashlib.sha256(str(self.folder.resolve()).encode()).hexdigest()[:12]
         self.socket = Path(tempfile.gettempdir()) / f"longshore-pg-{digest}"  # socket paths must be short
@@ -41,45 +41,40 @@ class Postgres(Part):
     def prepare(self) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            from pgserver import _commands, utils
-        self.binaries = _commands.POSTGRES_BIN_PATH
+            from pgserver import _commands
+        self.binaries: Path = _commands.POSTGRES_BIN_PATH
         self.socket.mkdir(exist_ok=True)
         if self.user:
-            utils.ensure_user_exists(self.user)
-            for path in (self.data, self.binaries, self.socket):
-                utils.ensure_prefix_permissions(path if path.exists() else path.parent)
-            for path in (self.folder, self.socket):
-                shutil.chown(path, self.user)
-        self.socket.chmod(0o700)  # whoever can open the socket is trusted
+            self._give_access(self.user)
+        self.socket.chmod(0o700)  # every user who can open the socket may connect without a password
         if not (self.data / "PG_VERSION").exists():
-            shutil.rmtree(self.data, ignore_errors=True)
-            self._run(
-                "initdb",
-                "-D",
-                str(self.data),
-                "-U",
-                "postgres",
-                "--auth=trust",
-                "--encoding=utf8",
-                "--no-sync",
-                "--locale=C.UTF-8",
-            )
-        (self.data / "postmaster.pid").unlink(missing_ok=True)  # we hold the state: a leftover is of a crashed run
+            self._initialize()
+        (self.data / "postmaster.pid").unlink(missing_ok=True)  # we have locked the folder, so it is stale
+
+    def _give_access(self, user: str) -> None:
+        """Create the system user that Postgres runs as, and let it read the program and own the data."""
+        from pgserver import utils
+
+        utils.ensure_user_exists(user)
+        for path in (self.data, self.binaries, self.socket):
+            utils.ensure_prefix_permissions(path if path.exists() else path.parent)
+        for path in (self.folder, self.socket):
+            shutil.chown(path, user)
+
+    def _initialize(self) -> None:
+        shutil.rmtree(self.data, ignore_errors=True)  # left by an initdb that was interrupted
+        access = ["-U", "postgres", "--auth=trust"]
+        self._run("initdb", "-D", str(self.data), *access, "--encoding=utf8", "--no-sync", "--locale=C.UTF-8")
 
     def _run(self, program: str, *args: str) -> None:
-        done = subprocess.run(
-            [self.binaries / program, *args], user=self.user, cwd="/", capture_output=True, text=True, check=False
-        )
+        command = [str(self.binaries / program), *args]
+        done = subprocess.run(command, user=self.user, cwd="/", capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(f"{program} failed:\n{done.stderr.strip()}")
 
     def command(self) -> list[str]:
         tuning = [part for name, value in TUNING.items() for part in ("-c", f"{name}={value}")]
         return [str(self.binaries / "postgres"), "-D", str(self.data), "-k", str(self.socket), *tuning]
-
-    def kill(self) -> None:
-        super().kill()
-        shutil.rmtree(self.socket, ignore_errors=True)
 
     def options(self) -> dict[str, Any]:
         return {"user": self.user, "cwd": "/"}
@@ -91,12 +86,13 @@ class Postgres(Part):
             return False
         return True
 
-    def settle(self) -> None:
-        super().settle()
+    def wait_until_ready(self) -> None:
+        super().wait_until_ready()
         if not self.execute("select 1 from pg_database where datname = %s", DATABASE):
             self.execute(f"create database {DATABASE}")
 
     def execute(self, sql: str, *args: str) -> list[tuple[Any, ...]]:
+        """Run one statement in the database `postgres` and return its rows."""
         connection = psycopg2.connect(self.url("postgres"))
         try:
             connection.autocommit = True
@@ -114,4 +110,8 @@ class Postgres(Part):
 
     def stop(self) -> None:
         super().stop()
+        shutil.rmtree(self.socket, ignore_errors=True)
+
+    def kill(self) -> None:
+        super().kill()
         shutil.rmtree(self.socket, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""S3 by SeaweedFS."""
+"""S3-compatible storage, by SeaweedFS."""
 
 import json
 import secrets
@@ -8,26 +8,31 @@ from pathlib import Path
 from typing import Any
 
 from devstack.parts.base import Part
-from devstack.process import answers
+from devstack.process import accepts_connections
 
 
 class Storage(Part):
     name, title, replaced_by = "storage", "S3 (SeaweedFS)", ("MINIO_ENDPOINT",)
-    stop_signal = signal.SIGKILL  # its own way of stopping takes 25 s; written objects survive this one
+    stop_signal = signal.SIGKILL  # a graceful stop takes 25 s; written objects survive SIGKILL
     ports = ("s3", "master", "volume", "filer")
 
     def prepare(self) -> None:
-        self.keys = self.folder / "keys.json"
-        if not self.keys.exists():
-            self.keys.write_text(json.dumps({"access": "longshore", "secret": secrets.token_hex(20)}))
-            self.keys.chmod(0o600)
-        key = json.loads(self.keys.read_text())
+        key = self._key()
         identity = {
             "name": "longshore",
             "credentials": [{"accessKey": key["access"], "secretKey": key["secret"]}],
             "actions": ["Admin", "Read", "Write", "List", "Tagging"],
         }
         (self.folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
+
+    def _key(self) -> dict[str, str]:
+        """{"access", "secret"}: made once, then read from the state folder."""
+        file = self.folder / "keys.json"
+        if not file.exists():
+            file.write_text(json.dumps({"access": "longshore", "secret": secrets.token_hex(20)}))
+            file.chmod(0o600)
+        key: dict[str, str] = json.loads(file.read_text())
+        return key
 
     def command(self) -> list[str]:
         weed = Path(sysconfig.get_path("scripts")) / "weed"
@@ -44,8 +49,8 @@ class Storage(Part):
             "-master.volumeSizeLimitMB=256",
             "-volume.max=20",
             "-master.telemetry=false",
-            "-master.electionTimeout=1s",  # of one: a restart need not wait 20 s for itself
-            "-s3.port.iceberg=0",  # these two have fixed ports: a second stack would die of them
+            "-master.electionTimeout=1s",  # there is one master: do not wait 20 s for others
+            "-s3.port.iceberg=0",  # off, like the next: their fixed ports would stop a second instance
             "-s3.port.lance=0",
             *flags,
             *grpc,
@@ -55,10 +60,10 @@ class Storage(Part):
         return {"cwd": self.folder}
 
     def ready(self) -> bool:
-        return answers(self.port("s3"))
+        return accepts_connections(self.port("s3"))
 
     def env(self) -> dict[str, str]:
-        key = json.loads(self.keys.read_text())
+        key = self._key()
         return {
             "MINIO_ENDPOINT": f"127.0.0.1:{self.port('s3')}",
             "MINIO_ACCESS_KEY": key["access"],

@@ -1,4 +1,4 @@
-"""Valkey 9, which speaks Redis: persistent, and evicting nothing."""
+"""Valkey 9, a Redis server. It writes everything to disk and evicts nothing."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ class Valkey(Part):
 
     def ready(self) -> bool:
         try:
-            return redis.Redis(port=self.port(), socket_timeout=1).ping()
+            return bool(redis.Redis(port=self.port(), socket_timeout=1).ping())
         except redis.RedisError:
             return False
 

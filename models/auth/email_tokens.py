@@ -1,6 +1,5 @@
-"""Tokens that are mailed and work once: `<id>.<secret>`. Only the secret's hash is stored."""
+"""One-time tokens sent by mail: `<id>.<secret>`. The database holds the secret's keyed hash only."""
 
-import hashlib
 import hmac
 import secrets
 from datetime import timedelta
@@ -10,32 +9,36 @@ from peewee import CharField, UUIDField
 
 from models.platform.clock import now
 from models.platform.database import in_transaction, transaction
+from models.platform.digests import keyed_hex_digest
 from models.platform.errors import BadRequest
 from models.platform.ids import parse_uuid, uuid7
 from models.platform.model import DateTimeTZField, Model
-from models.platform.settings import settings
 
 VERIFY_EMAIL, RESET_PASSWORD = "verify_email", "reset_password"
 NAMES = {VERIFY_EMAIL: "Verification", RESET_PASSWORD: "Password reset"}
+SECRET_LENGTH = 64  # hexadecimal characters
 
 
-class TokenRefused(BadRequest):
+class InvalidEmailToken(BadRequest):
     code = "invalid_token"
 
 
-class OneTimeToken(Model):
+class EmailToken(Model):
     user_id = UUIDField()
     purpose = CharField()
     secret_hash = CharField()
     expires_at = DateTimeTZField()
 
+    class Meta:
+        table_name = "one_time_token"
 
-def mint(user_id: UUID, purpose: str, minutes: float) -> str:
-    """A new token; earlier ones of the same purpose are void."""
-    token_id, secret = uuid7(), secrets.token_hex(32)
+
+def create(user_id: UUID, purpose: str, minutes: float) -> str:
+    """A new token that lives for `minutes`. It voids the user's earlier tokens of the same purpose."""
+    token_id, secret = uuid7(), secrets.token_hex(SECRET_LENGTH // 2)
     with transaction():
         revoke(user_id, purpose)
-        OneTimeToken.create(
+        EmailToken.create(
             id=token_id,
             user_id=user_id,
             purpose=purpose,
@@ -47,32 +50,48 @@ def mint(user_id: UUID, purpose: str, minutes: float) -> str:
 
 @in_transaction
 def redeem(token: str, purpose: str) -> UUID:
-    """In the caller's transaction: use the token up; its user. If the caller fails, it can be used again."""
-    row = look_up(token, purpose, lock=True)
-    row.delete_instance()
-    return row.user_id
+    """Use the token up and return its user's id. Raises InvalidEmailToken. If the transaction is rolled back, the token stays usable."""
+    email_token = _find(token, purpose, for_update=True)
+    email_token.delete_instance()
+    return email_token.user_id
 
 
-def look_up(token: str, purpose: str, *, lock: bool = False) -> OneTimeToken:
-    """The token's row, if the token is good. TokenRefused otherwise."""
-    name, (token_id, _, secret) = NAMES[purpose], token.partition(".")
-    known = parse_uuid(token_id)
-    if known is None or len(secret) != 64:
-        raise TokenRefused(f"{name} token is malformed.")
-    row = OneTimeToken.lock(known) if lock else OneTimeToken.get_or_none(OneTimeToken.id == known)
-    good = row is not None and row.purpose == purpose and row.expires_at > now()
-    if not good or not hmac.compare_digest(row.secret_hash, _hash(secret)):
-        raise TokenRefused(f"{name} token is invalid or expired.")
-    return row
+def user_id_of(token: str, purpose: str) -> UUID:
+    """The user that the token was created for; the token stays usable. Raises InvalidEmailToken."""
+    return _find(token, purpose, for_update=False).user_id
 
 
 def revoke(user_id: UUID, purpose: str) -> None:
-    OneTimeToken.delete().where((OneTimeToken.user_id == user_id) & (OneTimeToken.purpose == purpose)).execute()
+    """Void the user's tokens of this purpose."""
+    EmailToken.delete().where((EmailToken.user_id == user_id) & (EmailToken.purpose == purpose)).execute()
 
 
 def purge() -> int:
-    return OneTimeToken.delete().where(OneTimeToken.expires_at < now()).execute()
+    """Delete expired tokens; returns how many."""
+    deleted: int = EmailToken.delete().where(EmailToken.expires_at < now()).execute()
+    return deleted
+
+
+def _find(token: str, purpose: str, *, for_update: bool) -> EmailToken:
+    token_id, secret = _parse(token, purpose)
+    email_token = EmailToken.lock(token_id) if for_update else EmailToken.get_or_none(EmailToken.id == token_id)
+    if (
+        email_token is None
+        or email_token.purpose != purpose
+        or email_token.expires_at <= now()
+        or not hmac.compare_digest(email_token.secret_hash, _hash(secret))
+    ):
+        raise InvalidEmailToken(f"{NAMES[purpose]} token is invalid or expired.")
+    return email_token
+
+
+def _parse(token: str, purpose: str) -> tuple[UUID, str]:
+    id_text, _, secret = token.partition(".")
+    token_id = parse_uuid(id_text)
+    if token_id is None or len(secret) != SECRET_LENGTH:
+        raise InvalidEmailToken(f"{NAMES[purpose]} token is malformed.")
+    return token_id, secret
 
 
 def _hash(secret: str) -> str:
-    return hmac.new(settings.secret_key.get_secret_value().encode(), secret.encode(), hashlib.sha256).hexdigest()
+    return keyed_hex_digest("email-token", secret)

@@ -1,99 +1,73 @@
-"""Passwords: the policy, hashing, and which ones an account had before.
-
-Hashing and judging cost tens of milliseconds of CPU: callers send them through `offload`, and hold no connection then.
-"""
+"""The password policy, and the decision whether a user may have a new password."""
 
 import string
-from collections.abc import Callable, Iterable
-from functools import cache
-from typing import Any
+from collections.abc import Iterable
 
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
-from zxcvbn import zxcvbn
-
+from models.auth.password_hashing import PasswordHasher
 from models.platform.errors import BadRequest
 
-offload: Callable[..., Any] = lambda function, *args: function(*args)  # noqa: E731  the edge sends hashing to a thread
-SHORTEST, LONGEST = 14, 256  # characters
-JUDGED = 72  # characters that zxcvbn looks at: its time grows faster than its input
-LEET, LEET_JUDGED = frozenset("4@8({[<369&6#!10|$57+%2"), 10  # different ones: each doubles its time
-STRONG = 3  # of zxcvbn's 0 to 4
-CATEGORIES = (str.isupper, str.islower, str.isdigit, lambda char: char in string.punctuation or char.isspace())
+MIN_LENGTH, MAX_LENGTH = 14, 256  # characters
+SCORED_LENGTH = 72  # characters that zxcvbn scores: its time grows faster than its input
+LEET, MAX_SCORED_LEET = frozenset("4@8({[<369&6#!10|$57+%2"), 10  # each further l33t character doubles zxcvbn's time
+MIN_SCORE = 3  # of zxcvbn's 0 to 4
 
 
-class PasswordRefused(BadRequest):
+class PasswordRejected(BadRequest):
+    """The policy rejects the password; `message` says why."""
+
     code = "password_refused"
 
 
-class PasswordReused(PasswordRefused):
+class PasswordReused(PasswordRejected):
     code, message = "password_reused", "Password was recently used."
 
 
-def problem(password: str, hints: Iterable[str] = ()) -> str | None:
-    """Why a password may not be chosen, None if it may. `hints` are words that make it guessable, such as the address."""
-    if len(password) < SHORTEST:
-        return f"Password must be at least {SHORTEST} characters long."
-    if len(password) > LONGEST:
-        return f"Password must be at most {LONGEST} characters long."
-    if sum(any(map(kind, password)) for kind in CATEGORIES) < 2:
+def choose_password(password: str, email: str, previous_hashes: Iterable[str] = (), *, hasher: PasswordHasher) -> str:
+    """The hash of a password that satisfies the policy and matches none of the previous hashes.
+
+    Raises PasswordReused or PasswordRejected. Takes tens of milliseconds per hash: hold no database connection.
+    """
+    if len(password) <= MAX_LENGTH and any(hasher.matches(previous, password) for previous in previous_hashes):
+        raise PasswordReused()
+    if reason := hasher.run(rejection_reason, password, _guessable_parts(email)):
+        raise PasswordRejected(reason)
+    return hasher.hash(password)
+
+
+def rejection_reason(password: str, guessable: Iterable[str] = ()) -> str | None:
+    """The reason a password is rejected, or None. `guessable` lists words that an attacker would try for this user."""
+    if len(password) < MIN_LENGTH:
+        return f"Password must be at least {MIN_LENGTH} characters long."
+    if len(password) > MAX_LENGTH:
+        return f"Password must be at most {MAX_LENGTH} characters long."
+    if _count_categories(password) < 2:
         return "Password must include at least two categories (upper, lower, digit, symbol)."
-    if zxcvbn(_judged(password), user_inputs=list(hints))["score"] < STRONG:
+    from zxcvbn import zxcvbn  # here: its word lists take 7 MB, and most processes never score a password
+
+    if zxcvbn(_scored_part(password), user_inputs=list(guessable))["score"] < MIN_SCORE:
         return "Password is too weak according to the current policy."
     return None
 
 
-def _judged(password: str) -> str:
-    """What zxcvbn looks at. It tries every way to read a password's l33t, and takes seconds if many characters are."""
-    seen: set[str] = set()
+def _guessable_parts(email: str) -> list[str]:
+    return [email, *email.split("@"), *email.replace("@", ".").split(".")]
+
+
+def _count_categories(password: str) -> int:
+    categories = (str.isupper, str.islower, str.isdigit, _is_symbol)
+    return sum(any(belongs(char) for char in password) for belongs in categories)
+
+
+def _is_symbol(char: str) -> bool:
+    return char in string.punctuation or char.isspace()
+
+
+def _scored_part(password: str) -> str:
+    """What zxcvbn scores. It tries every reading of l33t characters, and takes seconds when a password has many."""
+    kept: set[str] = set()
     text = ""
-    for char in password[:JUDGED]:
-        fresh = char in LEET and char not in seen
-        seen |= {char} if fresh and len(seen) < LEET_JUDGED else set()
-        text += char if char not in LEET or char in seen else "_"
+    for char in password[:SCORED_LENGTH]:
+        if char in LEET and len(kept) < MAX_SCORED_LEET:
+            kept.add(char)
+        text += char if char not in LEET or char in kept else "_"
     return text
-
-
-def choose(password: str, email: str, earlier: Iterable[str] = ()) -> str:
-    """The hash of a password that meets the policy and is none of the `earlier` hashes. PasswordRefused otherwise."""
-    return offload(_choose, password, email, list(earlier))
-
-
-def _choose(password: str, email: str, earlier: list[str]) -> str:
-    if len(password) <= LONGEST and any(matches(stored, password) for stored in earlier):
-        raise PasswordReused()
-    if text := problem(password, [email, *email.split("@"), *email.replace("@", ".").split(".")]):
-        raise PasswordRefused(text)
-    return hash_password(password)
-
-
-def verify(stored: str | None, password: str) -> bool:
-    """Whether it is the password. Without a stored hash the answer is no, and costs the same."""
-    return offload(matches, stored or dummy_hash(), password) and stored is not None
-
-
-def matches(stored: str, password: str) -> bool:
-    try:
-        return _hasher().verify(stored, password)
-    except (VerificationError, InvalidHashError):
-        return False
-
-
-def hash_password(password: str) -> str:
-    return _hasher().hash(password)
-
-
-def is_outdated(stored: str) -> bool:
-    """Whether the hash was made with other parameters than today's."""
-    return _hasher().check_needs_rehash(stored)
-
-
-@cache
-def _hasher() -> PasswordHasher:
-    # argon2id with OWASP's parameters: 19 MiB, two passes, one lane. The library's own cost four to five times the CPU.
-    return PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
-
-
-@cache
-def dummy_hash() -> str:
-    return _hasher().hash("no account has this password")

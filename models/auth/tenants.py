@@ -3,6 +3,7 @@
 import re
 import secrets
 import unicodedata
+from typing import Any
 
 from peewee import CharField, ForeignKeyField, IntegerField
 
@@ -13,7 +14,7 @@ from models.platform.model import DateTimeTZField, Model
 SLUG_LENGTH, SLUG_ATTEMPTS = 57, 10  # with its suffix a slug has at most 62 characters
 
 
-class SlugsTaken(Conflict):
+class SlugUnavailable(Conflict):
     code, message = "slug_unavailable", "Unable to allocate a unique tenant slug."
 
 
@@ -22,13 +23,14 @@ class PlanNotFound(NotFound):
 
 
 class Plan(Model):
-    id = None
+    id = None  # type: ignore[assignment]  # the code is the key
     code = CharField(primary_key=True)
     name = CharField()
     trial_days = IntegerField(default=0)
 
     @classmethod
-    def known(cls, code: str) -> "Plan":
+    def by_code(cls, code: str) -> "Plan":
+        """Raises PlanNotFound."""
         plan = cls.get_or_none(cls.code == code)
         if plan is None:
             raise PlanNotFound(f"Plan '{code}' not found.")
@@ -36,6 +38,7 @@ class Plan(Model):
 
 
 class Tenant(Model):
+    plan_code: str | None
     slug = CharField(unique=True)
     name = CharField()
     plan = ForeignKeyField(Plan, column_name="plan_code", null=True, lazy_load=False)
@@ -43,18 +46,22 @@ class Tenant(Model):
 
     @classmethod
     @in_transaction
-    def open(cls, name: str, **more) -> "Tenant":
-        """In the caller's transaction: a new tenant, its slug made of its name and unlike all others."""
-        slug = slug_of(name)
+    def open(cls, name: str, **columns: Any) -> "Tenant":
+        """Create a tenant. Its slug is made from its name, with a random suffix if that is taken.
+
+        Raises SlugUnavailable if SLUG_ATTEMPTS slugs were all taken.
+        """
+        plain_slug = slugify(name)
         for attempt in range(SLUG_ATTEMPTS):
-            tried = f"{slug}-{secrets.token_hex(2)}" if attempt else slug
-            made = cls.insert(slug=tried, name=name, **more).on_conflict_ignore().returning(cls).execute()
-            if rows := list(made):
-                return rows[0]
-        raise SlugsTaken()
+            slug = f"{plain_slug}-{secrets.token_hex(2)}" if attempt else plain_slug
+            tenant = cls.insert_if_new(slug=slug, name=name, **columns)
+            if tenant is not None:
+                return tenant
+        raise SlugUnavailable()
 
 
-def slug_of(name: str) -> str:
-    """Lower-case ASCII letters, digits and dashes; accents are dropped."""
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
-    return re.sub("[^a-z0-9]+", "-", plain).strip("-")[:SLUG_LENGTH].strip("-") or "tenant"
+# NOTE: python-slugify needs text-unidecode (unmaintained since 2019, Artistic License or GPL), and makes other slugs.
+def slugify(name: str) -> str:
+    """The name in lower-case ASCII letters, digits and dashes, without accents; "tenant" if nothing is left of it."""
+    ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    return re.sub("[^a-z0-9]+", "-", ascii_name).strip("-")[:SLUG_LENGTH].strip("-") or "tenant"

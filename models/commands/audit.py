@@ -9,16 +9,18 @@ from models.platform.clock import iso
 from models.platform.database import database
 from models.platform.ids import parse_uuid
 
-HELP = "Print the newest events of the audit log: who did what, when, from where, and why."
+HELP = "Print the newest events of the audit log: who did what, when, from where and why."
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--actor", help="who did it: user:<id>, service-account:<name>, operator:<name>")
+    parser.add_argument("--actor", help="who acted: user:<id>, service-account:<name>, operator:<name>")
     parser.add_argument("--subject", help="what it was done to: user:<id>, session:<id>, invite:<id>")
-    parser.add_argument("--action", help="how the action begins, such as auth.sign or operator.")
-    parser.add_argument("--tenant", type=_uuid, help="id of a tenant")
-    parser.add_argument("--limit", type=int, default=50, help="how many (default: 50)")
-    parser.add_argument("--json", action="store_true", help="print JSON lines, with user agents and details")
+    parser.add_argument("--action", help="beginning of the action, such as auth.sign or operator.")
+    parser.add_argument("--tenant", type=_uuid, help="id of the tenant")
+    parser.add_argument("--limit", type=int, default=50, help="number of events (default: 50)")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object per line, with user agents and details"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Look after the signing keys."""
+"""Manage the signing keys."""
 
 import argparse
 from pathlib import Path
@@ -7,17 +7,21 @@ from models.auth import key_file
 from models.commands import CommandFailed
 from models.platform.settings import settings
 
-HELP = "Look after the signing keys in the file AUTH_KEY_STORAGE_PATH. Processes notice a change within a second."
-ROW = "{:24} {:8} {:21} {:21} {}"
+HELP = "Manage the signing keys in the file AUTH_KEY_STORAGE_PATH. Running processes notice a change within a second."
+LINE = "{:24} {:8} {:21} {:21} {}"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="create|list|rotate|revoke")
-    actions.add_parser("create", help="make the file with an active and a next key, if it is not there")
-    actions.add_parser("list", help="show all keys, without their private parts")
-    actions.add_parser("rotate", help="next becomes active, active retired (its tokens stay good), a fresh key next")
-    revoking = actions.add_parser("revoke", help="remove leaked keys: their tokens are refused at once")
-    revoking.add_argument("kid", nargs="+", help="as `list` shows it; the next key takes the place of an active one")
+    actions.add_parser("create", help="create the file with an active and a next key, if it does not exist")
+    actions.add_parser("list", help="show all keys without their private parts")
+    actions.add_parser(
+        "rotate", help="make the next key active, retire the active one (its tokens stay valid), and add a next key"
+    )
+    revoke = actions.add_parser("revoke", help="remove leaked keys; their tokens are refused at once")
+    revoke.add_argument(
+        "kid", nargs="+", help="key id as shown by `list`; if it is the active key, the next one takes its place"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -39,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
 def _print(path: Path) -> None:
     keys = key_file.read(path).keys
     print(path)
-    print(ROW.format("kid", "state", "created", "retired", "valid until"))
+    print(LINE.format("kid", "state", "created", "retired", "valid until"))
     for key in keys:
         times = (key.created_at, key.retired_at, key.valid_until)
-        print(ROW.format(key.kid, key.state, *(f"{time:%Y-%m-%dT%H:%M:%SZ}" if time else "-" for time in times)))
+        print(LINE.format(key.kid, key.state, *(f"{time:%Y-%m-%dT%H:%M:%SZ}" if time else "-" for time in times)))

@@ -53,7 +53,7 @@ def record(
     *,
     tenant_id: UUID | None = None,
     reason: str | None = None,
-    origin: ClientInfo = UNKNOWN_CLIENT,
+    client: ClientInfo = UNKNOWN_CLIENT,
     **details: Any,
 ) -> None:
     """Add an event. `actor` is the caller, or a reference such as `operator:cli`; `details` can be any JSON."""
@@ -66,7 +66,7 @@ def record(
         subject=subject,
         tenant_id=tenant_id,
         reason=reason,
-        ip=origin.ip,
-        user_agent=origin.agent,
+        ip=client.ip,
+        user_agent=client.agent,
         details=details,
     )

@@ -1,7 +1,5 @@
 """Where a request comes from: its address and its client, as far as users and operators may see them."""
 
-import hashlib
-import hmac
 import ipaddress
 import logging
 from dataclasses import dataclass
@@ -11,6 +9,7 @@ from typing import Any
 import maxminddb
 from ua_parser import parse
 
+from models.platform.digests import keyed_hex_digest
 from models.platform.settings import settings
 
 log = logging.getLogger(__name__)
@@ -57,8 +56,7 @@ class ClientInfo:
     @property
     def fingerprint(self) -> str:
         """Equal for the same client at the same address; tells nothing of either."""
-        text = f"{self.ip}\n{self.user_agent}".encode()
-        return hmac.new(settings.secret_key.get_secret_value().encode(), text, hashlib.sha256).hexdigest()
+        return keyed_hex_digest("client", f"{self.ip}\n{self.user_agent}")
 
     def location(self) -> dict[str, str | None] | None:
         """{city, region, country} from the MaxMind database, if one is configured and knows the address."""
@@ -66,18 +64,20 @@ class ClientInfo:
         if address is None or not address.is_global or not settings.geoip_database_path:
             return None
         try:
-            found = _reader(settings.geoip_database_path).get(address)
+            record = _reader(settings.geoip_database_path).get(address)
         except (OSError, ValueError, maxminddb.InvalidDatabaseError) as error:
             log.warning("geoip.unavailable", extra={"reason": repr(error)})
             return None
-        return _place(found) if isinstance(found, dict) else None
+        return _place(record) if isinstance(record, dict) else None
 
-    def _address(self):
+    def _address(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         try:
             address = ipaddress.ip_address(self.ip or "")
         except ValueError:
             return None
-        return getattr(address, "ipv4_mapped", None) or address  # ::ffff:a.b.c.d, as a dual-stack socket names IPv4
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+            return address.ipv4_mapped  # ::ffff:a.b.c.d, as a dual-stack socket names IPv4
+        return address
 
 
 UNKNOWN_CLIENT = ClientInfo()
@@ -88,12 +88,12 @@ def _reader(path: str) -> maxminddb.Reader:
     return maxminddb.open_database(path)
 
 
-def _place(found: dict[str, Any]) -> dict[str, str | None]:
-    regions = found.get("subdivisions") or [{}]
+def _place(record: dict[str, Any]) -> dict[str, str | None]:
+    regions = record.get("subdivisions") or [{}]
     return {
-        "city": _name(found.get("city")),
+        "city": _name(record.get("city")),
         "region": _name(regions[0]),
-        "country": (found.get("country") or {}).get("iso_code"),
+        "country": (record.get("country") or {}).get("iso_code"),
     }
 
 
@@ -105,15 +105,15 @@ def describe_user_agent(user_agent: str | None) -> dict[str, str | None]:
     """{platform, browser, device, user_agent}: what a User-Agent says of its client, in the words of the contract."""
     if not user_agent:
         return {"platform": None, "browser": None, "device": None, "user_agent": None}
-    found = parse(user_agent)
-    system = found.os.family if found.os else ""
-    browser = found.user_agent.family if found.user_agent else ""
-    model = (found.device.model or "") if found.device else ""
-    brand = (found.device.brand or "") if found.device else ""
+    parsed = parse(user_agent)
+    system = parsed.os.family if parsed.os else ""
+    family = parsed.user_agent.family if parsed.user_agent else ""
+    model = (parsed.device.model or "") if parsed.device else ""
+    brand = (parsed.device.brand or "") if parsed.device else ""
     platform = PLATFORMS.get(system, system)
     if platform == "iOS" and model.startswith("iPad"):
         platform = "iPadOS"
-    browser = next((name for name in KNOWN_BROWSERS if name in BROWSERS.get(browser, browser)), None)
+    browser = next((name for name in KNOWN_BROWSERS if name in BROWSERS.get(family, family)), None)
     return {
         "platform": platform if platform in (*KNOWN_PLATFORMS, "iPadOS") else None,
         "browser": browser,

@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import MutableMapping
+from functools import lru_cache
 from typing import Any
 
 import structlog
@@ -75,8 +76,13 @@ def _brief(logger: Any, name: str, event_dict: Event) -> Event:
     return event_dict
 
 
+@lru_cache(1024)
+def _is_secret(key: str) -> bool:
+    return any(word in key.lower() for word in SECRET_WORDS)
+
+
 def _redact(logger: Any, name: str, event_dict: Event) -> Event:
     for key in event_dict:
-        if any(word in key.lower() for word in SECRET_WORDS) and isinstance(event_dict[key], str):
+        if _is_secret(key) and isinstance(event_dict[key], str):
             event_dict[key] = "[redacted]"
     return event_dict

@@ -37,7 +37,8 @@ class Model(peewee.Model):
     @classmethod
     def insert_if_new(cls, **columns: Any) -> Self | None:
         """The new row; None, and nothing is written, if a unique index already holds one like it."""
-        return next(iter(cls.insert(**columns).on_conflict_ignore().returning(cls).execute()), None)
+        rows: list[Self] = list(cls.insert(**columns).on_conflict_ignore().returning(cls).execute())
+        return rows[0] if rows else None
 
     @classmethod
     def one(cls, statement: str, **values: object) -> Self | None:

@@ -1,13 +1,12 @@
-"""The model stand-in as a process, one for all tests that ask it something."""
+"""One model stand-in process for all tests that use it."""
 
 import sys
-import urllib.request
 
 import httpx
 import openai
 import pytest
 
-from devstack.process import Process, free_port, wait_for
+from devstack.process import Process, free_port, responds, wait_for
 
 
 @pytest.fixture(scope="session")
@@ -28,14 +27,8 @@ def url(tmp_path_factory):
     ]
     process = Process(command, tmp_path_factory.mktemp("standin") / "log")
 
-    def ready():
-        try:
-            return urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2).status == 200
-        except OSError:
-            return False
-
     try:
-        wait_for(ready, process, "stand-in")
+        wait_for(lambda: responds(f"http://127.0.0.1:{port}/health"), process, "the stand-in")
         yield f"http://127.0.0.1:{port}"
         assert "Traceback" not in (log := process.log.read_text()), log
     finally:
@@ -50,11 +43,14 @@ def client(url):
 
 @pytest.fixture
 def stats(url):
+    """stats() -> the counters of the stand-in."""
     return lambda: httpx.get(f"{url}/_standin/stats").json()
 
 
 @pytest.fixture
 def stream(client):
+    """stream(message, ...) -> all events of a streamed response."""
+
     def run(message, **more):
         return list(client.responses.create(model="gpt-5.1", input=message, stream=True, **more))
 

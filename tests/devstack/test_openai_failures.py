@@ -1,4 +1,4 @@
-"""How the model stand-in fails when asked to, and what it refuses."""
+"""The failures that the model stand-in simulates, and the requests it refuses."""
 
 import base64
 import json
@@ -16,7 +16,7 @@ from tests.support.standin import eventually, follow_up, function, kinds, text_o
 pytestmark = pytest.mark.xdist_group("openai-standin")
 
 
-def test_it_refuses_when_asked(stream):
+def test_a_refusal_is_sent_as_a_refusal_part(stream):
     events = stream("[[refusal]]")
     assert kinds(events)[-4:] == ["refusal.done", "content_part.done", "output_item.done", "completed"]
     part = events[-1].response.output[0].content[0]
@@ -24,14 +24,14 @@ def test_it_refuses_when_asked(stream):
     assert part.refusal == "".join(event.delta for event in events if event.type == "response.refusal.delta")
 
 
-def test_an_incomplete_answer_says_why(stream):
+def test_an_incomplete_answer_has_a_reason(stream):
     response = stream("[[incomplete deltas=3]]")[-1].response
     assert (response.status, response.incomplete_details.reason) == ("incomplete", "max_output_tokens")
     assert response.output[0].status == "incomplete"
     assert stream("[[deltas=30]]", max_output_tokens=16)[-1].response.usage.output_tokens == 16
 
 
-def test_a_failed_answer_ends_with_its_error(stream, client):
+def test_a_failed_answer_ends_with_an_error(stream, client):
     events = stream("[[failed deltas=2]]")
     assert kinds(events)[-2:] == ["output_text.delta", "failed"]
     assert events[-1].response.error.code == "server_error"
@@ -53,7 +53,7 @@ def test_an_error_event_ends_the_stream(stream):
         ("context_overflow", openai.BadRequestError, "context_length_exceeded"),
     ],
 )
-def test_an_http_error_has_openais_shape(client, directive, error, code):
+def test_http_errors_have_openais_format(client, directive, error, code):
     with pytest.raises(error) as raised:
         client.responses.create(model="m", input=f"[[{directive}]] hi", stream=True)
     assert raised.value.code == code
@@ -62,7 +62,7 @@ def test_an_http_error_has_openais_shape(client, directive, error, code):
     assert raised.value.response.headers.get("retry-after") == ("1" if "retry_after" in directive else None)
 
 
-def test_a_failure_may_end_after_so_many_requests(client, stats):
+def test_a_failure_can_be_limited_to_a_number_of_requests(client, stats):
     key = uuid.uuid4().hex
     before = stats()["requests"]
     patient = client.with_options(max_retries=3)
@@ -70,7 +70,7 @@ def test_a_failure_may_end_after_so_many_requests(client, stats):
     assert response.output_text == "1 2" and stats()["requests"] == before + 3
 
 
-def test_a_connection_is_cut_in_mid_stream(client, stats):
+def test_a_connection_can_break_in_the_middle_of_a_stream(client, stats):
     message = f"[[deltas=9]] [[cut=5 times=1 key={uuid.uuid4().hex}]]"
     before, seen = stats()["closed_early"], []
     with pytest.raises((openai.APIConnectionError, httpx.HTTPError)):
@@ -85,7 +85,7 @@ def test_a_connection_is_cut_in_mid_stream(client, stats):
 
 
 @pytest.mark.parametrize("message", ["[[hang]]", "[[deltas=3 delay=1m]]", "[[slow=1m]]"])
-def test_a_client_that_leaves_is_noticed_at_once(client, stats, message):
+def test_a_disconnected_client_is_detected_at_once(client, stats, message):
     before = stats()
     stream = client.responses.create(model="m", input=message, stream=True)
     next(stream)
@@ -96,30 +96,30 @@ def test_a_client_that_leaves_is_noticed_at_once(client, stats, message):
     assert stats()["closed_early"] == before["closed_early"] + 1
 
 
-def test_a_client_that_waits_for_a_whole_answer_is_missed_too(client, stats):
+def test_a_disconnected_client_is_detected_without_streaming_too(client, stats):
     before = stats()
     with pytest.raises(openai.APITimeoutError):
         client.responses.create(model="m", input="[[hang]]", timeout=0.3)
     eventually(lambda: stats()["closed_early"] == before["closed_early"] + 1, 1)
 
 
-def test_a_stream_read_to_its_end_was_not_closed_early(stream, stats):
+def test_a_stream_that_was_read_to_the_end_does_not_count_as_closed_early(stream, stats):
     before = stats()
     stream("[[deltas=5 delay=5ms]]")
     assert stats() == {**before, "requests": before["requests"] + 1}
 
 
-def test_it_answers_exactly_a_given_text(client):
+def test_the_text_directive_is_answered_exactly(client):
     for text in ("  two  spaces\nand a line ", '{"a":[[1]]}', "[1]", "ünï ☃"):
         assert client.responses.create(model="m", input=f"[[text={text}]]").output_text == text
 
 
-def test_it_echoes_what_it_was_sent(client):
+def test_the_echo_directives_answer_with_the_request(client):
     question = "[[tool=add]] [[echo_history]]"
     first = client.responses.create(model="m", input=question)
     items = [{"role": "developer", "content": "D"}, *follow_up(question, first, "3")]
-    told = json.loads(client.responses.create(model="m", input=items, instructions="I").output_text)
-    assert [(entry["role"], entry["text"]) for entry in told] == [
+    history = json.loads(client.responses.create(model="m", input=items, instructions="I").output_text)
+    assert [(entry["role"], entry["text"]) for entry in history] == [
         ("developer", "D"),
         ("user", question),
         ("tool_call", "add {}"),
@@ -132,9 +132,9 @@ def test_it_echoes_what_it_was_sent(client):
 @pytest.mark.parametrize(
     "text", ["[[1, 2], [3, 4]]", "[[deltas=x]]", "[[unknown]]", "[[deltas=2", "[[]]", "[[status=200]]", "[[tool={}]]"]
 )
-def test_brackets_that_are_no_directives_stay_text(text):
-    asked = read(text)
-    assert (asked.plain, asked.values, asked.calls) == (text, {}, [])
+def test_brackets_without_directives_are_ordinary_text(text):
+    directives = read(text)
+    assert (directives.plain, directives.values, directives.calls) == (text, {}, [])
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_brackets_that_are_no_directives_stay_text(text):
         ({"model": "m", "input": "x", "text": {"format": {"type": "xml"}}}, "text.format.type", "invalid_value"),
     ],
 )
-def test_bad_input_is_refused(url, body, param, code):
+def test_invalid_input_is_a_400(url, body, param, code):
     answer = httpx.post(f"{url}/v1/responses", json=body, headers={"authorization": "Bearer k"})
     error = answer.json()["error"]
     assert (answer.status_code, error["type"]) == (400, "invalid_request_error")
@@ -188,19 +188,19 @@ def test_bad_input_is_refused(url, body, param, code):
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"\xff"])
-def test_malformed_json_is_refused(url, raw):
+def test_malformed_json_is_a_400(url, raw):
     for path in ("responses", "embeddings"):
         answer = httpx.post(f"{url}/v1/{path}", content=raw, headers={"authorization": "Bearer k"})
         assert answer.status_code == 400 and "JSON" in answer.json()["error"]["message"]
 
 
-def test_without_a_key_nothing_is_answered(url):
+def test_a_request_without_a_key_is_a_401(url):
     for headers in ({}, {"authorization": "Basic x"}, {"authorization": "Bearer"}):
         answer = httpx.get(f"{url}/v1/models", headers=headers)
         assert answer.status_code == 401 and set(answer.json()["error"]) == {"message", "type", "param", "code"}
 
 
-def test_unknown_paths_and_models_are_not_found(url, client):
+def test_unknown_paths_and_models_are_a_404(url, client):
     answer = httpx.get(f"{url}/v1/nothing", headers={"authorization": "Bearer k"})
     assert answer.status_code == 404 and "Invalid URL" in answer.json()["error"]["message"]
     assert client.models.retrieve(client.models.list().data[0].id).object == "model"
@@ -208,19 +208,19 @@ def test_unknown_paths_and_models_are_not_found(url, client):
         client.models.retrieve("nothing")
 
 
-def test_embeddings_are_near_for_near_texts(client):
+def test_similar_texts_have_similar_embeddings(client):
     texts = ["a cat sat on the mat", "the kitten sits on a rug", "interest rates and bond yields"]
     vectors = [entry.embedding for entry in client.embeddings.create(model="e", input=texts).data]
     assert {len(vector) for vector in vectors} == {256}
 
-    def near(a, b):
+    def similarity(a, b):
         return sum(x * y for x, y in zip(a, b, strict=True))
 
-    assert near(vectors[0], vectors[0]) == pytest.approx(1, abs=1e-4)
-    assert near(vectors[0], vectors[1]) > near(vectors[0], vectors[2])
+    assert similarity(vectors[0], vectors[0]) == pytest.approx(1, abs=1e-4)
+    assert similarity(vectors[0], vectors[1]) > similarity(vectors[0], vectors[2])
 
 
-def test_embeddings_come_as_numbers_or_base64_and_shorter_if_asked(client):
+def test_embeddings_can_be_floats_or_base64_and_shorter(client):
     def ask(**more):
         return client.embeddings.create(model="e", input="hello", **more).data[0].embedding
 
@@ -233,11 +233,11 @@ def test_embeddings_come_as_numbers_or_base64_and_shorter_if_asked(client):
             client.embeddings.create(**{"model": "e", "input": "x", **wrong})
 
 
-def test_the_readme_tells_every_directive():
+def test_the_readme_lists_every_directive():
     from pathlib import Path
 
     from devstack.openai import directives
 
     names = set(directives._VALUES) | directives._FLAGS | directives._CALLS | {"text"}
-    told = (Path(directives.__file__).parent / "README.md").read_text().split("## Directives")[1]
-    assert not {name for name in names if not re.search(rf"\b{name}\b", told)}
+    section = (Path(directives.__file__).parent / "README.md").read_text().split("## Directives")[1]
+    assert not {name for name in names if not re.search(rf"\b{name}\b", section)}

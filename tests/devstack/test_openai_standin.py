@@ -1,4 +1,4 @@
-"""The model stand-in's answers, through the real SDK over HTTP."""
+"""The answers of the model stand-in, requested with the real SDK over HTTP."""
 
 import json
 import time
@@ -14,7 +14,7 @@ from tests.support.standin import TOOLS, follow_up, kinds, text_of
 pytestmark = pytest.mark.xdist_group("openai-standin")
 
 
-def test_a_streamed_text_has_the_real_sequence_of_events(stream):
+def test_a_streamed_text_has_the_same_events_as_the_real_service(stream):
     events = stream("[[deltas=3]]")
     assert kinds(events) == [
         "created",
@@ -50,7 +50,7 @@ def test_a_streamed_text_has_the_real_sequence_of_events(stream):
         "[[error_event]]",
     ],
 )
-def test_every_event_fits_the_types_of_the_sdk_strictly(url, message):
+def test_every_event_validates_against_the_types_of_the_sdk(url, message):
     from openai.types.responses import ResponseStreamEvent
     from pydantic import TypeAdapter
 
@@ -69,21 +69,21 @@ def test_every_event_fits_the_types_of_the_sdk_strictly(url, message):
         assert adapter.validate_python(event).type == event["type"]
 
 
-def test_the_sdks_own_stream_helper_accumulates_the_answer(client):
+def test_the_stream_helper_of_the_sdk_accumulates_the_answer(client):
     with client.responses.stream(model="gpt-5.1", input="[[deltas=5]]") as running:
         seen = list(running)
         final = running.get_final_response()
     assert final.output_text == "1 2 3 4 5" and seen[-1].type == "response.completed"
 
 
-def test_without_a_stream_the_same_answer_comes_whole(client):
+def test_without_streaming_the_answer_is_one_object(client):
     response = client.responses.create(model="any-name", input="Hello there", instructions="Be kind.", tools=TOOLS)
     assert 'You said: "Hello there".' in response.output_text and "OPENAI_API_KEY" in response.output_text
     assert (response.status, response.model, response.instructions) == ("completed", "any-name", "Be kind.")
     assert len(response.tools) == len(TOOLS)
 
 
-def test_the_async_client_is_served_as_well(url):
+def test_the_async_client_works_too(url):
     import asyncio
 
     async def run():
@@ -94,16 +94,16 @@ def test_the_async_client_is_served_as_well(url):
     assert text_of(asyncio.run(run())) == "1 2"
 
 
-def test_a_delay_lies_between_the_deltas_and_not_before_the_first(client):
+def test_the_delay_is_between_deltas_and_not_before_the_first(client):
     started, times = time.monotonic(), []
     for event in client.responses.create(model="m", input="[[deltas=6 delay=50ms]]", stream=True):
         if event.type == "response.output_text.delta":
             times.append(time.monotonic() - started)
-    # deltas have due times of their own, so one that is late shortens the gap to the next
+    # every delta has a due time, so a late one shortens the wait for the next
     assert times[0] < 0.15 and 0.24 < times[-1] < 0.6
 
 
-def test_slow_waits_before_the_first_token_streamed_or_not(client):
+def test_slow_waits_before_the_first_token_with_and_without_streaming(client):
     started = time.monotonic()
     client.responses.create(model="m", input="[[slow=200ms deltas=1]]")
     assert time.monotonic() - started >= 0.2
@@ -114,7 +114,7 @@ def test_slow_waits_before_the_first_token_streamed_or_not(client):
     stream.close()
 
 
-def test_asked_for_the_time_it_calls_the_tool_and_then_tells(client):
+def test_a_question_for_the_time_calls_the_tool_and_answers_with_its_output(client):
     question = "What time is it?"
     first = client.responses.create(model="m", input=question, tools=TOOLS)
     (call,) = first.output
@@ -125,7 +125,7 @@ def test_asked_for_the_time_it_calls_the_tool_and_then_tells(client):
     assert "2025-01-02 03:04:05 UTC" in second.output_text
 
 
-def test_a_call_of_an_earlier_turn_does_not_count(client):
+def test_a_call_in_an_earlier_turn_does_not_prevent_another(client):
     question = "What time is it?"
     first = client.responses.create(model="m", input=question, tools=TOOLS)
     items = [
@@ -161,7 +161,7 @@ def test_a_function_call_is_streamed_with_its_arguments(stream):
         ("[[handoff=data_analyst]] hello", "transfer_to_data_analyst", "Data Analyst here"),
     ],
 )
-def test_it_hands_off_and_then_answers_as_that_agent(client, message, target, speaker):
+def test_a_handoff_is_followed_by_an_answer_as_that_agent(client, message, target, speaker):
     first = client.responses.create(model="m", input=message, tools=TOOLS)
     assert [item.name for item in first.output] == [target]
     items = follow_up(message, first, '{"assistant": "..."}')
@@ -169,12 +169,12 @@ def test_it_hands_off_and_then_answers_as_that_agent(client, message, target, sp
     assert speaker in client.responses.create(model="m", input=items, tools=TOOLS).output_text
 
 
-def test_what_is_not_offered_is_not_called(client):
+def test_functions_that_are_not_offered_are_not_called(client):
     for message in ("What time is it?", "a bug in my code", "[[handoff=code_assistant]]"):
         assert client.responses.create(model="m", input=message).output_text
 
 
-def test_a_tool_directive_calls_once_and_a_loop_for_ever(client):
+def test_tool_calls_once_and_loop_tool_in_every_turn(client):
     for message, again in (('[[tool=add {"a": [[1]], "b": 2}]]', False), ("[[loop_tool=add]]", True)):
         first = client.responses.create(model="m", input=message)
         assert first.output[0].name == "add"
@@ -182,7 +182,7 @@ def test_a_tool_directive_calls_once_and_a_loop_for_ever(client):
         assert (second.output[0].type == "function_call") is again
 
 
-def test_several_tool_directives_call_in_parallel(client):
+def test_several_tool_directives_are_called_in_parallel(client):
     response = client.responses.create(model="m", input='[[tool=a {"x": 1}]] [[tool=b]]')
     assert [(item.name, item.arguments) for item in response.output] == [("a", '{"x": 1}'), ("b", "{}")]
     assert len({item.call_id for item in response.output}) == 2
@@ -190,17 +190,17 @@ def test_several_tool_directives_call_in_parallel(client):
     assert len(alone.output) == 1
 
 
-def test_the_tool_choice_is_obeyed(client):
+def test_tool_choice_is_obeyed(client):
     def ask(choice, message="Hi"):
         return client.responses.create(model="m", input=message, tools=TOOLS, tool_choice=choice).output[0]
 
     assert ask("none", "What time is it?").type == "message"
     assert ask("required").name == "get_current_time"
-    chosen = ask({"type": "function", "name": "search_conversations"})
-    assert json.loads(chosen.arguments) == {"query": "demo query"}
+    call = ask({"type": "function", "name": "search_conversations"})
+    assert json.loads(call.arguments) == {"query": "demo query"}
 
 
-def test_a_web_search_shows_its_stages_and_cites(stream):
+def test_a_web_search_sends_its_stages_and_a_citation(stream):
     events = stream("Please search the web for otters", tools=TOOLS)
     stages = [kind for kind in kinds(events) if kind.startswith("web_search_call")]
     assert stages == ["web_search_call.in_progress", "web_search_call.searching", "web_search_call.completed"]
@@ -209,7 +209,7 @@ def test_a_web_search_shows_its_stages_and_cites(stream):
     assert message.content[0].annotations[0].type == "url_citation"
 
 
-def test_reasoning_comes_first_as_a_summary(stream):
+def test_a_reasoning_summary_comes_before_the_answer(stream):
     events = stream("[[reasoning deltas=2]]")
     assert [kind for kind in kinds(events) if "delta" not in kind][2:7] == [
         "output_item.added",
@@ -235,7 +235,7 @@ class Palette(BaseModel):
     parent: "Palette | None"
 
 
-def test_a_json_schema_is_satisfied(client):
+def test_the_answer_satisfies_the_json_schema(client):
     response = client.responses.parse(model="m", input="Hi", text_format=Palette)
     assert isinstance(response.output_parsed, Palette)
     assert response.output_text == client.responses.parse(model="m", input="Hi", text_format=Palette).output_text
@@ -254,11 +254,11 @@ def test_a_json_schema_is_satisfied(client):
         ({"type": "string", "format": "date"}, "2025-01-01"),
     ],
 )
-def test_an_instance_obeys_its_schema(schema, value):
+def test_an_instance_satisfies_its_schema(schema, value):
     assert instance(schema) == value
 
 
-def test_a_schema_without_end_is_refused(client):
+def test_a_schema_without_a_finite_value_is_a_400(client):
     endless = {"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"], "additionalProperties": False}
     form = {"format": {"type": "json_schema", "name": "x", "schema": endless, "strict": True}}
     with pytest.raises(openai.BadRequestError, match="no finite value"):
@@ -268,7 +268,7 @@ def test_a_schema_without_end_is_refused(client):
 @pytest.mark.parametrize(
     "schema", [{"$ref": 3}, {"$ref": "#/nothing"}, {"type": "magic"}, {"items": 3}, {"enum": []}, {"pattern": "("}]
 )
-def test_a_malformed_schema_is_refused(url, schema):
+def test_a_malformed_schema_is_a_400(url, schema):
     form = {"format": {"type": "json_schema", "name": "x", "schema": {"properties": {"a": schema}}}}
     body = {"model": "m", "input": "Hi", "text": form}
     answer = httpx.post(f"{url}/v1/responses", json=body, headers={"authorization": "Bearer k"})

@@ -1,4 +1,4 @@
-"""The embedded parts as tests and operators use them: started, stopped, killed, beside each other, left behind."""
+"""The embedded parts: start, stop, kill, several instances at once, and cleaning up."""
 
 import os
 import signal
@@ -30,7 +30,7 @@ def sql(stack, text):
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
-    """Two stacks beside each other; one path has a space."""
+    """Two stacks at the same time; one path contains a space."""
     folder = tmp_path_factory.mktemp("states")
     with Stack(folder / "one", environ=CLEAN) as one, Stack(folder / "the other", environ=CLEAN) as other:
         for stack in (one, other):
@@ -39,7 +39,7 @@ def two(tmp_path_factory):
 
 
 @pytest.mark.parametrize("end", ["stop", "kill"])
-def test_what_was_written_survives_the_end_of_its_part_at_the_same_address(two, end):
+def test_a_restarted_part_has_its_data_and_its_address(two, end):
     one, _ = two
     sql(one, "create table if not exists kept (x int)")
     sql(one, "truncate kept; insert into kept values (1)")
@@ -55,7 +55,7 @@ def test_what_was_written_survives_the_end_of_its_part_at_the_same_address(two, 
     assert client.get("kept") == b"yes"
 
 
-def test_two_states_share_nothing(two):
+def test_two_instances_share_nothing(two):
     one, other = two
     redis.Redis.from_url(one.env["REDIS_URL"]).set("mine", "1")
     assert redis.Redis.from_url(other.env["REDIS_URL"]).get("mine") is None
@@ -63,7 +63,7 @@ def test_two_states_share_nothing(two):
     assert one.env["SECRET_KEY"] != other.env["SECRET_KEY"]
 
 
-def test_a_state_in_use_is_refused_and_left_alone(two):
+def test_a_state_folder_in_use_is_refused_and_not_touched(two):
     one, _ = two
     with pytest.raises(SystemExit, match="in use"):
         Stack(one.state, environ=CLEAN).start_parts(only=("postgres",))
@@ -71,40 +71,40 @@ def test_a_state_in_use_is_refused_and_left_alone(two):
     assert sql(one, "select 1") == [(1,)]
 
 
-def test_a_part_with_a_url_in_the_environment_is_not_started(tmp_path):
+def test_a_part_is_not_started_if_its_url_is_in_the_environment(tmp_path):
     with Stack(tmp_path, environ={**CLEAN, "REDIS_URL": "redis://elsewhere/0"}) as stack:
         stack.start_parts(only=("valkey",))
         assert not stack.parts
         assert stack.env["REDIS_URL"] == "redis://elsewhere/0"
 
 
-def test_the_storage_opens_no_port_that_a_second_one_would_need(tmp_path):
+def test_the_storage_has_no_fixed_ports(tmp_path):
     part = Storage(tmp_path)
     part.folder.mkdir(parents=True)
     part.prepare()
     assert {"-s3.port.iceberg=0", "-s3.port.lance=0"} <= set(part.command())
 
 
-def test_nothing_outlives_a_starter_that_was_killed_not_even_grandchildren(tmp_path):
+def test_children_and_grandchildren_die_with_a_killed_parent(tmp_path):
     code = (
         "import sys, time; from pathlib import Path; from devstack.process import Process;"
         "Process('sleep 300 & sleep 300 & wait', Path(sys.argv[1]) / 'log');"
         "print('up', flush=True); time.sleep(300)"
     )
-    starter = subprocess.Popen([sys.executable, "-c", code, tmp_path], cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    assert starter.stdout.readline() == "up\n"
+    parent = subprocess.Popen([sys.executable, "-c", code, tmp_path], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert parent.stdout.readline() == "up\n"
     time.sleep(0.2)
-    family = psutil.Process(starter.pid).children(recursive=True)
+    family = psutil.Process(parent.pid).children(recursive=True)
     assert len(family) >= 3
-    starter.send_signal(signal.SIGKILL)
-    starter.wait()
-    _, left = psutil.wait_procs(family, timeout=5)
-    for process in left:
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    _, alive = psutil.wait_procs(family, timeout=5)
+    for process in alive:
         process.kill()
-    assert not left
+    assert not alive
 
 
-def test_a_part_knows_whether_it_died_or_was_stopped(tmp_path):
+def test_a_part_distinguishes_between_dying_and_being_stopped(tmp_path):
     with Stack(tmp_path, environ={}) as stack:
         stack.start_parts(only=["valkey"])
         valkey = stack.parts["valkey"]
@@ -118,7 +118,7 @@ def test_a_part_knows_whether_it_died_or_was_stopped(tmp_path):
         assert not valkey.died()
 
 
-def test_fresh_forgets_all_but_what_holds_the_folder(tmp_path):
+def test_wipe_deletes_everything_but_the_lock(tmp_path):
     (tmp_path / "postgres").mkdir()
     (tmp_path / "secret_key").write_text("old")
     with Stack(tmp_path, environ={}) as stack:

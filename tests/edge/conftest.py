@@ -5,14 +5,14 @@ from uuid import UUID
 import falcon.testing
 import pytest
 
-from tests.support.accounts import NEW, PASSWORD, add_user
+from tests.support.accounts import CHEAP_HASHER, NEW, PASSWORD, add_user, log_in
 
 
 @pytest.fixture(scope="session")
 def app():
     from edge.app import create_app
 
-    return create_app()
+    return create_app(hasher=CHEAP_HASHER)
 
 
 @pytest.fixture
@@ -21,12 +21,19 @@ def http(app, clean):
 
 
 @pytest.fixture
+def http_with(clean):
+    """http_with(hasher) -> a client of an application of its own that hashes passwords with it."""
+    from edge.app import create_app
+
+    return lambda hasher: falcon.testing.TestClient(create_app(hasher=hasher), headers={"Host": "localhost"})
+
+
+@pytest.fixture
 def signed(tenant):
-    """signed(role="member", verified=True, tenant=..., operator=False) -> (headers, user) of a freshly signed-in user."""
+    """signed(role="member", verified=True, tenant=..., operator=False) -> (headers, user) of a new user with a session."""
     import os
 
     from models.auth import operators
-    from models.auth.login import SignIn
     from models.platform.principal import OPERATOR
 
     def make(role="member", verified=True, tenant=tenant, operator=False):
@@ -34,7 +41,7 @@ def signed(tenant):
         user = add_user(email, "correct horse battery", tenant=tenant, role=role, verified=verified)
         if operator:
             operators.grant(email, list(OPERATOR), by="test")
-        tokens = SignIn.with_password(email, "correct horse battery")
+        tokens = log_in(email)
         return {"Authorization": f"Bearer {tokens.access_token}", "Host": "localhost"}, user
 
     return make
@@ -45,7 +52,7 @@ SECRET_FIELDS = ("password", "current_password", "new_password", "token", "refre
 
 @pytest.fixture
 def post(http):
-    """post("password/forgot", headers, email=...) -> the answer, which no cache keeps and no secret comes back in."""
+    """post("password/forgot", headers, email=...) -> the answer; checks that it is not cached and echoes no secret."""
 
     def send(path, headers=None, **body):
         answer = http.simulate_post(f"/api/v1/auth/{path}", json=body, headers=headers)
@@ -59,7 +66,6 @@ def post(http):
 
 @pytest.fixture
 def user(tenant):
-
     return add_user("jo@example.com", PASSWORD, tenant=tenant, verified=True)
 
 
@@ -87,7 +93,7 @@ def reset(post):
 
 @pytest.fixture
 def alive(http):
-    """Whether an access token still opens anything."""
+    """alive(headers): whether the access token is still accepted."""
     return lambda headers: http.simulate_get("/api/v1/auth/me", headers=headers).status_code == 200
 
 

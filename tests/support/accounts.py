@@ -1,6 +1,13 @@
-"""What the tests of accounts share besides fixtures. Models are imported late: they read the settings, which the fixtures make."""
+"""Helpers for tests of accounts. Models are imported inside the functions: importing them reads the settings, and
+`pytest_configure` has to set those first.
+"""
 
 from datetime import timedelta
+
+from models.auth.password_hashing import PasswordHasher
+
+CHEAP = {"time_cost": 1, "memory_cost": 8, "parallelism": 1}
+CHEAP_HASHER = PasswordHasher(**CHEAP)
 
 PASSWORD = "correct horse battery"
 NEW = "violet tractor umbrella"
@@ -13,31 +20,74 @@ INVALID = {
 }
 
 
+class InterruptedHasher(PasswordHasher):
+    """A cheap hasher that lets a test act while a password is hashed or after one was verified.
+
+    `before_hash(password)` is called before each new hash, `after_verify()` after each check of a login's password.
+    """
+
+    def __init__(self, *, before_hash=lambda password: None, after_verify=lambda: None):
+        super().__init__(**CHEAP)
+        self.before_hash, self.after_verify = before_hash, after_verify
+
+    def hash(self, password):
+        self.before_hash(password)
+        return super().hash(password)
+
+    def verify(self, password_hash, password):
+        matches = super().verify(password_hash, password)
+        self.after_verify()
+        return matches
+
+
 def add_user(email, password=PASSWORD, *, tenant, **more):
-    """A user with any password, however weak: the product itself has no way around the policy."""
-    from models.auth.passwords import hash_password
+    """A user with any password, however weak: the product itself always applies the policy."""
     from models.auth.users import User
     from models.platform.database import transaction
 
     with transaction():
-        return User.add(email, hash_password(password), tenant=tenant, **more)
+        return User.add(email, CHEAP_HASHER.hash(password), tenant=tenant, **more)
 
 
-def told(answer):
+def authenticate(email, password, *, hasher=CHEAP_HASHER, **more):
+    from models.auth import password_login
+
+    return password_login.authenticate(email, password, hasher=hasher, **more)
+
+
+def log_in(email, password=PASSWORD, *, hasher=CHEAP_HASHER):
+    from models.auth import password_login
+
+    return password_login.log_in(email, password, hasher=hasher)
+
+
+def set_password(user, password_hash):
+    """Store a hash as a password change does, in a transaction of its own."""
+    from models.auth import password_changes
+    from models.platform.database import transaction
+
+    with transaction():
+        password_changes.set_password(user, password_hash, "password_change", by="test")
+
+
+def status_and_message(answer):
+    """(status, message) of an HTTP answer."""
     return answer.status_code, answer.json["message"]
 
 
-def same(answer):
-    """An answer without what differs between any two."""
-    kept = {name: value for name, value in answer.headers.items() if name not in ("x-correlation-id", "x-process-time")}
-    return answer.status_code, {**answer.json, "correlation_id": 0}, kept
+def comparable(answer):
+    """An answer without the parts that differ between any two answers."""
+    unique = ("x-correlation-id", "x-process-time")
+    headers = {name: value for name, value in answer.headers.items() if name not in unique}
+    return answer.status_code, {**answer.json, "correlation_id": 0}, headers
 
 
 def bearer(tokens):
     return {"Authorization": f"Bearer {tokens['access_token']}"}
 
 
-def fresh(user):
+def reloaded(user):
+    """The user as the database has them now."""
     from models.auth.users import User
 
     return User.get_by_id(user.id)
@@ -46,8 +96,8 @@ def fresh(user):
 def is_locked(user):
     from models.platform.clock import now
 
-    until = fresh(user).locked_until
-    return until is not None and until > now()
+    locked_until = reloaded(user).locked_until
+    return locked_until is not None and locked_until > now()
 
 
 def lock(user):
@@ -72,7 +122,8 @@ def count_events(action):
     return AuditEvent.select().where(AuditEvent.action == action).count()
 
 
-def refused_for_now(answer, quota):
+def is_rate_limited(answer, quota):
+    """Assert that the answer is 429 for this quota, and says when to try again."""
     assert answer.status_code == 429 and answer.json["details"]["quota"] == quota
     assert 0 < int(answer.headers["Retry-After"]) <= 3600
     return True

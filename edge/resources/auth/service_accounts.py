@@ -1,4 +1,4 @@
-"""Tokens of service accounts: issued to machines that sign, or by admins and operators; listed, revoked."""
+"""Tokens of service accounts: issued to machines that sign their request, or by admins and operators; listed, revoked."""
 
 import falcon
 
@@ -9,7 +9,10 @@ from edge.metrics import SERVICE_TOKENS
 from edge.request import Request
 from edge.schemas.auth import service_accounts as schemas
 from edge.schemas.common import SuccessResponse
-from models.auth.service_accounts import ServiceToken, catalogue
+from models.auth import service_token_issuing
+from models.auth.service_account_catalogue import catalogue
+from models.auth.service_token_issuing import ServiceTokenRequest
+from models.auth.service_tokens import ServiceToken
 from models.platform.errors import BadRequest, DomainError, Forbidden
 from models.platform.ids import parse_uuid
 from models.platform.principal import Principal
@@ -24,7 +27,7 @@ class TenantNotYours(Forbidden):
 
 
 class ServiceAccountIssue:
-    """For machines: no user, a signed request."""
+    """For machines, which have no user: they sign the request."""
 
     @endpoint(
         "Issue Service Account Token",
@@ -42,7 +45,7 @@ class ServiceAccountIssue:
 
 
 class ServiceAccounts:
-    """For a tenant's admins, and for operators who say why."""
+    """For a tenant's admins, and for operators with an override."""
 
     @endpoint(
         "Issue Service Account Token From Browser",
@@ -73,9 +76,9 @@ class ServiceAccounts:
         tenant_id = parse_uuid(query.tenant_id)
         if query.tenant_id and tenant_id is None:
             raise BadRequest("The tenant identifier is not a UUID.")
-        tokens, total = ServiceToken.page(principal, **{**query.model_dump(), "tenant_id": tenant_id})
+        page = ServiceToken.page(principal, **{**query.model_dump(), "tenant_id": tenant_id})
         return schemas.ServiceAccountTokenListResponse(
-            items=[show(token) for token in tokens], total=total, limit=query.limit, offset=query.offset
+            items=[show_token(token) for token in page.items], total=page.total, limit=query.limit, offset=query.offset
         )
 
     @endpoint("Revoke Service Account Token", "auth", guard=ADMIN_OR_OPERATOR, headers=OPERATOR_HEADERS, tenant=True)
@@ -85,61 +88,52 @@ class ServiceAccounts:
         principal = req.context.principal
         override = (principal.override or "")[:REASON_LENGTH]
         reason = (body.reason or "").strip() or override or "tenant_admin_manual_revoke"
-        ServiceToken.revoke(principal, parse_uuid(jti), reason, origin=req.context.client)
+        ServiceToken.revoke(principal, parse_uuid(jti), reason, client=req.context.client)
         return SuccessResponse(message="Service account token revoked.", data={"jti": jti})
 
 
 def _own_tenant(principal: Principal, tenant_id: str | None, refusal: str) -> str:
-    """An admin's own tenant; TenantNotYours when another one is named."""
+    """The id of an admin's own tenant. Raises TenantNotYours if the request names another one."""
     if tenant_id and parse_uuid(tenant_id) != principal.tenant_id:
         raise TenantNotYours(refusal)
     return str(principal.tenant_id)
 
 
 def issue(
-    req: Request, ask: schemas.ServiceAccountIssueRequest, *, by: Principal | str, reason: str | None = None
+    req: Request, body: schemas.ServiceAccountIssueRequest, *, by: Principal | str, reason: str | None = None
 ) -> schemas.ServiceAccountTokenResponse:
-    account = ask.account if ask.account in catalogue() else "unknown"  # a label that callers cannot multiply
+    account = body.account if body.account in catalogue() else "unknown"  # callers must not create labels
     try:
-        row, token = ServiceToken.issue(
-            account=ask.account,
-            scopes=ask.scopes,
-            tenant_id=ask.tenant_id,
-            lifetime_minutes=ask.lifetime_minutes,
-            fingerprint=ask.fingerprint,
-            force=ask.force,
-            by=by,
-            reason=reason,
-            origin=req.context.client,
-        )
+        request = ServiceTokenRequest(**body.model_dump(exclude={"reason"}))
+        stored, token = service_token_issuing.issue(request, by=by, reason=reason, client=req.context.client)
     except DomainError as error:
         SERVICE_TOKENS.labels(account, error.code).inc()
         raise
     SERVICE_TOKENS.labels(account, "success").inc()
     return schemas.ServiceAccountTokenResponse(
         refresh_token=token,
-        issued_at=row.created_at.isoformat(),
-        expires_at=row.expires_at.isoformat(),
-        scopes=row.scopes,
-        tenant_id=str(row.tenant_id) if row.tenant_id else None,
-        kid=row.signing_kid,
-        account=row.account,
+        issued_at=stored.created_at.isoformat(),
+        expires_at=stored.expires_at.isoformat(),
+        scopes=stored.scopes,
+        tenant_id=str(stored.tenant_id) if stored.tenant_id else None,
+        kid=stored.signing_kid,
+        account=stored.account,
         token_use="refresh",
-        session_id=str(row.id),
+        session_id=str(stored.id),
     )
 
 
-def show(row: ServiceToken) -> schemas.ServiceAccountTokenItem:
+def show_token(token: ServiceToken) -> schemas.ServiceAccountTokenItem:
     return schemas.ServiceAccountTokenItem(
-        jti=str(row.id),
-        account=row.account,
-        tenant_id=str(row.tenant_id) if row.tenant_id else None,
-        scopes=row.scopes,
-        issued_at=row.created_at,
-        expires_at=row.expires_at,
-        revoked_at=row.revoked_at,
-        revoked_reason=row.revoked_reason,
-        fingerprint=row.fingerprint,
-        signing_kid=row.signing_kid,
-        issued_by=row.issued_by,
+        jti=str(token.id),
+        account=token.account,
+        tenant_id=str(token.tenant_id) if token.tenant_id else None,
+        scopes=token.scopes,
+        issued_at=token.created_at,
+        expires_at=token.expires_at,
+        revoked_at=token.revoked_at,
+        revoked_reason=token.revoked_reason,
+        fingerprint=token.fingerprint,
+        signing_kid=token.signing_kid,
+        issued_by=token.issued_by,
     )

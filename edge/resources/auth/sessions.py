@@ -1,4 +1,4 @@
-"""Sign-in, refresh, sign-out, sessions, and who the caller is."""
+"""Logging in and out, refreshing tokens, sessions, and who the caller is."""
 
 from uuid import UUID
 
@@ -8,7 +8,7 @@ from edge.auth import OWN_ACCOUNT, PUBLIC
 from edge.endpoint import endpoint
 from edge.metrics import SIGNINGS
 from edge.request import Request
-from edge.resources.auth.passwords import lock_noticed
+from edge.resources.auth.passwords import lockout_mail
 from edge.schemas.auth.sessions import (
     SessionClientInfo,
     SessionLocationInfo,
@@ -21,60 +21,67 @@ from edge.schemas.auth.sessions import (
     UserSessionResponse,
 )
 from edge.schemas.common import SuccessResponse
-from models.auth.login import IssuedTokens, SignIn, SignOut
+from models.auth import logout, password_login, token_refresh
+from models.auth.password_hashing import PasswordHasher
 from models.auth.sessions import Session
+from models.auth.tokens import IssuedTokens
 from models.auth.users import User
 from models.platform.client_info import describe_user_agent
 from models.platform.clock import iso
 
 
-def show(tokens: IssuedTokens) -> UserSessionResponse:
+def show_tokens(tokens: IssuedTokens) -> UserSessionResponse:
     for use in ("access", "refresh"):
         SIGNINGS.labels("success", use).inc()
     return UserSessionResponse.model_validate(tokens)
 
 
 class Token:
+    def __init__(self, hasher: PasswordHasher):
+        self.hasher = hasher
+
     @endpoint("Login For Access Token", "auth", guard=PUBLIC)
     def on_post(self, req: Request, resp: falcon.Response, body: UserLoginRequest) -> UserSessionResponse:
-        with lock_noticed():
-            tokens = SignIn.with_password(body.email, body.password, body.tenant_id, origin=req.context.client)
-        return show(tokens)
+        with lockout_mail():
+            tokens = password_login.log_in(
+                body.email, body.password, body.tenant_id, hasher=self.hasher, client=req.context.client
+            )
+        return show_tokens(tokens)
 
 
 class Refresh:
     @endpoint("Refresh Access Token", "auth", guard=PUBLIC)
     def on_post(self, req: Request, resp: falcon.Response, body: UserRefreshRequest) -> UserSessionResponse:
-        return show(SignIn.with_refresh_token(body.refresh_token, origin=req.context.client))
+        return show_tokens(token_refresh.refresh(body.refresh_token, client=req.context.client))
 
 
 class Logout:
-    """`on_post`: the session of one refresh token. `all`: every session of the user, in all tenants."""
+    """`on_post`: ends the session of a refresh token. `all`: ends all sessions of the user, in all tenants."""
 
     @endpoint("Logout Session", "auth", guard=OWN_ACCOUNT)
     def on_post(self, req: Request, resp: falcon.Response, body: UserLogoutRequest) -> SuccessResponse:
-        ended = SignOut.this(req.context.principal, body.refresh_token, origin=req.context.client)
+        ended = logout.end_session_of_token(req.context.principal, body.refresh_token, client=req.context.client)
         message = "Session revoked successfully." if ended else "Session already inactive."
-        return SuccessResponse(message=message, data={"revoked": bool(ended)})
+        return SuccessResponse(message=message, data={"revoked": ended})
 
     @endpoint("Logout All Sessions", "auth", guard=OWN_ACCOUNT)
     def on_post_all(self, req: Request, resp: falcon.Response) -> SuccessResponse:
-        ended = SignOut.everywhere(req.context.principal, origin=req.context.client)
-        message = "All sessions revoked successfully." if ended else "No active sessions to revoke."
-        return SuccessResponse(message=message, data={"revoked": ended})
+        token_count = logout.end_all_sessions(req.context.principal, client=req.context.client)
+        message = "All sessions revoked successfully." if token_count else "No active sessions to revoke."
+        return SuccessResponse(message=message, data={"revoked": token_count})
 
 
 class Sessions:
     @endpoint("List User Sessions", "auth", guard=OWN_ACCOUNT)
     def on_get(self, req: Request, resp: falcon.Response, query: SessionQuery) -> UserSessionListResponse:
         principal = req.context.principal
-        sessions, total = Session.page(principal.user_id, **query.model_dump())
-        items = [show_session(session, principal.session_id) for session in sessions]
-        return UserSessionListResponse(sessions=items, total=total, limit=query.limit, offset=query.offset)
+        page = Session.page(principal.user_id, **query.model_dump())
+        items = [show_session(session, principal.session_id) for session in page.items]
+        return UserSessionListResponse(sessions=items, total=page.total, limit=query.limit, offset=query.offset)
 
     @endpoint("Revoke User Session", "auth", guard=OWN_ACCOUNT)
     def on_delete_one(self, req: Request, resp: falcon.Response, session_id: UUID) -> SuccessResponse:
-        SignOut.one(req.context.principal, session_id, origin=req.context.client)
+        logout.end_session(req.context.principal, session_id, client=req.context.client)
         return SuccessResponse(message="Session revoked successfully.", data={"revoked": True})
 
 

@@ -1,4 +1,4 @@
-"""Tokens of service accounts."""
+"""Service account tokens."""
 
 from enum import StrEnum
 

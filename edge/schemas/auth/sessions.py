@@ -1,10 +1,16 @@
-"""Sign-in, sessions, accounts."""
+"""Login, sessions, passwords and e-mail verification."""
 
+from typing import Annotated
 from uuid import UUID
 
-from pydantic import BaseModel, EmailStr, Field
+from pydantic import BaseModel, BeforeValidator, EmailStr, Field
 
 from edge.schemas.common import Offset, Timestamp
+
+
+def _text_or_empty(value: object) -> str:
+    """The contract wants a text where a service account has no tenant."""
+    return "" if value is None else str(value)
 
 
 class UserLoginRequest(BaseModel):
@@ -26,7 +32,7 @@ class UserSessionResponse(BaseModel, from_attributes=True):
     kid: str
     refresh_kid: str
     scopes: list[str]
-    tenant_id: str
+    tenant_id: Annotated[str, BeforeValidator(_text_or_empty)]
     user_id: str
     email_verified: bool
     session_id: UUID

@@ -1,4 +1,4 @@
-"""Signing up: policy, registration, requests for access, invites."""
+"""Signup policy, registration, requests for access, and invites."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -27,7 +27,7 @@ Accepted = Annotated[bool, AfterValidator(_accepted)]
 Name = Annotated[str, Field(min_length=2, max_length=128), AfterValidator(_not_blank)]
 
 
-class SignupAccessPolicyResponse(BaseModel):
+class SignupAccessPolicyResponse(BaseModel, from_attributes=True):
     policy: str
     invite_required: bool
     request_access_enabled: bool

@@ -1,11 +1,11 @@
-"""Resetting a password and verifying an address by tokens that were mailed."""
+"""Resetting a password and verifying an address with mailed tokens."""
 
 from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import pytest
 
-from models.auth import email_tokens, password_login
+from models.auth import email_tokens, email_verification
 from models.auth.users import User
 from models.platform.clock import now
 from models.platform.database import release
@@ -17,25 +17,23 @@ from tests.support.accounts import (
     REUSED,
     WEAK,
     bearer,
+    comparable,
     count_events,
-    fresh,
     is_locked,
+    is_rate_limited,
     lock,
-    refused_for_now,
-    same,
-    told,
+    reloaded,
+    status_and_message,
 )
-
-pytestmark = pytest.mark.usefixtures("cheap_hashing")
 
 # ---------------------------------------------------------------- a reset by mail
 
 
-def test_a_known_and_an_unknown_address_make_the_same_answer_and_the_same_work(post, user, jobs_named):
-    answers = [same(post("password/forgot", email=" Nobody@example.com "))]
-    answers += [same(post("password/forgot", email=user.email.upper()))]
+def test_known_and_unknown_addresses_get_the_same_answer_and_cause_the_same_work(post, user, jobs_named):
+    answers = [comparable(post("password/forgot", email=" Nobody@example.com "))]
+    answers += [comparable(post("password/forgot", email=user.email.upper()))]
     User.update(status="disabled").execute()
-    answers += [same(post("password/forgot", email=user.email))]
+    answers += [comparable(post("password/forgot", email=user.email))]
     assert answers == [answers[0]] * 3 and answers[0][0] == 202
     assert answers[0][1]["message"] == "If the account exists, password reset instructions have been sent."
     assert [job.args for job in jobs_named("mail.reset")] == [
@@ -43,42 +41,42 @@ def test_a_known_and_an_unknown_address_make_the_same_answer_and_the_same_work(p
         {"email": "jo@example.com"},
         {"email": "jo@example.com"},
     ]
-    assert email_tokens.OneTimeToken.select().count() == 0, "the request itself makes no token"
+    assert email_tokens.EmailToken.select().count() == 0, "the request itself creates no token"
 
 
-def test_an_address_is_mailed_only_so_often_however_it_is_spelled(post, user, jobs_named):
+def test_reset_mails_are_limited_per_address_in_any_spelling(post, user, jobs_named):
     for spelled in ("jo@example.com", "JO@example.com", "jo@EXAMPLE.com", " jo@example.com", "Jo@example.com"):
         assert post("password/forgot", email=spelled).status_code == 202
-    assert refused_for_now(post("password/forgot", email="jo@example.com"), "password_reset_email")
+    assert is_rate_limited(post("password/forgot", email="jo@example.com"), "password_reset_email")
     assert len(jobs_named("mail.reset")) == 5
     assert post("password/forgot", email="al@example.com").status_code == 202
 
 
-def test_one_network_asks_for_only_so_many_mails(post, jobs_named, configure):
+def test_reset_mails_are_limited_per_network(post, jobs_named, configure):
     configure(password_reset_ip_rate_limit_per_hour=2)
     for address in ("a@example.com", "b@example.com"):
         assert post("password/forgot", email=address).status_code == 202
-    assert refused_for_now(post("password/forgot", email="c@example.com"), "password_reset_ip")
+    assert is_rate_limited(post("password/forgot", email="c@example.com"), "password_reset_ip")
     assert len(jobs_named("mail.reset")) == 2
 
 
 @pytest.mark.parametrize(
     "address", ["jo", "jo@example.com\r\nBcc: eve@example.com", "jo@example.com, eve@example.com", "jo@exa\nmple.com"]
 )
-def test_what_is_not_one_address_is_refused(post, jobs_named, address):
+def test_anything_but_a_single_address_is_refused(post, jobs_named, address):
     assert post("password/forgot", email=address).status_code == 422
     assert jobs_named("mail.reset") == []
 
 
-def test_a_mailed_token_sets_a_password_ends_all_sessions_and_the_lock(
+def test_a_mailed_token_sets_a_password_ends_all_sessions_and_unlocks(
     sign_in, confirm, post, alive, user, notices, tenant
 ):
     tokens = sign_in().json
     User.update(failures=3, failed_at=now()).execute()
     lock(user)
-    answer = confirm(email_tokens.mint(user.id, email_tokens.RESET_PASSWORD, 30))
-    assert told(answer) == (200, "Password has been reset successfully.") and answer.json["data"] is None
-    assert not alive(bearer(tokens)) and not is_locked(user) and fresh(user).failures == 0
+    answer = confirm(email_tokens.create(user.id, email_tokens.RESET_PASSWORD, 30))
+    assert status_and_message(answer) == (200, "Password has been reset successfully.") and answer.json["data"] is None
+    assert not alive(bearer(tokens)) and not is_locked(user) and reloaded(user).failures == 0
     assert post("refresh", refresh_token=tokens["refresh_token"]).status_code == 401
     assert (sign_in().status_code, sign_in(NEW).status_code) == (401, 200)
     assert notices() == [("password_changed", user.id)]
@@ -109,39 +107,39 @@ every_use = pytest.mark.parametrize("use", USES)
         lambda token: f" {token}",
     ],
 )
-def test_a_malformed_token_is_refused_and_spoils_nothing(post, user, use, spoil):
+def test_a_malformed_token_is_refused_and_the_right_one_stays_valid(post, user, use, spoil):
     purpose, redeem = USES[use]
-    token = email_tokens.mint(user.id, purpose, 30)
-    assert told(redeem(post, spoil(token))) == (400, MALFORMED[use])
+    token = email_tokens.create(user.id, purpose, 30)
+    assert status_and_message(redeem(post, spoil(token))) == (400, MALFORMED[use])
     assert redeem(post, token).status_code == 200
 
 
 @every_use
 @pytest.mark.parametrize("flaw", ["unknown", "other secret", "expired", "other purpose", "user gone", "used"])
-def test_a_token_that_is_not_good_is_refused_whatever_is_wrong_with_it(post, user, use, flaw):
+def test_an_invalid_token_is_refused_for_any_flaw(post, user, use, flaw):
     purpose, redeem = USES[use]
     others = {
         email_tokens.VERIFY_EMAIL: email_tokens.RESET_PASSWORD,
         email_tokens.RESET_PASSWORD: email_tokens.VERIFY_EMAIL,
     }
-    token = email_tokens.mint(user.id, others[purpose] if flaw == "other purpose" else purpose, 30)
+    token = email_tokens.create(user.id, others[purpose] if flaw == "other purpose" else purpose, 30)
     if flaw == "unknown":
         token = f"{uuid4().hex}.{token.partition('.')[2]}"
     elif flaw == "other secret":
         token = f"{token[:-1]}{'0' if token[-1] != '0' else '1'}"
     elif flaw == "expired":
-        email_tokens.OneTimeToken.update(expires_at=now()).execute()
+        email_tokens.EmailToken.update(expires_at=now()).execute()
     elif flaw == "user gone":
         user.delete_instance()
     elif flaw == "used":
         assert redeem(post, token).status_code == 200
     before = User.select(User.password_hash, User.email_verified_at).tuples().execute()[:]
-    assert told(redeem(post, token)) == (400, INVALID[use])
+    assert status_and_message(redeem(post, token)) == (400, INVALID[use])
     assert User.select(User.password_hash, User.email_verified_at).tuples().execute()[:] == before
 
 
-def test_a_token_of_one_purpose_stays_good_after_it_was_tried_for_the_other(post, user):
-    token = email_tokens.mint(user.id, email_tokens.RESET_PASSWORD, 30)
+def test_trying_a_token_for_another_purpose_does_not_use_it_up(post, user):
+    token = email_tokens.create(user.id, email_tokens.RESET_PASSWORD, 30)
     assert USES["verify"][1](post, token).status_code == 400
     assert USES["confirm"][1](post, token).status_code == 200
 
@@ -156,35 +154,35 @@ def test_a_token_of_one_purpose_stays_good_after_it_was_tried_for_the_other(post
         (PASSWORD, 400, REUSED),
     ],
 )
-def test_a_refused_password_does_not_use_the_token_up(confirm, user, new, status, message):
+def test_a_rejected_password_does_not_use_up_the_token(confirm, user, new, status, message):
     User.update(email="jo.zweigelt.kuss@example.com").execute()
-    token = email_tokens.mint(user.id, email_tokens.RESET_PASSWORD, 30)
-    assert told(confirm(token, new)) == (status, message)
+    token = email_tokens.create(user.id, email_tokens.RESET_PASSWORD, 30)
+    assert status_and_message(confirm(token, new)) == (status, message)
     assert confirm(token).status_code == 200
 
 
-def test_the_reason_why_a_password_is_refused_is_told_with_the_field(confirm, user):
-    answer = confirm(email_tokens.mint(user.id, email_tokens.RESET_PASSWORD, 30), "Password123456789")
+def test_a_rejected_password_is_reported_with_its_field_and_reason(confirm, user):
+    answer = confirm(email_tokens.create(user.id, email_tokens.RESET_PASSWORD, 30), "Password123456789")
     assert answer.json["details"] == [{"loc": ["body", "new_password"], "msg": WEAK, "type": "password_refused"}]
 
 
-def test_a_newer_token_and_a_reset_make_the_others_void(confirm, user, monkeypatch):
-    first = email_tokens.mint(user.id, email_tokens.RESET_PASSWORD, 30)
-    second = email_tokens.mint(user.id, email_tokens.RESET_PASSWORD, 30)
+def test_a_newer_token_or_a_reset_voids_the_other_tokens(confirm, user, monkeypatch):
+    first = email_tokens.create(user.id, email_tokens.RESET_PASSWORD, 30)
+    second = email_tokens.create(user.id, email_tokens.RESET_PASSWORD, 30)
     assert confirm(first).status_code == 400
-    with monkeypatch.context() as patch:  # two that were made at the same moment
+    with monkeypatch.context() as patch:  # two created at the same moment
         patch.setattr(email_tokens, "revoke", lambda *args: None)
-        third = email_tokens.mint(user.id, email_tokens.RESET_PASSWORD, 30)
-    verification = email_tokens.mint(user.id, email_tokens.VERIFY_EMAIL, 30)
+        third = email_tokens.create(user.id, email_tokens.RESET_PASSWORD, 30)
+    verification = email_tokens.create(user.id, email_tokens.VERIFY_EMAIL, 30)
     assert confirm(second).status_code == 200
     assert confirm(third, f"{NEW} 2").status_code == 400
-    assert password_login.verify_email(verification).id == user.id
+    assert email_verification.verify_email(verification).id == user.id
 
 
 @every_use
-def test_of_many_uses_of_a_token_at_once_one_succeeds(post, user, use):
+def test_only_one_of_many_parallel_uses_of_a_token_succeeds(post, user, use):
     purpose, redeem = USES[use]
-    token = email_tokens.mint(user.id, purpose, 30)
+    token = email_tokens.create(user.id, purpose, 30)
     release()
     with ThreadPoolExecutor(6) as pool:
         answers = list(pool.map(lambda _: redeem(post, token).status_code, range(6)))
@@ -194,40 +192,44 @@ def test_of_many_uses_of_a_token_at_once_one_succeeds(post, user, use):
 # ---------------------------------------------------------------- verifying an address
 
 
-def test_a_verification_mail_is_asked_for_only_so_often(signed, post, jobs_named):
+def test_verification_mails_are_limited_per_user(signed, post, jobs_named):
     headers, user = signed(verified=False)
     for _ in range(3):
         answer = post("email/send", headers)
-        assert told(answer) == (202, "Verification email sent.") and answer.json["data"] == {"email_verified": False}
-    assert refused_for_now(post("email/send", headers), "email_verify_user")
+        assert status_and_message(answer) == (202, "Verification email sent.") and answer.json["data"] == {
+            "email_verified": False
+        }
+    assert is_rate_limited(post("email/send", headers), "email_verify_user")
     assert [job.args for job in jobs_named("mail.verify")] == [{"user_id": str(user.id)}] * 3
 
 
-def test_one_network_asks_for_only_so_many_verification_mails(signed, post, configure):
+def test_verification_mails_are_limited_per_network(signed, post, configure):
     configure(email_verification_ip_rate_limit_per_hour=2)
     answers = [post("email/send", signed(verified=False)[0]) for _ in range(3)]
     assert [answer.status_code for answer in answers[:2]] == [202, 202]
-    assert refused_for_now(answers[2], "email_verify_ip")
+    assert is_rate_limited(answers[2], "email_verify_ip")
 
 
 @pytest.mark.parametrize("verified", [True, False], ids=["by the token", "since the token"])
-def test_a_verified_address_is_sent_nothing_and_no_quota_is_used(signed, post, jobs_named, verified):
-    headers, user = signed(verified=verified)
+def test_a_verified_address_gets_no_mail_and_uses_no_quota(signed, post, jobs_named, verified):
+    headers, _ = signed(verified=verified)
     User.update(email_verified_at=now()).execute()
     for _ in range(4):
         answer = post("email/send", headers)
-        assert told(answer) == (202, "Email already verified.") and answer.json["data"] == {"email_verified": True}
+        assert status_and_message(answer) == (202, "Email already verified.") and answer.json["data"] == {
+            "email_verified": True
+        }
     assert jobs_named("mail.verify") == []
 
 
 @pytest.mark.parametrize(("before", "after"), [("pending", "active"), ("active", "active"), ("disabled", "disabled")])
-def test_verifying_an_address_ends_the_sessions_that_do_not_know_of_it(signed, post, alive, sign_in, before, after):
+def test_verifying_an_address_ends_sessions_whose_tokens_say_unverified(signed, post, alive, sign_in, before, after):
     headers, user = signed(verified=False)
     User.update(status=before).where(User.id == user.id).execute()
-    answer = post("email/verify", token=email_tokens.mint(user.id, email_tokens.VERIFY_EMAIL, 60))
-    assert told(answer) == (200, "Email verified successfully.") and answer.json["data"] is None
+    answer = post("email/verify", token=email_tokens.create(user.id, email_tokens.VERIFY_EMAIL, 60))
+    assert status_and_message(answer) == (200, "Email verified successfully.") and answer.json["data"] is None
     assert not alive(headers)
-    assert fresh(user).email_verified_at is not None and fresh(user).status == after
+    assert reloaded(user).email_verified_at is not None and reloaded(user).status == after
     assert count_events("auth.email_verified") == 1
     if after == "active":
         assert sign_in(email=user.email).json["email_verified"] is True

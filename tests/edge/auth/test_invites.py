@@ -1,4 +1,4 @@
-"""Asking for access, what operators decide about it, and the invites that they issue."""
+"""Requests for access, operators' decisions about them, and invites."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -8,12 +8,11 @@ import pytest
 
 from models.auth import operators
 from models.auth.invites import Invite
-from models.auth.signup import SignupRequest
+from models.auth.signup_requests import SignupRequest
 from models.platform.clock import now
 from models.platform.database import release
-from tests.support.accounts import add_user, count_events, told
+from tests.support.accounts import add_user, count_events, log_in, status_and_message
 
-pytestmark = pytest.mark.usefixtures("cheap_hashing")
 PASSWORD = "a-long-walk-by-the-sea"
 NOBODY = str(uuid4())
 
@@ -43,7 +42,7 @@ def request_access(post):
 
 @pytest.fixture
 def pending(request_access):
-    """The id of a request that waits for a decision."""
+    """pending("jo@example.com") -> the id of a new request for access."""
 
     def make(email="jo@example.com"):
         assert request_access(email).status_code == 202
@@ -68,7 +67,7 @@ def listing(http, headers, path, **query):
 # ---------------------------------------------------------------- asking for access
 
 
-def test_every_request_is_answered_alike_and_only_honest_new_ones_are_kept(request_access, tenant, jobs_named):
+def test_all_requests_get_the_same_answer_and_only_genuine_new_ones_are_stored(request_access, tenant, jobs_named):
     add_user("known@example.com", PASSWORD, tenant=tenant)
     answers = [
         request_access(),
@@ -78,11 +77,11 @@ def test_every_request_is_answered_alike_and_only_honest_new_ones_are_kept(reque
     ]
     policy = {"policy": "approval", "invite_required": True, "request_access_enabled": True}
     assert [(answer.status_code, answer.json) for answer in answers] == [(202, policy)] * 4
-    assert {row.email for row in SignupRequest.select()} == {"jo@example.com", "known@example.com"}
-    assert len(jobs_named("mail.access")) == 2
+    assert {request.email for request in SignupRequest.select()} == {"jo@example.com", "known@example.com"}
+    assert len(jobs_named("mail.access_received")) == len(jobs_named("mail.access_known")) == 1
 
 
-def test_what_a_robot_fills_in_is_counted(http, request_access):
+def test_requests_with_a_filled_honeypot_are_counted(http, request_access):
     def blocked():
         lines = http.simulate_get("/metrics").text.splitlines()
         return sum(
@@ -96,18 +95,19 @@ def test_what_a_robot_fills_in_is_counted(http, request_access):
     assert SignupRequest.select().count() == 1
 
 
-def test_operators_hear_of_a_request(request_access, operator, signed, jobs_named):
+def test_operators_are_mailed_about_a_request(request_access, operator, signed, jobs_named):
     signed("owner")
     request_access()
-    [asked] = SignupRequest.select()
-    told_to = [job.args.get("operator_id") for job in jobs_named("mail.access")]
-    assert told_to == [None, str(operators.everybody()[0].id)]
-    assert all(job.args["request_id"] == str(asked.id) for job in jobs_named("mail.access"))
+    [request], [operator] = SignupRequest.select(), operators.list_operators()
+    assert [job.args for job in jobs_named("mail.access_received")] == [{"request_id": str(request.id)}]
+    assert [job.args for job in jobs_named("mail.access_requested")] == [
+        {"request_id": str(request.id), "operator_id": str(operator.user.id)}
+    ]
 
 
-def test_where_signup_is_public_nobody_needs_to_ask(request_access, configure):
+def test_where_signup_is_public_requests_are_refused(request_access, configure):
     configure(signup_access_policy="public")
-    assert told(request_access())[0] == 409
+    assert status_and_message(request_access())[0] == 409
     assert SignupRequest.select().count() == 0
 
 
@@ -115,16 +115,16 @@ def test_where_signup_is_public_nobody_needs_to_ask(request_access, configure):
     "change",
     [{"accept_terms": False}, {"organization": " x "}, {"full_name": "x"}, {"message": "x" * 1001}, {"email": "x"}],
 )
-def test_a_request_that_does_not_fit_is_not_kept(request_access, change):
+def test_an_invalid_request_is_not_stored(request_access, change):
     assert request_access(**change).status_code == 422
     assert SignupRequest.select().count() == 0
 
 
-def test_a_network_has_only_so_many_requests_waiting_and_is_free_again_after_a_day(request_access, configure):
+def test_pending_requests_are_limited_per_network_and_day(request_access, configure):
     configure(signup_concurrent_requests_limit=2)
     assert [request_access(f"jo{n}@example.com").status_code for n in range(2)] == [202, 202]
     refused = request_access("kim@example.com")
-    assert told(refused) == (429, "Too many pending requests from this IP. Try again soon.")
+    assert status_and_message(refused) == (429, "Too many pending requests from this IP. Try again soon.")
     assert 86_000 < int(refused.headers["Retry-After"]) <= 86_400
     SignupRequest.update(created_at=now() - timedelta(days=1, minutes=1)).execute()
     assert request_access("kim@example.com").status_code == 202
@@ -133,7 +133,7 @@ def test_a_network_has_only_so_many_requests_waiting_and_is_free_again_after_a_d
 # ---------------------------------------------------------------- deciding
 
 
-def test_an_approved_request_brings_an_invite_for_its_address_alone(post, pending, operator, register, jobs_named):
+def test_approving_a_request_issues_an_invite_for_its_address_only(post, pending, operator, register, jobs_named):
     request_id = pending()
     answer = post(f"signup-requests/{request_id}/approve", operator, note="met at the fair")
     assert answer.status_code == 200
@@ -150,7 +150,7 @@ def test_an_approved_request_brings_an_invite_for_its_address_alone(post, pendin
 
 
 @pytest.mark.parametrize(("hours", "expected"), [(5, 5), (None, None)])
-def test_how_long_the_invite_of_an_approval_lives(post, pending, operator, hours, expected):
+def test_the_approver_sets_the_lifetime_of_the_invite(post, pending, operator, hours, expected):
     invite = post(f"signup-requests/{pending()}/approve", operator, invite_expires_in_hours=hours).json["invite"]
     if expected is None:
         assert invite["expires_at"] is None
@@ -159,25 +159,29 @@ def test_how_long_the_invite_of_an_approval_lives(post, pending, operator, hours
         assert timedelta(hours=expected - 0.1) < left <= timedelta(hours=expected)
 
 
-def test_a_rejected_request_brings_none(post, pending, operator, jobs_named):
+def test_rejecting_a_request_issues_no_invite(post, pending, operator, jobs_named):
     answer = post(f"signup-requests/{pending()}/reject", operator, reason="who are you?")
     assert answer.json["invite"] is None
     assert (answer.json["request"]["status"], answer.json["request"]["decision_reason"]) == ("rejected", "who are you?")
-    assert Invite.select().count() == 0 and len(jobs_named("mail.access")) == 3
+    assert Invite.select().count() == 0 and len(jobs_named("mail.access_rejected")) == 1
+    assert len(jobs_named("mail.access_received")) == len(jobs_named("mail.access_requested")) == 1
 
 
 @pytest.mark.parametrize("first", ["approve", "reject"])
 @pytest.mark.parametrize("second", ["approve", "reject"])
-def test_a_request_is_decided_once(post, pending, operator, first, second):
+def test_a_request_can_be_decided_only_once(post, pending, operator, first, second):
     request_id = pending()
     assert post(f"signup-requests/{request_id}/{first}", operator).status_code == 200
     again = post(f"signup-requests/{request_id}/{second}", operator)
-    assert told(again) == (409, "Request already processed by another operator.")
+    assert status_and_message(again) == (409, "Request already processed by another operator.")
     assert Invite.select().count() == (first == "approve")
-    assert told(post(f"signup-requests/{NOBODY}/{second}", operator)) == (404, "Signup request not found.")
+    assert status_and_message(post(f"signup-requests/{NOBODY}/{second}", operator)) == (
+        404,
+        "Signup request not found.",
+    )
 
 
-def test_of_operators_who_approve_at_once_one_does(post, pending, operator):
+def test_only_one_of_many_parallel_approvals_succeeds(post, pending, operator):
     request_id = pending()
 
     def approve(_):
@@ -204,7 +208,7 @@ def test_requests_are_listed_newest_first_and_by_status(http, post, pending, ope
 # ---------------------------------------------------------------- invites
 
 
-def test_an_invite_shows_its_token_once(http, post, operator, jobs_named):
+def test_the_token_of_an_invite_is_shown_only_when_it_is_issued(http, post, operator, jobs_named):
     issued = post("invites", operator, note="for the fair")
     assert issued.status_code == 201
     token = issued.json["invite_token"]
@@ -213,10 +217,10 @@ def test_an_invite_shows_its_token_once(http, post, operator, jobs_named):
     assert Invite.get().issued_by.startswith("user:") and Invite.get().token_hash != token
     answer = http.simulate_get("/api/v1/auth/invites", headers=operator)
     assert token not in answer.text and answer.json["invites"][0]["id"] == issued.json["id"]
-    assert jobs_named("mail.invite") == []  # nobody to mail it to
+    assert jobs_named("mail.invite") == []  # there is no address to mail it to
 
 
-def test_an_invite_to_an_address_is_mailed_there(post, operator, jobs_named):
+def test_an_invite_for_an_address_is_mailed_to_it(post, operator, jobs_named):
     issued = post("invites", operator, invited_email="Jo@Example.com", expires_in_hours=None)
     assert (issued.json["invited_email"], issued.json["expires_at"]) == ("jo@example.com", None)
     assert [job.args for job in jobs_named("mail.invite")] == [{"invite_id": issued.json["id"]}]
@@ -225,14 +229,14 @@ def test_an_invite_to_an_address_is_mailed_there(post, operator, jobs_named):
 @pytest.mark.parametrize(
     "body", [{"max_redemptions": 0}, {"max_redemptions": 11}, {"expires_in_hours": 337}, {"note": "x" * 513}]
 )
-def test_an_invite_out_of_bounds_is_not_issued(post, operator, body):
+def test_an_invite_beyond_the_limits_is_not_issued(post, operator, body):
     assert post("invites", operator, **body).status_code == 422
     assert Invite.select().count() == 0
 
 
-def test_an_invite_may_answer_only_a_request_that_was_approved_and_only_its_address(post, pending, operator):
+def test_an_invite_for_a_request_needs_approval_and_the_requesters_address(post, pending, operator):
     request_id = pending()
-    assert told(post("invites", operator, signup_request_id=NOBODY)) == (404, "Signup request not found.")
+    assert status_and_message(post("invites", operator, signup_request_id=NOBODY)) == (404, "Signup request not found.")
     assert post("invites", operator, signup_request_id=request_id).status_code == 409
     assert post(f"signup-requests/{request_id}/approve", operator).status_code == 200
     other = post("invites", operator, signup_request_id=request_id, invited_email="kim@example.com")
@@ -242,31 +246,34 @@ def test_an_invite_may_answer_only_a_request_that_was_approved_and_only_its_addr
     assert Invite.select().count() == 2
 
 
-def test_a_revoked_invite_lets_nobody_in_and_stays_revoked(post, operator, register):
+def test_a_revoked_invite_cannot_be_used_and_stays_revoked(post, operator, register):
     issued = post("invites", operator).json
     for _ in range(2):
         answer = post(f"invites/{issued['id']}/revoke", operator)
         assert (answer.status_code, answer.json["status"]) == (200, "revoked")
     assert count_events("auth.invite_revoked") == 1
     assert register("jo@example.com", issued["invite_token"]).status_code == 403
-    assert told(post(f"invites/{NOBODY}/revoke", operator)) == (404, "Invite not found or already revoked.")
+    assert status_and_message(post(f"invites/{NOBODY}/revoke", operator)) == (
+        404,
+        "Invite not found or already revoked.",
+    )
 
 
-def test_invites_are_found_by_status_address_and_request(http, post, pending, operator):
+def test_invites_are_filtered_by_status_address_and_request(http, post, pending, operator):
     request_id = pending()
     approved = post(f"signup-requests/{request_id}/approve", operator).json["invite"]["id"]
     active, expired, revoked = (post("invites", operator).json["id"] for _ in range(3))
     Invite.update(expires_at=now()).where(Invite.id == expired).execute()
     post(f"invites/{revoked}/revoke", operator)
 
-    def found(**query):
+    def ids(**query):
         return {item["id"] for item in listing(http, operator, "invites", **query)["invites"]}
 
-    assert found() == {approved, active, expired, revoked}
-    assert found(status="active") == {approved, active}
-    assert (found(status="expired"), found(status="revoked")) == ({expired}, {revoked})
-    assert found(status="exhausted") == set()
-    assert found(email="JO@example.com") == found(request_id=request_id) == {approved}
+    assert ids() == {approved, active, expired, revoked}
+    assert ids(status="active") == {approved, active}
+    assert (ids(status="expired"), ids(status="revoked")) == ({expired}, {revoked})
+    assert ids(status="exhausted") == set()
+    assert ids(email="JO@example.com") == ids(request_id=request_id) == {approved}
     page = listing(http, operator, "invites", limit=1, offset=1)
     assert (page["total"], page["invites"][0]["id"]) == (4, expired)
     assert listing(http, operator, "invites", status="expired")["invites"][0]["status"] == "expired"
@@ -278,13 +285,12 @@ def test_invites_are_found_by_status_address_and_request(http, post, pending, op
 @pytest.mark.parametrize(
     ("scope", "path"), [("auth:invites", "signup-requests"), ("auth:signup_requests", "invites"), (None, "invites")]
 )
-def test_one_scope_does_not_open_what_needs_the_other(http, signed, scope, path):
-    from models.auth.login import SignIn
+def test_each_list_needs_its_own_scope(http, signed, scope, path):
 
     _, user = signed("owner")
     if scope:
         operators.grant(user.email, [scope], by="test")
-    tokens = SignIn.with_password(user.email, "correct horse battery")
+    tokens = log_in(user.email)
     headers = {"Authorization": f"Bearer {tokens.access_token}"}
     assert http.simulate_get(f"/api/v1/auth/{path}", headers=headers).status_code == 403
     if scope:

@@ -1,4 +1,4 @@
-"""Tokens for machines that sign their requests: what is accepted, once, and what is told to everybody else."""
+"""Signed requests of machines for tokens: what is accepted, and how often."""
 
 import base64
 import hashlib
@@ -12,12 +12,12 @@ from uuid import uuid4
 
 import pytest
 
-from edge import request_signatures as signing
-from models.auth.service_accounts import ServiceToken
+from models.auth.service_tokens import ServiceToken
 from models.platform.audit import AuditEvent
 from models.platform.database import release
 from models.platform.settings import settings
-from tests.support.accounts import told
+from tests.support.accounts import status_and_message
+from workers.gateways import vault as vault_gateway
 
 SECRET = "known to both sides"
 
@@ -59,39 +59,39 @@ def issue(http, claims, shared_secret):
     """issue(body={...}, payload=..., authorization=...) -> the answer; None leaves a header out."""
 
     def send(body=None, payload=..., authorization=..., **changed):
-        made = {name: value for name, value in {**claims, **changed}.items() if value is not ...}
-        raw = json.dumps(made).encode() if payload is ... else payload
-        asked = {name: claims[name] for name in ("account", "scopes", "tenant_id")} | (body or {})
+        signed = {name: value for name, value in {**claims, **changed}.items() if value is not ...}
+        raw = json.dumps(signed).encode() if payload is ... else payload
+        unsigned = {name: claims[name] for name in ("account", "scopes", "tenant_id")} | (body or {})
         headers = {
             "X-Vault-Payload": encoded(raw) if isinstance(raw, bytes) else raw,
             "Authorization": f"Bearer vault:{sign(raw)}" if authorization is ... else authorization,
         }
         return http.simulate_post(
             "/api/v1/auth/service-accounts/issue",
-            json={name: value for name, value in asked.items() if value is not ...},
+            json={name: value for name, value in unsigned.items() if value is not ...},
             headers={name: value for name, value in headers.items() if value is not None},
         )
 
     return send
 
 
-def test_a_signed_request_brings_a_token_once(issue, tenant):
+def test_a_signed_request_gets_one_token(issue, tenant):
     answer = issue()
     assert answer.status_code == 201 and answer.headers["Cache-Control"] == "no-store"
     assert (answer.json["account"], answer.json["tenant_id"]) == ("analytics-batch", str(tenant.id))
     assert answer.json["token_use"] == "refresh" and answer.json["issued_at"].endswith("+00:00")
-    row = ServiceToken.get()
-    assert (str(row.id), row.issued_by) == (answer.json["session_id"], "signer:deploy@ci")
+    token = ServiceToken.get()
+    assert (str(token.id), token.issued_by) == (answer.json["session_id"], "signer:deploy@ci")
     assert AuditEvent.get(AuditEvent.action == "auth.service_token_issued").actor == "signer:deploy@ci"
-    assert told(issue(body={"force": True})) == (401, "Vault payload nonce already used.")
+    assert status_and_message(issue(body={"force": True})) == (401, "Vault payload nonce already used.")
 
 
-def test_a_signer_cannot_pass_for_a_user(issue):
+def test_a_signer_cannot_pose_as_a_user(issue):
     assert issue(sub="user:01a20ac7-784f-712d-8112-15c292557957").status_code == 201
     assert ServiceToken.get().issued_by.startswith("signer:user:")
 
 
-def test_of_parallel_replays_one_is_accepted(issue):
+def test_only_one_of_many_parallel_replays_is_accepted(issue):
     def replay(_):
         try:
             return issue().status_code
@@ -117,16 +117,16 @@ def test_of_parallel_replays_one_is_accepted(issue):
         (..., b"[]", (400, "Unexpected Vault payload shape.")),
     ],
 )
-def test_what_is_not_signed_is_refused(issue, authorization, payload, expected):
+def test_an_unsigned_request_is_refused(issue, authorization, payload, expected):
     if isinstance(authorization, str):
         authorization = authorization.encode().decode("latin-1")
         payload = b"{}" if payload is ... else payload
     answer = issue(authorization=authorization, payload=payload)
-    assert told(answer) == expected and "WWW-Authenticate" not in answer.headers
+    assert status_and_message(answer) == expected and "WWW-Authenticate" not in answer.headers
     assert ServiceToken.select().count() == 0
 
 
-def test_without_the_header_the_request_does_not_fit(issue):
+def test_a_missing_authorization_header_is_a_validation_error(issue):
     answer = issue(authorization=None)
     assert answer.status_code == 422 and answer.json["detail"][0]["loc"] == ["header", "Authorization"]
 
@@ -150,8 +150,8 @@ def test_without_the_header_the_request_does_not_fit(issue):
         ({"scopes": ["billing:read"]}, (400, "Vault payload scopes mismatch.")),
     ],
 )
-def test_claims_that_do_not_fit_are_named(issue, changed, expected):
-    assert told(issue(**changed)) == expected
+def test_invalid_claims_are_named(issue, changed, expected):
+    assert status_and_message(issue(**changed)) == expected
     assert ServiceToken.select().count() == 0
 
 
@@ -164,9 +164,9 @@ def test_claims_that_do_not_fit_are_named(issue, changed, expected):
         ({"exp": 601}, "Vault payload iat outside acceptable window."),
     ],
 )
-def test_a_payload_is_good_for_ten_minutes_at_most(issue, claims, shift, expected):
+def test_a_payload_is_valid_for_ten_minutes_at_most(issue, claims, shift, expected):
     moved = {name: claims["iat"] + seconds for name, seconds in shift.items()}
-    assert told(issue(**moved)) == (401, expected)
+    assert status_and_message(issue(**moved)) == (401, expected)
 
 
 @pytest.mark.parametrize(
@@ -180,25 +180,25 @@ def test_a_payload_is_good_for_ten_minutes_at_most(issue, claims, shift, expecte
         ({"tenant_id": ...}, {}, "Vault payload tenant mismatch."),
     ],
 )
-def test_the_body_may_not_say_what_was_not_signed(issue, body, changed, message):
-    assert told(issue(body=body, **changed)) == (400, message)
+def test_the_body_may_not_contain_anything_unsigned(issue, body, changed, message):
+    assert status_and_message(issue(body=body, **changed)) == (400, message)
 
 
-def test_what_was_signed_fills_in_what_the_body_leaves_out(issue):
+def test_signed_values_fill_in_what_the_body_omits(issue):
     assert issue(lifetime_minutes=7, fingerprint="host-1").status_code == 201
-    row = ServiceToken.get()
-    assert (row.expires_at - row.created_at).total_seconds() == 7 * 60 and row.fingerprint == "host-1"
+    token = ServiceToken.get()
+    assert (token.expires_at - token.created_at).total_seconds() == 7 * 60 and token.fingerprint == "host-1"
     assert issue(body={"force": True}, nonce=uuid4().hex, force=True).status_code == 201
 
 
-def test_a_stranger_learns_nothing_of_the_claims(issue):
-    assert told(issue(authorization=f"Bearer vault:{'0' * 64}", account="other", exp=0)) == (
+def test_without_a_valid_signature_no_claim_is_checked(issue):
+    assert status_and_message(issue(authorization=f"Bearer vault:{'0' * 64}", account="other", exp=0)) == (
         401,
         "Invalid Vault signature.",
     )
 
 
-def test_without_redis_no_signed_request_is_accepted(issue, configure):
+def test_signed_requests_are_refused_while_redis_is_away(issue, configure):
     configure(redis_url="redis://127.0.0.1:1/0")
     assert issue().status_code == 503
     assert ServiceToken.select().count() == 0
@@ -210,15 +210,15 @@ def test_without_redis_no_signed_request_is_accepted(issue, configure):
 @pytest.mark.parametrize(
     ("hardened", "verifier", "status"), [(False, "off", 201), (True, "off", 401), (False, "hmac", 401)]
 )
-def test_the_developers_escape_is_open_in_development_alone(issue, configure, hardened, verifier, status):
+def test_the_developer_credential_works_only_in_development(issue, configure, hardened, verifier, status):
     configure(service_issue_verifier=verifier)
     configure(environment="production" if hardened else "development")
     assert issue(authorization="Bearer dev-local").status_code == status
 
 
-def test_where_nobody_verifies_signatures_are_not_believed(issue, configure):
+def test_signatures_are_refused_where_no_verifier_is_set(issue, configure):
     configure(service_issue_verifier="off")
-    assert told(issue()) == (503, "Vault verification disabled; cannot accept vault credentials.")
+    assert status_and_message(issue()) == (503, "Vault verification disabled; cannot accept vault credentials.")
 
 
 # ---------------------------------------------------------------- Vault
@@ -275,39 +275,40 @@ def by_vault(issue, claims, vault, configure):
     return send
 
 
-def test_vault_is_asked_about_the_signature(by_vault, vault):
+def test_vault_verifies_the_signature(by_vault, vault):
     assert by_vault().status_code == 201
     [(path, headers)] = vault.seen
     assert path == "/v1/transit/verify/auth-service" and headers["X-Vault-Namespace"] == "team"
 
 
 @pytest.mark.parametrize("signature", ["vault:v1:0000", "rubbish"])
-def test_what_vault_does_not_confirm_is_refused(by_vault, signature):
-    assert told(by_vault(signature)) == (401, "Invalid Vault signature.")
+def test_a_signature_that_vault_rejects_is_refused(by_vault, signature):
+    assert status_and_message(by_vault(signature)) == (401, "Invalid Vault signature.")
 
 
 @pytest.mark.parametrize(
     "broken", [(500, {}), (403, {"errors": ["secret detail"]}), (200, {}), (200, {"data": None}), (200, [])]
 )
-def test_a_vault_that_cannot_tell_is_not_a_yes(by_vault, vault, broken):
+def test_an_error_from_vault_is_not_taken_for_a_valid_signature(by_vault, vault, broken):
     vault.broken = broken
     answer = by_vault()
-    assert told(answer) == (503, "Secrets provider cannot verify signatures.")
+    assert status_and_message(answer) == (503, "Secrets provider cannot verify signatures.")
     assert "secret detail" not in answer.text and ServiceToken.select().count() == 0
 
 
-def test_a_vault_that_is_away_is_not_a_yes(by_vault, configure):
+def test_an_unreachable_vault_is_not_taken_for_a_valid_signature(by_vault, configure):
     configure(vault_addr="http://127.0.0.1:1")
-    assert told(by_vault()) == (503, "Secrets provider cannot verify signatures.")
+    assert status_and_message(by_vault()) == (503, "Secrets provider cannot verify signatures.")
 
 
 @pytest.mark.parametrize("missing", ["vault_addr", "vault_token"])
-def test_a_verifier_that_is_not_configured_says_so(by_vault, configure, missing):
+def test_a_verifier_without_its_settings_reports_that(by_vault, configure, missing):
     configure(**{missing: None})
-    assert told(by_vault()) == (503, "Secrets provider not configured for Vault verification.")
+    assert status_and_message(by_vault()) == (503, "Secrets provider not configured for Vault verification.")
     with pytest.raises(SystemExit, match="VAULT_ADDR or VAULT_TOKEN"):
         settings.require_safe()
 
 
-def test_an_edge_waits_for_vault_no_longer_than_its_limit():
-    assert signing._pool.connection_pool_kw["timeout"] == signing.VAULT_TIMEOUT == 5
+def test_requests_to_vault_time_out_after_five_seconds():
+    client = vault_gateway._client("http://127.0.0.1:1", "token", None)
+    assert client.adapter._kwargs["timeout"] == vault_gateway.TIMEOUT == 5

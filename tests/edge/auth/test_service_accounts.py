@@ -1,12 +1,13 @@
-"""Service accounts: what may be issued, what a machine can do with it, and who manages the tokens."""
+"""Service accounts: issuing tokens, what machines do with them, and who manages them."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 
-from models.auth import service_accounts
-from models.auth.service_accounts import ServiceToken, TokenExists
+from models.auth import service_account_catalogue, service_token_issuing, service_tokens
+from models.auth.service_token_issuing import ServiceTokenExists, ServiceTokenRequest
+from models.auth.service_tokens import ServiceToken
 from models.auth.sessions import RefreshToken
 from models.auth.tenants import Tenant
 from models.conversations.chat_context import ChatContext
@@ -17,7 +18,7 @@ from models.platform.database import release
 from models.platform.ids import parse_uuid
 from models.platform.principal import Principal
 from models.runs.run import Run
-from tests.support.accounts import bearer, told
+from tests.support.accounts import bearer, status_and_message
 
 REASON = "a nightly report"
 
@@ -30,7 +31,7 @@ def no_limits(configure):
 
 @pytest.fixture
 def issue(post, tenant):
-    """Issue as a developer does; the settings of these tests are those of development."""
+    """Issue a token with the developer's credential: these tests run with the settings of development."""
 
     def send(account="analytics-batch", scopes=("conversations:read",), tenant_id=..., **more):
         body = {"account": account, "scopes": list(scopes), **more}
@@ -42,7 +43,7 @@ def issue(post, tenant):
 
 @pytest.fixture
 def exchange(http):
-    """A machine keeps its refresh token, so that it comes back in the answer."""
+    """exchange(refresh token) -> the answer, which has the same refresh token again."""
     return lambda token: http.simulate_post("/api/v1/auth/refresh", json={"refresh_token": token})
 
 
@@ -69,7 +70,7 @@ def browser(post, tenant):
 
 @pytest.fixture
 def elsewhere(issue):
-    """A tenant that is somebody else's, with a token."""
+    """(another tenant, the jti of its token)."""
     other = Tenant.create(slug="other", name="Other")
     return other, issue(tenant_id=str(other.id)).json["session_id"]
 
@@ -107,24 +108,24 @@ def overriding(headers, reason="a customer called"):
         ),
     ],
 )
-def test_what_the_catalogue_does_not_allow_is_not_issued(issue, change, expected):
-    assert told(issue(**change)) == expected
+def test_a_token_outside_the_catalogue_is_not_issued(issue, change, expected):
+    assert status_and_message(issue(**change)) == expected
     assert ServiceToken.select().count() == 0
 
 
-def test_attempts_are_limited_by_account_and_altogether(issue, configure):
+def test_attempts_are_limited_per_account_and_in_total(issue, configure):
     configure(service_issue_rate_limit_per_minute=2)
     configure(service_issue_global_rate_limit_per_minute=3)
     assert [issue(scopes=[]).status_code for _ in range(2)] == [400, 400]
     refused = issue()
     text = "Issuance rate limit exceeded for account 'analytics-batch'. Retry later."
-    assert told(refused) == (429, text) and 0 < int(refused.headers["Retry-After"]) <= 60
+    assert status_and_message(refused) == (429, text) and 0 < int(refused.headers["Retry-After"]) <= 60
     assert issue("demo-bot", tenant_id=None).status_code == 201
     text = "Global service-account issuance rate limit exceeded. Retry later."
-    assert told(issue("demo-bot", ["chat:write"], tenant_id=None)) == (429, text)
+    assert status_and_message(issue("demo-bot", ["chat:write"], tenant_id=None)) == (429, text)
 
 
-def test_a_live_token_is_neither_shown_again_nor_doubled_but_may_be_replaced(issue):
+def test_a_live_token_is_not_shown_again_but_may_be_replaced(issue):
     first = issue(scopes=["conversations:read", "conversations:read"]).json
     assert first["scopes"] == ["conversations:read"]
     again = issue()
@@ -132,11 +133,11 @@ def test_a_live_token_is_neither_shown_again_nor_doubled_but_may_be_replaced(iss
     assert first["refresh_token"] not in again.text
     second = issue(force=True).json
     old = ServiceToken.get_by_id(first["session_id"])
-    assert old.revoked_reason == "replaced" and not ServiceToken.is_alive(old.id)
-    assert ServiceToken.is_alive(parse_uuid(second["session_id"]))
+    assert old.revoked_reason == "replaced" and not ServiceToken.is_open(old.id)
+    assert ServiceToken.is_open(parse_uuid(second["session_id"]))
 
 
-def test_an_expired_token_is_in_nobodys_way(issue):
+def test_an_expired_token_does_not_block_a_new_one(issue):
     assert issue().status_code == 201
     ServiceToken.update(expires_at=now()).execute()
     assert issue().status_code == 201
@@ -144,30 +145,23 @@ def test_an_expired_token_is_in_nobodys_way(issue):
 
 @pytest.mark.parametrize("force", [False, True])
 @pytest.mark.parametrize("account", ["analytics-batch", "demo-bot"])
-def test_of_parallel_issues_one_token_is_live(tenant, force, account):
+def test_parallel_issues_leave_one_live_token(tenant, force, account):
     def issue(_):
         try:
-            row, _ = ServiceToken.issue(
-                account=account,
-                scopes=["conversations:read"],
-                tenant_id=str(tenant.id) if account == "analytics-batch" else None,
-                lifetime_minutes=None,
-                fingerprint=None,
-                force=force,
-                by="test",
-            )
-            return row
-        except TokenExists:
+            tenant_id = str(tenant.id) if account == "analytics-batch" else None
+            request = ServiceTokenRequest(account, ["conversations:read"], tenant_id, force=force)
+            return service_token_issuing.issue(request, by="test")[0]
+        except ServiceTokenExists:
             return None
         finally:
             release()
 
     with ThreadPoolExecutor(8) as pool:
-        made = [row for row in pool.map(issue, range(8)) if row]
-    assert len(made) == (8 if force else 1)
+        issued = [token for token in pool.map(issue, range(8)) if token]
+    assert len(issued) == (8 if force else 1)
     live = list(ServiceToken.select().where(ServiceToken.revoked_at.is_null()))
     assert len(live) == 1
-    assert [row.id for row in made if ServiceToken.is_alive(row.id)] == [live[0].id]
+    assert [token.id for token in issued if ServiceToken.is_open(token.id)] == [live[0].id]
 
 
 @pytest.mark.parametrize(
@@ -183,13 +177,12 @@ def test_of_parallel_issues_one_token_is_live(tenant, force, account):
         (None, "cannot be used"),
     ],
 )
-def test_a_catalogue_that_is_wrong_stops_the_start_and_says_why(configure, tmp_path, text, problem):
+def test_an_invalid_catalogue_stops_the_process_with_the_reason(tmp_path, text, problem):
     path = tmp_path / "accounts.toml"
     if text is not None:
         path.write_text(text)
-    configure(service_accounts_path=str(path))
     with pytest.raises(SystemExit, match=problem) as stop:
-        service_accounts.catalogue.__wrapped__()
+        service_account_catalogue.read_catalogue(path)
     assert str(path) in str(stop.value)
 
 
@@ -207,7 +200,7 @@ def test_a_machine_sees_its_tenant_within_its_scopes(http, machine, person, ask,
     assert http.simulate_get("/api/v1/conversations", headers=other).status_code == 403
 
 
-def test_what_a_machine_asks_belongs_to_no_user(machine, http, tenant, configure):
+def test_a_machines_conversation_belongs_to_no_user(machine, http, tenant, configure):
     headers, _ = machine("synthetic-monitor", ["conversations:write"])
     configure(chat_wait_seconds=0.01)
     assert http.simulate_post("/api/v1/chat", headers=headers, json={"message": "alive?"}).status_code == 504
@@ -217,16 +210,16 @@ def test_what_a_machine_asks_belongs_to_no_user(machine, http, tenant, configure
     assert context.history[-1]["content"] == "alive?" and context.user_name is None
 
 
-def test_a_machines_token_is_exchanged_until_it_is_revoked_and_then_dead_at_once(http, machine, exchange):
+def test_a_machines_token_can_be_exchanged_until_it_is_revoked(http, machine, exchange):
     headers, refresh = machine()
     again = exchange(refresh)
     assert again.status_code == 200 and again.json["user_id"] == "service-account:analytics-batch"
     ServiceToken.revoke(Principal(None, None, override="test", account="test"), ServiceToken.get().id, "leaked")
     assert http.simulate_get("/api/v1/conversations", headers=headers).status_code == 401
-    assert told(exchange(refresh)) == (401, "Refresh token has been revoked or expired.")
+    assert status_and_message(exchange(refresh)) == (401, "Refresh token has been revoked or expired.")
 
 
-def test_an_access_token_does_not_outlive_what_it_was_made_with(issue, exchange):
+def test_an_access_token_does_not_outlive_its_refresh_token(issue, exchange):
     issued = issue(lifetime_minutes=5).json
     tokens = exchange(issued["refresh_token"]).json
     assert tokens["expires_at"] == tokens["refresh_expires_at"]
@@ -234,23 +227,23 @@ def test_an_access_token_does_not_outlive_what_it_was_made_with(issue, exchange)
     assert exchange(issued["refresh_token"]).status_code == 401
 
 
-def test_a_machine_loses_what_the_catalogue_takes_away(issue, exchange, monkeypatch):
+def test_scopes_removed_from_the_catalogue_are_lost(issue, exchange, monkeypatch):
     refresh = issue("billing-worker", ["billing:read", "billing:manage"]).json["refresh_token"]
-    known = service_accounts.catalogue()
-    less = {"billing-worker": known["billing-worker"].model_copy(update={"scopes": ["billing:read"]})}
-    monkeypatch.setattr(service_accounts, "catalogue", lambda: less)
+    account = service_account_catalogue.catalogue()["billing-worker"]
+    reduced = {"billing-worker": account.model_copy(update={"scopes": ["billing:read"]})}
+    monkeypatch.setattr(service_tokens, "catalogue", lambda: reduced)
     assert exchange(refresh).json["scopes"] == ["billing:read"]
-    monkeypatch.setattr(service_accounts, "catalogue", dict)
-    assert told(exchange(refresh)) == (401, "The service account is not defined any more.")
+    monkeypatch.setattr(service_tokens, "catalogue", dict)
+    assert status_and_message(exchange(refresh)) == (401, "The service account is not defined any more.")
 
 
-def test_exchanges_are_limited_by_token(issue, exchange, configure):
+def test_exchanges_are_limited_per_token(issue, exchange, configure):
     configure(auth_refresh_rate_limit_per_minute=2)
     refresh = issue().json["refresh_token"]
     assert [exchange(refresh).status_code for _ in range(3)] == [200, 200, 429]
 
 
-def test_a_console_without_a_tenant_acts_in_the_one_it_names(http, machine, tenant, person, ask):
+def test_an_operators_machine_without_a_tenant_acts_in_the_one_it_names(http, machine, tenant, person, ask):
     ask(person(), "hello", "one")
     headers, _ = machine("support-console", ["support:*"], tenant_id=None)
 
@@ -263,7 +256,7 @@ def test_a_console_without_a_tenant_acts_in_the_one_it_names(http, machine, tena
         assert conversations(**{"X-Tenant-Id": unknown}).status_code == 403
 
 
-def test_a_bot_without_a_tenant_cannot_choose_one(http, machine, tenant):
+def test_other_machines_without_a_tenant_cannot_name_one(http, machine, tenant):
     headers, _ = machine("demo-bot", tenant_id=None)
     answer = http.simulate_get("/api/v1/conversations", headers={**headers, "X-Tenant-Id": str(tenant.id)})
     assert (answer.status_code, answer.json["error"]) == (403, "tenant_mismatch")
@@ -290,25 +283,28 @@ def test_admins_manage_the_tokens_of_their_tenant(http, browser, post, signed, t
         assert {answer.json["message"] for answer in answers} == {text}
 
 
-def test_an_admin_who_is_not_verified_or_lowers_their_role_manages_nothing(browser, signed):
+def test_an_unverified_admin_or_one_with_a_lowered_role_manages_no_tokens(browser, signed):
     headers, _ = signed("admin", verified=False)
     assert browser(headers).status_code == 403
     headers, _ = signed("admin")
     assert browser({**headers, "X-Tenant-Role": "member"}).status_code == 403
 
 
-def test_an_admin_reaches_no_other_tenant(http, browser, post, signed, elsewhere):
+def test_an_admin_cannot_reach_other_tenants(http, browser, post, signed, elsewhere):
     (other, jti), (headers, _) = elsewhere, signed("owner")
-    assert told(browser(headers, tenant_id=str(other.id))) == (403, "Tenant mismatch for service-account issuance.")
-    assert browser(headers, "demo-bot").status_code == 400  # nor outside of all tenants
+    assert status_and_message(browser(headers, tenant_id=str(other.id))) == (
+        403,
+        "Tenant mismatch for service-account issuance.",
+    )
+    assert browser(headers, "demo-bot").status_code == 400  # nor tokens without a tenant
     assert listed(http, headers, include_global="true") == []
     refused = http.simulate_get(f"/api/v1/auth/service-accounts/tokens?tenant_id={other.id}", headers=headers)
-    assert told(refused) == (403, "Tenant administrators may only query their own tenant.")
-    assert told(post(f"service-accounts/tokens/{jti}/revoke", headers)) == (404, "Token not found.")
-    assert ServiceToken.is_alive(parse_uuid(jti))
+    assert status_and_message(refused) == (403, "Tenant administrators may only query their own tenant.")
+    assert status_and_message(post(f"service-accounts/tokens/{jti}/revoke", headers)) == (404, "Token not found.")
+    assert ServiceToken.is_open(parse_uuid(jti))
 
 
-def test_peoples_refresh_tokens_are_neither_listed_nor_revoked(http, post, signed):
+def test_users_refresh_tokens_are_neither_listed_nor_revoked(http, post, signed):
     headers, _ = signed("owner")
     jti = str(RefreshToken.get().id)
     assert listed(http, headers, status="all") == []
@@ -318,7 +314,7 @@ def test_peoples_refresh_tokens_are_neither_listed_nor_revoked(http, post, signe
 
 
 @pytest.mark.parametrize("reason", ["too short", " " * 10, "x" * 513])
-def test_an_issue_without_a_real_reason_is_refused(browser, signed, reason):
+def test_a_token_is_not_issued_without_a_proper_reason(browser, signed, reason):
     headers, _ = signed("owner")
     assert browser(headers, reason=reason).status_code in (400, 422)
     assert ServiceToken.select().count() == 0
@@ -335,7 +331,7 @@ def test_a_second_revocation_keeps_the_first_reason(post, signed, issue):
     assert ServiceToken.get_by_id(jti).revoked_reason == "tenant_admin_manual_revoke"
 
 
-def test_tokens_are_found_by_account_fingerprint_and_status(http, signed, issue):
+def test_tokens_are_filtered_by_account_fingerprint_and_status(http, signed, issue):
     headers, _ = signed("admin")
     one = issue(fingerprint="host-1").json["session_id"]
     two = issue("billing-worker", ["billing:read"]).json["session_id"]
@@ -363,15 +359,18 @@ def test_an_override_needs_an_operator_and_a_reason(http, signed):
     def answer(headers):
         return http.simulate_get("/api/v1/auth/service-accounts/tokens", headers=headers)
 
-    assert told(answer(overriding(owner))) == (403, "Platform operator scope (support:*) required for override.")
+    assert status_and_message(answer(overriding(owner))) == (
+        403,
+        "Platform operator scope (support:*) required for override.",
+    )
     for reason in (None, "   "):
         text = "X-Operator-Reason header is required when X-Operator-Override is true."
-        assert told(answer(overriding(operator, reason))) == (400, text)
+        assert status_and_message(answer(overriding(operator, reason))) == (400, text)
     assert answer(overriding(operator)).status_code == 200
     assert answer({**operator, "X-Operator-Override": "false"}).status_code == 403
 
 
-def test_an_operator_acts_in_any_tenant_and_says_why(http, browser, post, signed, elsewhere, issue):
+def test_an_operator_acts_in_any_tenant_and_the_reason_is_audited(http, browser, post, signed, elsewhere, issue):
     (other, theirs), (headers, user) = elsewhere, signed("viewer", operator=True)
     free = issue("demo-bot", tenant_id=None).json["session_id"]
     mine = issue().json["session_id"]

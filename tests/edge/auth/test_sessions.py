@@ -1,16 +1,16 @@
-"""Sessions: listed, ended one by one or all at once, and dead for access tokens at that moment."""
+"""Sessions: listing them, ending one or all, and the effect on access tokens."""
 
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from models.auth.login import SignIn
+from models.auth import token_refresh
 from models.auth.sessions import RefreshToken, Session
 from models.platform.audit import AuditEvent
 from models.platform.database import database, release
 from models.platform.ids import parse_uuid
 from models.platform.redis import redis_client
-from tests.support.accounts import add_user
+from tests.support.accounts import add_user, log_in
 
 PASSWORD = "correct horse battery"
 PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15 Version/17.0 Mobile/15E148 Safari/604.1"
@@ -42,7 +42,7 @@ def logout(http, tokens, refresh_token):
     return http.simulate_post("/api/v1/auth/logout", json={"refresh_token": refresh_token}, headers=bearer(tokens))
 
 
-def test_after_logout_neither_token_is_good_and_a_second_one_says_so(http, sign_in):
+def test_after_logout_both_tokens_are_refused_and_a_second_logout_says_so(http, sign_in):
     tokens, other = sign_in(), sign_in()
     assert me(http, tokens) == 200
     assert logout(http, tokens, tokens["refresh_token"]).json["data"] == {"revoked": True}
@@ -61,7 +61,7 @@ def test_an_expired_refresh_token_still_ends_its_session(http, sign_in):
     assert me(http, tokens) == 401
 
 
-def test_logout_refuses_what_is_not_ones_own_refresh_token(http, sign_in, signed):
+def test_logout_accepts_only_the_callers_own_refresh_token(http, sign_in, signed):
     tokens, (stranger, _) = sign_in(), signed()
     refused = http.simulate_post(
         "/api/v1/auth/logout", json={"refresh_token": tokens["refresh_token"]}, headers=stranger
@@ -79,7 +79,7 @@ def test_logout_refuses_what_is_not_ones_own_refresh_token(http, sign_in, signed
     assert me(http, tokens) == 200
 
 
-def test_logout_everywhere_ends_all_and_counts_them(http, sign_in):
+def test_logout_all_ends_every_session_and_returns_the_count(http, sign_in):
     first, second = sign_in(), sign_in()
     answer = http.simulate_post("/api/v1/auth/logout/all", headers=bearer(first))
     assert answer.json["data"] == {"revoked": 2}
@@ -88,7 +88,7 @@ def test_logout_everywhere_ends_all_and_counts_them(http, sign_in):
 
 
 @pytest.mark.parametrize("loss", ["emptied", "away"])
-def test_an_ended_session_stays_ended_whatever_redis_knows(http, sign_in, configure, loss):
+def test_an_ended_session_stays_ended_when_redis_loses_its_data(http, sign_in, configure, loss):
     tokens, other = sign_in(), sign_in()
     assert logout(http, tokens, tokens["refresh_token"]).json["data"] == {"revoked": True}
     if loss == "emptied":
@@ -98,22 +98,22 @@ def test_an_ended_session_stays_ended_whatever_redis_knows(http, sign_in, config
     assert (me(http, tokens), me(http, other)) == (401, 200)
 
 
-def test_a_revocation_wins_over_a_reader_that_saw_the_session_alive(clean, sign_in, monkeypatch):
+def test_a_revocation_wins_over_a_concurrent_check(clean, sign_in, monkeypatch):
     session = Session.get_by_id(sign_in()["session_id"])
-    look = Session._is_open
+    ask_postgres = Session._is_open_in_postgres
 
     def slow(session_id):
-        alive = look(session_id)
+        is_open = ask_postgres(session_id)
         with database.atomic():
             Session.revoke(Session.id == session_id, "in between")
-        return alive
+        return is_open
 
-    monkeypatch.setattr(Session, "_is_open", slow)
-    assert Session.is_alive(session.id)  # this request was under way
-    assert not Session.is_alive(session.id)
+    monkeypatch.setattr(Session, "_is_open_in_postgres", slow)
+    assert Session.is_open(session.id)  # the request was under way
+    assert not Session.is_open(session.id)
 
 
-def test_sessions_are_listed_with_what_their_clients_are(http, sign_in):
+def test_sessions_are_listed_with_their_clients(http, sign_in):
     sign_in(PHONE)
     tokens = sign_in("Mozilla/5.0 (X11; Linux x86_64; rv:109.0) Gecko/20100101 Firefox/119.0")
     page = http.simulate_get("/api/v1/auth/sessions", headers=bearer(tokens)).json
@@ -137,7 +137,7 @@ def test_sessions_are_listed_with_what_their_clients_are(http, sign_in):
     assert [item["id"] for item in second["sessions"]] == [phone["id"]]
 
 
-def test_ended_and_expired_sessions_are_listed_only_when_asked_for(http, sign_in):
+def test_ended_and_expired_sessions_are_listed_only_on_request(http, sign_in):
     ended, expired, tokens = sign_in(), sign_in(), sign_in()
     logout(http, tokens, ended["refresh_token"])
     RefreshToken.update(expires_at="2020-01-01T00:00:00Z").where(
@@ -149,7 +149,7 @@ def test_ended_and_expired_sessions_are_listed_only_when_asked_for(http, sign_in
     assert whole["total"] == 3
 
 
-def test_one_session_is_ended_by_its_id_once_and_only_by_its_owner(http, sign_in, signed):
+def test_a_session_can_be_ended_by_id_once_and_only_by_its_owner(http, sign_in, signed):
     tokens, other, (stranger, _) = sign_in(), sign_in(), signed()
     path = f"/api/v1/auth/sessions/{other['session_id']}"
     assert http.simulate_delete(path, headers=stranger).status_code == 404
@@ -158,13 +158,13 @@ def test_one_session_is_ended_by_its_id_once_and_only_by_its_owner(http, sign_in
     assert (me(http, other), me(http, tokens)) == (401, 200)
 
 
-def test_of_parallel_refreshes_one_wins_and_the_session_ends_as_stolen(user):
-    tokens = SignIn.with_password(user.email, PASSWORD)
+def test_only_one_of_many_parallel_refreshes_succeeds_and_the_session_ends(user):
+    tokens = log_in(user.email)
     release()
 
     def refresh(_):
         try:
-            return SignIn.with_refresh_token(tokens.refresh_token)
+            return token_refresh.refresh(tokens.refresh_token)
         except Exception as error:
             return error
         finally:
@@ -172,12 +172,12 @@ def test_of_parallel_refreshes_one_wins_and_the_session_ends_as_stolen(user):
 
     with ThreadPoolExecutor(8) as pool:
         outcomes = list(pool.map(refresh, range(8)))
-    assert sum(not isinstance(one, Exception) for one in outcomes) == 1
-    assert not Session.is_alive(tokens.session_id)
+    assert sum(not isinstance(outcome, Exception) for outcome in outcomes) == 1
+    assert not Session.is_open(tokens.session_id)
     assert AuditEvent.select().where(AuditEvent.action == "auth.refresh_token_reused").count() == 1
 
 
-def test_who_signed_in_is_on_record_with_where_from(http, sign_in):
+def test_a_login_is_audited_with_address_and_client(http, sign_in):
     tokens = sign_in(PHONE)
     [event] = AuditEvent.select().where(AuditEvent.action == "auth.signed_in")
     assert (event.actor, event.subject) == (f"user:{tokens['user_id']}", f"session:{tokens['session_id']}")

@@ -1,21 +1,27 @@
-"""Registering: a tenant and its owner, all of it or nothing, and never more of them than an invite has seats."""
+"""Registering a tenant with its owner, with and without invites."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 
-from models.auth import signup
-from models.auth.invites import Invite, Reservation
+from models.auth.invite_reservations import Reservation
+from models.auth.invites import Invite
 from models.auth.sessions import Session
 from models.auth.tenants import Tenant
 from models.auth.users import Membership, User
 from models.platform.clock import now
 from models.platform.database import release, transaction
 from models.platform.principal import OPERATOR, Principal
-from tests.support.accounts import add_user, bearer, count_events, refused_for_now, told
+from tests.support.accounts import (
+    InterruptedHasher,
+    add_user,
+    bearer,
+    count_events,
+    is_rate_limited,
+    status_and_message,
+)
 
-pytestmark = pytest.mark.usefixtures("cheap_hashing")
 PASSWORD = "a-long-walk-by-the-sea"
 
 
@@ -32,13 +38,27 @@ def no_limits(configure):
 
 @pytest.fixture
 def register(post, policy):
+    """register("jo@example.com", ...) -> the answer; `...` leaves a field out."""
     policy("public")
+    return lambda email="jo@example.com", **more: post("register", **registration(email, **more))
 
-    def send(email="jo@example.com", **more):
-        body = {"email": email, "password": PASSWORD, "tenant_name": "Jo's Café", "accept_terms": True, **more}
-        return post("register", **{name: value for name, value in body.items() if value is not ...})
 
-    return send
+@pytest.fixture
+def register_with(http_with):
+    """register_with(hasher) -> a `register` of an application that hashes passwords with it."""
+
+    def build(hasher):
+        http = http_with(hasher)
+        return lambda email="jo@example.com", **more: http.simulate_post(
+            "/api/v1/auth/register", json=registration(email, **more)
+        )
+
+    return build
+
+
+def registration(email, **more):
+    body = {"email": email, "password": PASSWORD, "tenant_name": "Jo's Café", "accept_terms": True, **more}
+    return {name: value for name, value in body.items() if value is not ...}
 
 
 @pytest.fixture
@@ -54,7 +74,7 @@ def invite(clean):
 
 
 def at_once(calls):
-    """Their answers, in the order of the calls, which run at the same time."""
+    """Run the calls in parallel; returns their answers in the same order."""
 
     def run(call):
         try:
@@ -72,7 +92,7 @@ def nothing_was_created():
     return counts == [0, 0, 0, 0] and active == 0
 
 
-def test_the_policy_is_told_to_everybody(http, policy):
+def test_the_policy_is_public(http, policy):
     expected = {"public": (False, False), "invite_only": (True, True), "approval": (True, True)}
     for name, (invite_required, request_access_enabled) in expected.items():
         policy(name)
@@ -83,7 +103,7 @@ def test_the_policy_is_told_to_everybody(http, policy):
         }
 
 
-def test_who_registers_owns_a_new_tenant_and_is_signed_in_but_unverified(http, register, jobs_named):
+def test_registering_creates_an_unverified_owner_with_a_tenant_and_a_session(http, register, jobs_named):
     answer = register("Jo@Example.com", display_name="Jo")
     assert answer.status_code == 201
     tenant, user = Tenant.get(), User.get()
@@ -104,7 +124,7 @@ def test_who_registers_owns_a_new_tenant_and_is_signed_in_but_unverified(http, r
     assert count_events("auth.registered") == count_events("auth.signed_in") == 1
 
 
-def test_registrations_are_counted_by_what_came_of_them(http, register):
+def test_registrations_are_counted_by_result(http, register):
     register()
     register()
     text = http.simulate_get("/metrics").text
@@ -126,42 +146,42 @@ def test_registrations_are_counted_by_what_came_of_them(http, register):
         ({"email": "jo"}, "email"),
     ],
 )
-def test_what_does_not_fit_is_named_and_creates_nothing(register, change, field):
+def test_an_invalid_registration_is_reported_and_creates_nothing(register, change, field):
     answer = register(**change)
     assert answer.status_code == 422 and answer.json["detail"][0]["loc"] == ["body", field]
     assert nothing_was_created()
 
 
-def test_an_unknown_plan_creates_nothing_and_gives_the_seat_back(register, policy, invite):
+def test_an_unknown_plan_creates_nothing_and_releases_the_seat(register, policy, invite):
     policy("invite_only")
     token = invite().token
-    assert told(register(invite_token=token, plan_code="golden")) == (404, "Plan 'golden' not found.")
+    assert status_and_message(register(invite_token=token, plan_code="golden")) == (404, "Plan 'golden' not found.")
     assert nothing_was_created()
     assert register(invite_token=token, plan_code="pro").status_code == 201
     assert Tenant.get().plan_code == "pro"
 
 
-@pytest.mark.parametrize(("allowed", "asked", "days"), [(False, 3, 14), (True, 3, 3), (True, 99, 14), (True, 0, 0)])
-def test_a_trial_may_be_shortened_only_where_that_is_allowed(register, configure, allowed, asked, days):
+@pytest.mark.parametrize(("allowed", "requested", "days"), [(False, 3, 14), (True, 3, 3), (True, 99, 14), (True, 0, 0)])
+def test_a_trial_can_be_shortened_only_where_that_is_allowed(register, configure, allowed, requested, days):
     configure(allow_signup_trial_override=allowed)
-    assert register(trial_days=asked).status_code == 201
+    assert register(trial_days=requested).status_code == 201
     ends = Tenant.get().trial_ends_at
     assert round((ends - now()).total_seconds() / 86_400) == days if days else ends is None
 
 
-def test_an_address_registers_once_however_it_is_spelled(register):
+def test_an_address_registers_once_in_any_spelling(register):
     assert register().status_code == 201
-    assert told(register("JO@EXAMPLE.com")) == (409, "Email already registered.")
+    assert status_and_message(register("JO@EXAMPLE.com")) == (409, "Email already registered.")
     assert (Tenant.select().count(), User.select().count(), Session.select().count()) == (1, 1, 1)
 
 
-def test_of_parallel_registrations_of_one_address_one_succeeds(register):
+def test_only_one_of_many_parallel_registrations_of_an_address_succeeds(register):
     answers = at_once([register] * 8)
     assert sorted(answer.status_code for answer in answers) == [201] + [409] * 7
     assert (Tenant.select().count(), User.select().count()) == (1, 1)
 
 
-def test_tenants_of_one_name_have_slugs_of_their_own(register):
+def test_tenants_with_the_same_name_get_different_slugs(register):
     answers = at_once([lambda n=n: register(f"jo{n}@example.com") for n in range(8)])
     slugs = {answer.json["tenant_slug"] for answer in answers}
     assert len(slugs) == 8 and all(slug.startswith("jo-s-cafe") for slug in slugs)
@@ -171,7 +191,7 @@ def test_tenants_of_one_name_have_slugs_of_their_own(register):
     ("name", "slug"),
     [("Müller & Söhne GmbH", "muller-sohne-gmbh"), ("日本語", "tenant"), ("!!!", "tenant"), ("a" * 128, "a" * 57)],
 )
-def test_a_slug_is_made_of_what_ascii_has_of_the_name(register, name, slug):
+def test_a_slug_keeps_the_ascii_letters_and_digits_of_the_name(register, name, slug):
     assert register(tenant_name=name).json["tenant_slug"] == slug
 
 
@@ -191,27 +211,28 @@ def test_a_slug_is_made_of_what_ascii_has_of_the_name(register, name, slug):
         ("not approved", "Approval-required signup must use an approved invite."),
     ],
 )
-def test_without_a_good_invite_nobody_registers(register, policy, invite, flaw, message):
+def test_registering_needs_a_valid_invite(register, policy, invite, flaw, message):
     policy("approval" if flaw == "not approved" else "invite_only")
-    one = invite(email="kim@example.com" if flaw == "another's" else None)
-    token = {"none": ..., "unknown": "x" * 43}.get(flaw, one.token)
+    token = invite(email="kim@example.com" if flaw == "another's" else None).token
+    token = {"none": ..., "unknown": "x" * 43}.get(flaw, token)
     if flaw in ("revoked", "exhausted"):
         Invite.update(status=flaw).execute()
     elif flaw == "expired":
         Invite.update(expires_at=now()).execute()
     elif flaw == "held":
         Reservation.hold(token, "kim@example.com", approved_only=False)
-    assert told(register(invite_token=token)) == (403, message)
-    Reservation.delete().execute() if flaw == "held" else None
+    assert status_and_message(register(invite_token=token)) == (403, message)
+    if flaw == "held":
+        Reservation.delete().execute()
     assert nothing_was_created()
 
 
-def test_where_signup_is_public_an_invite_is_not_looked_at(register, invite):
+def test_where_signup_is_public_an_invite_is_ignored(register, invite):
     assert register(invite_token="anything").status_code == 201
 
 
 @pytest.mark.parametrize("seats", [1, 3])
-def test_of_parallel_redemptions_no_more_succeed_than_there_are_seats(register, policy, invite, seats):
+def test_parallel_redemptions_never_exceed_the_seats(register, policy, invite, seats):
     policy("invite_only")
     token = invite(max_redemptions=seats).token
     answers = at_once([lambda n=n: register(f"jo{n}@example.com", invite_token=token) for n in range(12)])
@@ -221,50 +242,50 @@ def test_of_parallel_redemptions_no_more_succeed_than_there_are_seats(register, 
     assert Tenant.select().count() == User.select().count() == seats
 
 
-def test_a_seat_that_was_never_used_is_free_after_its_time(register, policy, invite):
+def test_an_unused_seat_is_free_again_after_it_expires(register, policy, invite):
     policy("invite_only")
     token = invite().token
     Reservation.hold(token, "kim@example.com", approved_only=False)
     assert register(invite_token=token).status_code == 403
     Reservation.update(expires_at=now()).execute()
     assert register(invite_token=token).status_code == 201
-    assert {row.status for row in Reservation.select()} == {"expired", "finalized"}
+    assert {reservation.status for reservation in Reservation.select()} == {"expired", "finalized"}
 
 
-def test_who_took_so_long_that_the_seat_was_given_away_gets_nothing(register, policy, invite, monkeypatch):
+def test_a_signup_that_outlives_its_seat_fails(register, register_with, policy, invite):
     policy("invite_only")
-    token, choose = invite().token, signup.choose_password
+    token = invite().token
 
-    def slowly(password, email):
-        if email == "slow@example.com":
-            Reservation.update(expires_at=now()).execute()
-            assert register("quick@example.com", invite_token=token).status_code == 201
-        return choose(password, email)
+    def take_the_seat(password):
+        Reservation.update(expires_at=now()).execute()
+        assert register("quick@example.com", invite_token=token).status_code == 201
 
-    monkeypatch.setattr(signup, "choose_password", slowly)
-    assert told(register("slow@example.com", invite_token=token)) == (403, "Invite token is no longer active.")
+    slow = register_with(InterruptedHasher(before_hash=take_the_seat))
+    assert status_and_message(slow("slow@example.com", invite_token=token)) == (
+        403,
+        "Invite token is no longer active.",
+    )
     assert [user.email for user in User.select()] == ["quick@example.com"] and Tenant.select().count() == 1
 
 
-def test_an_invite_that_is_revoked_under_way_still_lets_its_holder_in(register, policy, invite, monkeypatch):
+def test_revoking_an_invite_does_not_stop_a_signup_that_holds_a_seat(register_with, policy, invite):
     policy("invite_only")
-    token, choose = invite().token, signup.choose_password
+    token = invite().token
 
-    def meanwhile(password, email):
+    def revoke_meanwhile(password):
         Invite.update(status="revoked").execute()
-        return choose(password, email)
 
-    monkeypatch.setattr(signup, "choose_password", meanwhile)
+    register = register_with(InterruptedHasher(before_hash=revoke_meanwhile))
     assert register(invite_token=token).status_code == 201
     assert (Invite.get().status, Invite.get().redeemed_count) == ("revoked", 1)
 
 
-def test_a_failure_on_the_way_gives_the_seat_back(register, policy, invite):
+def test_a_failed_signup_releases_its_seat(register, policy, invite):
     policy("invite_only")
-    register_owner = add_user("jo@example.com", tenant=Tenant.create(slug="s", name="S"))
+    owner = add_user("jo@example.com", tenant=Tenant.create(slug="s", name="S"))
     token = invite().token
-    assert register(register_owner.email, invite_token=token).status_code == 409
-    assert [row.status for row in Reservation.select()] == ["released"]
+    assert register(owner.email, invite_token=token).status_code == 409
+    assert [reservation.status for reservation in Reservation.select()] == ["released"]
     assert register("kim@example.com", invite_token=token).status_code == 201
 
 
@@ -280,7 +301,7 @@ def test_a_failure_on_the_way_gives_the_seat_back(register, policy, invite):
         ("per_domain_day", "signup_per_domain_day", "jo@elsewhere.example"),
     ],
 )
-def test_attempts_are_limited_whatever_came_of_them(register, configure, setting, quota, other):
+def test_attempts_are_limited_whether_they_succeed_or_not(register, configure, setting, quota, other):
     configure(**{f"signup_rate_limit_{setting}": 1})
     assert register(plan_code="golden").status_code == 404
     refused = register("JO@example.com")
@@ -292,13 +313,13 @@ def test_attempts_are_limited_whatever_came_of_them(register, configure, setting
         assert register("kim@elsewhere.example").status_code == 429
 
 
-def test_users_of_a_public_mail_provider_do_not_shut_each_other_out(register, configure):
+def test_users_of_a_public_mail_provider_do_not_block_each_other(register, configure):
     configure(signup_rate_limit_per_domain_day=1)
     assert [register(f"jo{n}@gmail.com").status_code for n in range(3)] == [201] * 3
     assert [register(f"jo{n}@acme.example").status_code for n in range(2)] == [201, 429]
 
 
-def test_the_hour_is_told_in_seconds(register, configure):
+def test_retry_after_is_in_seconds(register, configure):
     configure(signup_rate_limit_per_hour=1)
     register()
-    assert refused_for_now(register("kim@example.com"), "signup_per_hour")
+    assert is_rate_limited(register("kim@example.com"), "signup_per_hour")

@@ -65,15 +65,16 @@ def test_a_refresh_token_works_once_and_its_second_use_ends_the_session(http, us
 def test_of_parallel_refreshes_at_most_one_succeeds(http, user):
     import threading
 
-    from models.auth.login import RefreshRefused, SignIn
+    from models.auth.token_refresh import refresh
+    from models.auth.tokens import InvalidRefreshToken
     from models.platform.database import release
 
-    refresh, answers = token(http, "jo@example.com").json["refresh_token"], []
+    refresh_token, answers = token(http, "jo@example.com").json["refresh_token"], []
 
     def exchange():
         try:
-            answers.append(SignIn.with_refresh_token(refresh))
-        except RefreshRefused:
+            answers.append(refresh(refresh_token))
+        except InvalidRefreshToken:
             pass
         finally:
             release()

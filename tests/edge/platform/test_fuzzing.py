@@ -12,8 +12,9 @@ from edge import relay
 from edge.openapi import PARAMETER, documented
 from edge.routes import routes
 from models.platform.settings import settings
+from tests.support.accounts import CHEAP_HASHER
 
-OPERATIONS = [(method, path, operation) for path, method, operation in documented(routes(settings))]
+OPERATIONS = [(method, path, operation) for path, method, operation in documented(routes(settings, CHEAP_HASHER))]
 WITH_BODY = [(method, path, operation) for method, path, operation in OPERATIONS if operation.body]
 WITH_QUERY = [(method, path, operation) for method, path, operation in OPERATIONS if operation.query]
 CANARY = "canary-in-the-request"
@@ -93,7 +94,7 @@ def bodies(model):
 
 
 @pytest.fixture
-def open_gates(monkeypatch, configure, cheap_hashing):
+def open_gates(monkeypatch, configure):
     """No limit stops the fuzzing before it has begun."""
     for name in type(settings).model_fields:
         if "rate_limit" in name and name != "rate_limit_key_prefix":

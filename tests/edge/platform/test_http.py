@@ -8,8 +8,9 @@ import pytest
 from edge.openapi import PARAMETER, documented
 from edge.routes import routes
 from models.platform.settings import settings
+from tests.support.accounts import CHEAP_HASHER
 
-OPERATIONS = [(method, path, operation) for path, method, operation in documented(routes(settings))]
+OPERATIONS = [(method, path, operation) for path, method, operation in documented(routes(settings, CHEAP_HASHER))]
 GUARDED = [(method, path) for method, path, operation in OPERATIONS if operation.guard is not None]
 WITH_BODY = [(method, path, operation) for method, path, operation in OPERATIONS if operation.body]
 BY_NAME = [(method, path, operation) for method, path, operation in OPERATIONS if "{" in path]
@@ -48,7 +49,8 @@ def test_without_a_valid_bearer_nobody_gets_in(http, method, path, bearer):
 def test_a_refresh_token_and_a_forged_or_expired_one_open_nothing(http, signed, method, path):
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    from models.auth.key_file import Key, KeySet, keyset
+    from models.auth.key_file import keyset
+    from models.auth.signing_keys import Key, KeySet
 
     _, user = signed()
     moment = int(time.time())

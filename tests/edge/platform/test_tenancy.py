@@ -6,15 +6,18 @@ import pytest
 
 from edge.openapi import PARAMETER, documented
 from edge.routes import routes
-from models.auth.service_accounts import ServiceToken
+from models.auth import service_token_issuing, token_refresh
+from models.auth.service_token_issuing import ServiceTokenRequest
+from models.auth.service_tokens import ServiceToken
 from models.auth.sessions import Session
 from models.auth.tenants import Tenant
 from models.conversations.conversation import Conversation, Message
 from models.platform.principal import Principal, scopes_for
 from models.platform.settings import settings
 from models.runs.run import Run
+from tests.support.accounts import CHEAP_HASHER
 
-OPERATIONS = [(method, path, operation) for path, method, operation in documented(routes(settings))]
+OPERATIONS = [(method, path, operation) for path, method, operation in documented(routes(settings, CHEAP_HASHER))]
 # Read by whoever holds the scope, whatever their tenant; their parameters name nothing that a tenant owns.
 OF_THE_PLATFORM = ("agent_name", "request_id", "invite_id")
 NAMING = [(entry, [name for name, _ in PARAMETER.findall(entry[1])]) for entry in OPERATIONS]
@@ -27,15 +30,8 @@ def theirs(tenant, signed, ask):
     """Rows of another tenant, by the name of the path parameter that addresses them."""
     _, user = signed("owner", tenant=tenant)
     run = ask(Principal(user.id, tenant.id, "owner", frozenset(scopes_for("owner"))), "a secret", "diary")
-    token, _ = ServiceToken.issue(
-        account="analytics-batch",
-        scopes=["conversations:read"],
-        tenant_id=str(tenant.id),
-        lifetime_minutes=None,
-        fingerprint=None,
-        force=False,
-        by="test",
-    )
+    request = ServiceTokenRequest("analytics-batch", ["conversations:read"], str(tenant.id))
+    token, _ = service_token_issuing.issue(request, by="test")
     session = Session.get(Session.user == user.id)
     return {"conversation_id": "diary", "run_id": str(run.id), "session_id": str(session.id), "jti": str(token.id)}
 
@@ -101,18 +97,9 @@ def test_a_role_that_was_lowered_is_as_low_as_it_says(http, signed, theirs, meth
 
 
 def test_what_a_machine_may_call_is_said_by_the_route_table(http, theirs, tenant):
-    from models.auth.login import SignIn
-
-    _, refresh = ServiceToken.issue(
-        account="billing-worker",
-        scopes=["billing:read"],
-        tenant_id=str(tenant.id),
-        lifetime_minutes=None,
-        fingerprint=None,
-        force=False,
-        by="test",
-    )
-    bearer = {"Authorization": f"Bearer {SignIn.with_refresh_token(refresh).access_token}"}
+    request = ServiceTokenRequest("billing-worker", ["billing:read"], str(tenant.id))
+    _, refresh_token = service_token_issuing.issue(request, by="test")
+    bearer = {"Authorization": f"Bearer {token_refresh.refresh(refresh_token).access_token}"}
     refused = set()
     for method, path, operation in OPERATIONS:
         if operation.guard and operation.guard.people:

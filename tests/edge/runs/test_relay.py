@@ -20,6 +20,13 @@ from models.runs.progress import Entry
 from models.runs.run import Run
 
 
+@pytest.fixture(autouse=True)
+def patience():
+    """Who waits for what never comes fails soon."""
+    with gevent.Timeout(10):
+        yield
+
+
 class Reader:
     """A Redis connection whose blocking read lets other greenlets run. `failures` are raised first."""
 
@@ -333,6 +340,21 @@ def test_following_answers_with_a_stream_that_no_proxy_holds_back(hub, run, pers
     finish(run)
     assert next(resp.stream) == b": open\n\n"
     assert b"".join(resp.stream).startswith(b'data: {"n":4}\n\nid: 4\n\ndata: ')
+    resp.stream.close()
+
+
+def test_a_stream_followed_from_its_start_begins_with_the_first_event_and_asks_about_its_caller(
+    hub, run, person, monkeypatch
+):
+    asked, who = [], person()
+    monkeypatch.setattr(relay, "is_alive", lambda caller: asked.append(caller) or True)
+    write(run, 1, 2)
+    done, resp = finish(run), falcon.Response()
+    relay.follow(resp, done, who, hub=hub)
+    next(resp.stream)
+    resp.stream.due = 0
+    assert next(resp.stream).startswith(b"id: 1\nevent: raw_response\ndata: ")
+    assert asked == [who]
     resp.stream.close()
 
 

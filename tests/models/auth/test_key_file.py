@@ -1,156 +1,19 @@
-"""The signing keys: rotated, retired, revoked, and followed by running processes."""
+"""The key file: how it is written, and how running processes follow its changes."""
 
 import json
 import logging
 import os
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
+from datetime import UTC, datetime
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from models.auth import key_file, signing_keys
-from models.auth.key_file import Key, KeySet, TokenInvalid, create, keyset, read, revoke, rotate
-from models.auth.signing_keys import ACTIVE, NEXT, RETIRED
-from models.commands import main
-from models.platform.settings import settings
-
-
-@pytest.fixture
-def path(tmp_path, configure):
-    """A fresh key set that this process uses."""
-    file = tmp_path / "keyset.json"
-    create(file)
-    configure(auth_key_storage_path=str(file))
-    return file
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    """The monotonic clock as `keys` reads it: stands still until `clock.at` is changed."""
-    clock = SimpleNamespace(at=1000.0)
-    monkeypatch.setattr(key_file, "time", SimpleNamespace(monotonic=lambda: clock.at))
-    return clock
-
-
-@pytest.fixture
-def looks(monkeypatch):
-    """[stats, parses] of the key file."""
-    counts = [0, 0]
-
-    def count(number, original):
-        def counted(path):
-            counts[number] += 1
-            return original(path)
-
-        monkeypatch.setattr(key_file, original.__name__, counted)
-
-    count(0, key_file._stamp)
-    count(1, key_file.read)
-    return counts
-
-
-def token(key_or_set, lifetime=600, **claims):
-    signer = key_or_set if isinstance(key_or_set, KeySet) else KeySet([key_or_set])
-    moment = int(time.time())
-    claims = {"sub": "user:x", "iss": settings.app_name, "iat": moment, "exp": moment + lifetime} | claims
-    return signer.sign({name: value for name, value in claims.items() if value is not None})
-
-
-def by_state(path):
-    """{state: [keys]}"""
-    found = {ACTIVE: [], NEXT: [], RETIRED: []}
-    for key in read(path).keys:
-        found[key.state].append(key)
-    return found
-
-
-def pem(private):
-    return private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-
-
-def old_item(name, private=None):
-    """A key as files held it before keys had states."""
-    return {
-        "kid": name,
-        "private_key": pem(private or Ed25519PrivateKey.generate()),
-        "created_at": "2026-01-02T03:04:05+00:00",
-    }
-
-
-def test_a_rotation_moves_every_key_on_and_keeps_old_tokens_good(path):
-    before = by_state(path)
-    old = token(read(path))
-    rotate(path)
-    after = by_state(path)
-    assert [key.kid for key in after[ACTIVE]] == [key.kid for key in before[NEXT]]
-    assert [key.kid for key in after[RETIRED]] == [key.kid for key in before[ACTIVE]]
-    assert len(after[NEXT]) == 1 and after[NEXT][0].kid not in read_kids(before)
-    assert read(path).verify(old)["sub"] == "user:x"
-    assert read(path).verify(token(read(path)))["sub"] == "user:x"
-
-
-def read_kids(states):
-    return {key.kid for held in states.values() for key in held}
-
-
-def test_the_next_key_is_published_and_verifies_before_it_signs(path):
-    following = by_state(path)[NEXT][0]
-    published = {key["kid"]: key["x"] for key in read(path).jwks()["keys"]}
-    assert published[following.kid] == following.jwk["x"]
-    assert read(path).verify(token(Key(following.kid, following.material, following.created_at)))
-    rotate(path)
-    assert read(path).active.kid == following.kid
-
-
-def test_a_retired_key_ends_with_its_last_token_and_the_next_rotation_drops_it(path, monkeypatch):
-    lasting = token(read(path), lifetime=10**9)
-    gone = read(path).active.kid
-    rotate(path)
-    retired = by_state(path)[RETIRED][0]
-    longest = timedelta(
-        minutes=max(settings.auth_refresh_token_ttl_minutes, signing_keys.SERVICE_ACCOUNT_TOKEN_MINUTES)
-    )
-    assert retired.valid_until - retired.retired_at >= longest + timedelta(seconds=signing_keys.LEEWAY_SECONDS)
-    assert retired.valid_until - retired.retired_at < longest + timedelta(days=1)
-    held = read(path)
-    tag, changed = held.etag, held.last_modified
-
-    monkeypatch.setattr(signing_keys, "now", lambda: retired.valid_until - timedelta(seconds=1))
-    assert held.verify(lasting) and gone in str(held.jwks()) and held.etag == tag
-    monkeypatch.setattr(signing_keys, "now", lambda: retired.valid_until)
-    with pytest.raises(TokenInvalid, match="unknown key"):
-        held.verify(lasting)
-    assert gone not in str(held.jwks()) and held.etag != tag and held.last_modified > changed
-
-    assert gone in path.read_text()
-    rotate(path)
-    assert gone not in path.read_text()
-
-
-def test_the_longest_token_decides_how_long_a_retired_key_lives(configure):
-    moment = datetime.now(UTC)
-    key = Key("old", Ed25519PrivateKey.generate(), moment).retire(moment)
-    usual = key.valid_until
-    configure(auth_refresh_token_ttl_minutes=50_000)
-    assert key.valid_until - usual == timedelta(minutes=50_000 - 43_200)
-    configure(auth_refresh_token_ttl_minutes=5)
-    assert key.valid_until == usual
-
-
-@pytest.mark.parametrize(("lifetime", "claims"), [(-3600, {}), (600, {"exp": None}), (600, {"iss": "somebody"})])
-def test_tokens_of_a_retired_key_are_checked_like_any_other(path, lifetime, claims):
-    signer = read(path).active
-    bad, good = token(signer, lifetime, **claims), token(signer)
-    rotate(path)
-    assert read(path).verify(good)
-    with pytest.raises(TokenInvalid):
-        read(path).verify(bad)
+from models.auth import key_file
+from models.auth.key_file import create, keyset, read, rotate
+from models.auth.signing_keys import ACTIVE, NEXT, RETIRED, InvalidToken, Key
+from tests.support.keys import BROKEN, by_state, old_item, token
 
 
 def test_a_retired_key_has_no_private_part_in_the_file(path):
@@ -162,7 +25,7 @@ def test_a_retired_key_has_no_private_part_in_the_file(path):
     assert secret not in path.read_text() and secret.splitlines()[1] not in path.read_text()
 
 
-def test_the_file_is_its_owners_alone_and_nothing_else_is_left_behind(path):
+def test_only_the_owner_can_read_the_file_and_no_other_files_are_left_behind(path):
     previous = os.umask(0)
     try:
         rotate(path)
@@ -173,7 +36,7 @@ def test_the_file_is_its_owners_alone_and_nothing_else_is_left_behind(path):
     assert modes == dict.fromkeys(("keyset.json", "other.json", ".keyset.json.lock", ".other.json.lock"), 0o600)
 
 
-def test_a_write_that_fails_leaves_the_old_file_and_no_draft(path, monkeypatch):
+def test_a_failed_write_keeps_the_old_file_and_leaves_no_draft(path, monkeypatch):
     before = path.read_text()
     monkeypatch.setattr(key_file.os, "fsync", lambda handle: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
@@ -182,7 +45,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_draft(path, monkeypatch):
     assert sorted(file.name for file in path.parent.iterdir()) == [".keyset.json.lock", "keyset.json"]
 
 
-def test_rotations_at_the_same_time_lose_no_key(path):
+def test_parallel_rotations_lose_no_key(path):
     signers, barrier = {key.kid for key in read(path).keys}, threading.Barrier(8)
 
     def operator(_):
@@ -196,7 +59,7 @@ def test_rotations_at_the_same_time_lose_no_key(path):
     assert signers <= {key.kid for key in after[RETIRED]}
 
 
-def test_a_symbolic_link_to_the_file_stays_one(path, tmp_path):
+def test_a_symbolic_link_to_the_file_stays_a_link(path, tmp_path):
     link = tmp_path / "elsewhere" / "link.json"
     link.parent.mkdir()
     link.symlink_to(path)
@@ -204,69 +67,7 @@ def test_a_symbolic_link_to_the_file_stays_one(path, tmp_path):
     assert link.is_symlink() and len(read(path).keys) == 3
 
 
-def test_a_revoked_key_and_its_tokens_are_gone_at_once(path):
-    rotate(path)
-    states = by_state(path)
-    [retired], [active], [following] = states[RETIRED], states[ACTIVE], states[NEXT]
-    live = token(active)
-
-    revoke(path, [retired.kid])
-    assert [key.kid for key in read(path).keys] == [active.kid, following.kid]
-    assert read(path).verify(live)
-
-    revoke(path, [active.kid])
-    assert read(path).active.kid == following.kid and len(read(path).keys) == 2
-    with pytest.raises(TokenInvalid, match="unknown key"):
-        read(path).verify(live)
-
-    revoke(path, [key.kid for key in read(path).keys])
-    assert len(read(path).keys) == 2 and following.kid not in path.read_text()
-
-
-def test_a_token_that_was_verified_before_is_still_judged_by_time_audience_and_keys(path, monkeypatch):
-    held = read(path)
-    text = token(held, aud=["here"])
-    claims = held.verify(text, audience=["here"])
-    claims["sub"] = "changed by its reader"
-    assert held.verify(text, audience=["here"])["sub"] == "user:x"
-    with pytest.raises(TokenInvalid):
-        held.verify(text, audience=["elsewhere"])
-    with pytest.raises(TokenInvalid):
-        held.verify(text[:-10] + 10 * "A", audience=["here"])
-    with monkeypatch.context() as later:
-        later.setattr(signing_keys, "now", lambda: datetime.now(UTC) + timedelta(seconds=600 + 31))
-        assert held._known(next(iter(held.verified))) is None
-    revoke(path, [held.active.kid])
-    with pytest.raises(TokenInvalid):
-        read(path).verify(text, audience=["here"])
-
-
-def test_a_retired_key_ends_for_verified_tokens_too(path, monkeypatch):
-    old = token(read(path), lifetime=10**9)
-    rotate(path)
-    held = read(path)
-    assert held.verify(old)
-    monkeypatch.setattr(signing_keys, "now", lambda: datetime.now(UTC) + timedelta(days=31))
-    with pytest.raises(TokenInvalid):
-        held.verify(old)
-
-
-def test_no_more_than_so_many_verified_tokens_are_remembered(path, monkeypatch):
-    monkeypatch.setattr(signing_keys, "REMEMBERED_TOKENS", 2)
-    held = read(path)
-    texts = [token(held, jti=str(n)) for n in range(4)]
-    assert [held.verify(text)["jti"] for text in texts] == list("0123")
-    assert [claims["jti"] for _, claims in held.verified.values()] == ["2", "3"]
-
-
-def test_of_an_unknown_key_nothing_is_revoked(path):
-    before = path.read_text()
-    with pytest.raises(key_file.UnknownKey, match="no key nobody"):
-        revoke(path, [read(path).active.kid, "nobody"])
-    assert path.read_text() == before
-
-
-def test_a_file_without_states_loads_with_its_first_key_active(path):
+def test_in_a_file_without_states_the_first_key_is_active(path):
     signer, other = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
     moment = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     path.write_text(json.dumps({"schema_version": 1, "keys": [old_item("first", signer), old_item("second", other)]}))
@@ -285,14 +86,7 @@ def test_a_file_without_states_loads_with_its_first_key_active(path):
     assert path.read_text() == before
 
 
-def test_without_a_next_key_a_fresh_one_signs(path):
-    path.write_text(json.dumps({"schema_version": 1, "keys": [old_item("only")]}))
-    rotate(path)
-    states = by_state(path)
-    assert [key.kid for key in states[RETIRED]] == ["only"] and len(states[ACTIVE]) == len(states[NEXT]) == 1
-
-
-def test_a_running_process_sees_a_rotation_within_a_second(path, clock):
+def test_a_running_process_notices_a_rotation_within_a_second(path, clock):
     first = keyset()
     rotate(path)
     assert keyset() is first
@@ -301,33 +95,33 @@ def test_a_running_process_sees_a_rotation_within_a_second(path, clock):
     assert keyset().verify(token(first))
 
 
-def test_a_key_that_has_just_arrived_is_found_at_once(path, clock):
-    held = keyset()
+def test_a_new_key_is_found_at_once(path, clock):
+    keys = keyset()
     path.write_text(json.dumps({"schema_version": 1, "keys": [old_item("new")]}))
-    assert keyset() is held
-    assert held.verify(token(read(path)))
+    assert keyset() is keys
+    assert keys.verify(token(read(path)))
     assert keyset().active.kid == "new"
 
 
-def test_requests_and_strangers_cost_two_looks_a_second(path, clock, looks):
-    held = keyset()
+def test_the_file_is_checked_at_most_twice_a_second(path, clock, looks):
+    keys = keyset()
     foreign = token(Key("foreign", Ed25519PrivateKey.generate(), datetime.now(UTC)))
     clock.at += key_file.LOOK_SECONDS
     looks[:] = [0, 0]
     for _ in range(500):
-        with pytest.raises(TokenInvalid, match="unknown key"):
+        with pytest.raises(InvalidToken, match="unknown key"):
             keyset().verify(foreign)
     assert looks == [2, 0]
     clock.at += key_file.LOOK_SECONDS
     rotate(path)
     looks[:] = [0, 0]
     for _ in range(500):
-        with pytest.raises(TokenInvalid, match="unknown key"):
+        with pytest.raises(InvalidToken, match="unknown key"):
             keyset().verify(foreign)
-    assert looks == [2, 1] and keyset() is not held
+    assert looks == [2, 1] and keyset() is not keys
 
 
-def test_many_threads_read_a_changed_file_once(path, clock, looks):
+def test_parallel_requests_read_a_changed_file_once(path, clock, looks):
     keyset()
     rotate(path)
     clock.at += key_file.LOOK_SECONDS
@@ -343,46 +137,27 @@ def test_many_threads_read_a_changed_file_once(path, clock, looks):
     assert looks == [1, 1]
 
 
-BROKEN = {
-    "not JSON": b'{"schema_version": 1, "ke',
-    "not text": b"\xff\xfe\x00",
-    "a list": b"[]",
-    "no keys": b'{"schema_version": 1, "keys": []}',
-    "another version": json.dumps({"schema_version": 2, "keys": [old_item("a")]}).encode(),
-    "twice the same kid": json.dumps({"schema_version": 1, "keys": [old_item("a"), old_item("a")]}).encode(),
-    "two active": json.dumps(
-        {"schema_version": 1, "keys": [old_item("a") | {"state": ACTIVE}, old_item("b") | {"state": ACTIVE}]}
-    ).encode(),
-    "an unknown state": json.dumps({"schema_version": 1, "keys": [old_item("a") | {"state": "other"}]}).encode(),
-    "no date": json.dumps({"schema_version": 1, "keys": [old_item("a") | {"created_at": None}]}).encode(),
-    "another kind of key": json.dumps(
-        {"schema_version": 1, "keys": [old_item("a", generate_private_key(SECP256R1()))]}
-    ).encode(),
-    "missing": None,
-}
-
-
 @pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN.keys())
-def test_a_file_that_goes_bad_is_logged_once_and_changes_nothing(path, clock, caplog, content):
-    held = keyset()
+def test_a_file_that_becomes_invalid_is_logged_once_and_ignored(path, clock, caplog, content):
+    keys = keyset()
     good = path.read_bytes()
     caplog.set_level(logging.ERROR)
     path.unlink() if content is None else path.write_bytes(content)
     for _ in range(3):
         clock.at += key_file.LOOK_SECONDS
-        assert keyset() is held and held.verify(token(held))
+        assert keyset() is keys and keys.verify(token(keys))
     assert [record.message for record in caplog.records] == ["keys.unusable"]
     assert str(path) in caplog.records[0].reason and "PRIVATE" not in caplog.text
 
     path.write_bytes(good)
     rotate(path)
     clock.at += key_file.LOOK_SECONDS
-    assert keyset() is not held and len(keyset().keys) == 3
+    assert keyset() is not keys and len(keyset().keys) == 3
     assert len(caplog.records) == 1
 
 
 @pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN.keys())
-def test_no_process_of_production_starts_without_a_good_file(path, configure, content):
+def test_a_production_process_does_not_start_without_a_valid_file(path, configure, content):
     configure(environment="production")
     path.unlink() if content is None else path.write_bytes(content)
     with pytest.raises(SystemExit, match="models keys create" if content is None else "No usable signing key"):
@@ -393,54 +168,3 @@ def test_no_process_of_production_starts_without_a_good_file(path, configure, co
 def test_a_missing_file_is_created_in_development(tmp_path, configure):
     configure(auth_key_storage_path=str(tmp_path / "new" / "keyset.json"))
     assert [key.state for key in keyset().keys] == [ACTIVE, NEXT]
-
-
-def test_the_commands_show_every_key_and_no_secret(path, capsys):
-    secrets = {line for key in read(path).keys for line in pem(key.material).splitlines() if "-" not in line}
-    leaked = read(path).active.kid
-    for command in (["create"], ["list"], ["rotate"], ["revoke", leaked], ["rotate"], ["list"]):
-        assert main(["keys", *command]) == 0
-        output = capsys.readouterr()
-        secrets |= {
-            line
-            for key in read(path).keys
-            if key.state != RETIRED
-            for line in pem(key.material).splitlines()
-            if "-" not in line
-        }
-        for key in read(path).keys:
-            [line] = [line for line in output.out.splitlines() if key.kid in line]
-            assert key.state in line and f"{key.created_at:%Y-%m-%dT%H:%M:%SZ}" in line
-            assert key.retired_at is None or f"{key.valid_until:%Y-%m-%dT%H:%M:%SZ}" in line
-        assert not any(secret in output.out + output.err for secret in secrets) and "PRIVATE" not in output.out
-    assert leaked not in output.out
-
-
-@pytest.mark.parametrize("command", [["list"], ["rotate"], ["revoke", "a"]])
-@pytest.mark.parametrize("content", [BROKEN["not JSON"], BROKEN["two active"], None])
-def test_a_command_that_fails_says_why_on_stderr_and_answers_2(path, capsys, command, content):
-    path.unlink() if content is None else path.write_bytes(content)
-    assert main(["keys", *command]) == 2
-    output = capsys.readouterr()
-    assert output.out == "" and output.err.startswith("error: ") and str(path) in output.err
-    assert "PRIVATE" not in output.err
-
-
-def test_an_unknown_kid_answers_2(path, capsys):
-    assert main(["keys", "revoke", "nobody"]) == 2
-    assert "no key nobody" in capsys.readouterr().err
-
-
-def test_the_local_instances_keys_are_rotated_by_dev_keys(tmp_path, monkeypatch, configure):
-    from typer.testing import CliRunner
-
-    from devstack.cli import app
-    from devstack.stack import key_file
-
-    create(key_file(tmp_path))
-    monkeypatch.setenv("AUTH_KEY_STORAGE_PATH", "")
-    configure(auth_key_storage_path=str(key_file(tmp_path)))
-    result = CliRunner().invoke(app, ["keys", "rotate", "--state", str(tmp_path)])
-    assert result.exit_code == 0 and len(read(key_file(tmp_path)).keys) == 3
-    assert os.environ["AUTH_KEY_STORAGE_PATH"] == str(key_file(tmp_path))
-    assert CliRunner().invoke(app, ["keys", "revoke", "nobody", "--state", str(tmp_path)]).exit_code == 2

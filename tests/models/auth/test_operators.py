@@ -1,22 +1,20 @@
-"""The command lines of operators: who they are, what they were granted, and the audit log."""
+"""The commands `operators` and `audit`."""
 
 import io
 import json
 
 import pytest
 
-from models.auth import operators
-from models.auth.login import SignIn
+from models.auth import operators, token_refresh
 from models.auth.sessions import Session
 from models.auth.tenants import Tenant
 from models.auth.users import User
 from models.commands import main
 from models.platform.audit import AuditEvent
 from models.platform.principal import OPERATOR
-from tests.support.accounts import add_user
+from tests.support.accounts import add_user, log_in
 
 PASSWORD = "a-long-walk-by-the-sea"
-pytestmark = pytest.mark.usefixtures("cheap_hashing")
 
 
 @pytest.fixture
@@ -26,7 +24,7 @@ def user(tenant):
 
 @pytest.fixture
 def run(capsys):
-    """run("grant", "jo@example.com") -> (exit code, standard output, standard error)."""
+    """run("grant", "jo@example.com") -> (exit status, standard output, standard error)."""
 
     def call(*arguments, command="operators"):
         code = main([command, *arguments])
@@ -36,16 +34,16 @@ def run(capsys):
 
 
 def scopes():
-    return set(SignIn.with_password("jo@example.com", PASSWORD).scopes)
+    return set(log_in("jo@example.com", PASSWORD).scopes)
 
 
-def test_a_granted_user_holds_the_scopes_from_the_next_sign_in_or_refresh_on(run, user):
-    before = SignIn.with_password("jo@example.com", PASSWORD)
+def test_granted_scopes_apply_from_the_next_login_or_refresh(run, user):
+    before = log_in("jo@example.com", PASSWORD)
     code, out, _ = run("grant", "JO@example.com")
     assert code == 0 and "jo@example.com has auth:invites auth:signup_requests" in out
     assert set(OPERATOR) <= scopes() and "support:*" not in scopes()
     assert not set(OPERATOR) & set(before.scopes)
-    assert set(OPERATOR) <= set(SignIn.with_refresh_token(before.refresh_token).scopes)
+    assert set(OPERATOR) <= set(token_refresh.refresh(before.refresh_token).scopes)
 
 
 def test_granting_twice_changes_nothing(run, user):
@@ -55,46 +53,46 @@ def test_granting_twice_changes_nothing(run, user):
     assert {"status:manage", "support:*"} <= scopes() and "auth:invites" not in scopes()
 
 
-def test_what_is_taken_away_is_gone_at_once_with_the_sessions(run, user):
+def test_revoked_scopes_end_at_once_together_with_the_sessions(run, user):
     run("grant", "jo@example.com")
-    tokens = SignIn.with_password("jo@example.com", PASSWORD)
+    tokens = log_in("jo@example.com", PASSWORD)
     code, out, _ = run("revoke", "jo@example.com", "--scope", "platform:operator")
     assert code == 0 and "all sessions were ended" in out
-    assert not Session.is_alive(tokens.session_id)
+    assert not Session.is_open(tokens.session_id)
     assert "platform:operator" not in scopes() and "auth:invites" in scopes()
     run("revoke", "jo@example.com")
-    assert operators.everybody() == []
+    assert operators.list_operators() == []
 
 
 @pytest.mark.parametrize("command", ["grant", "revoke"])
-def test_an_address_without_an_account_is_an_error(run, clean, command):
+def test_an_unknown_address_is_an_error(run, clean, command):
     code, _, err = run(command, "nobody@example.com")
     assert code == 2 and "No account exists for nobody@example.com" in err
 
 
-def test_nothing_to_revoke_is_an_error_and_ends_no_session(run, user):
-    tokens = SignIn.with_password("jo@example.com", PASSWORD)
+def test_revoking_a_scope_the_user_does_not_have_is_an_error_and_ends_no_session(run, user):
+    tokens = log_in("jo@example.com", PASSWORD)
     code, _, err = run("revoke", "jo@example.com", "--scope", "support:*")
     assert code == 2 and "jo@example.com does not hold support:*" in err
-    assert Session.is_alive(tokens.session_id)
+    assert Session.is_open(tokens.session_id)
 
 
-def test_an_unknown_scope_is_refused_with_the_known_ones(run, user, capsys):
+def test_an_unknown_scope_is_refused_and_the_valid_ones_are_listed(run, user, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["operators", "grant", "jo@example.com", "--scope", "root"])
     assert stop.value.code == 2 and "platform:operator" in capsys.readouterr().err
 
 
-def test_the_first_operator_is_made_with_a_tenant_of_their_own(run, clean, monkeypatch):
+def test_the_first_operator_gets_a_tenant_of_their_own(run, clean, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{PASSWORD}\n"))
     assert run("create", "Jo@Example.com", "--tenant", "Platform", "--password-stdin")[0] == 0
-    tokens = SignIn.with_password("jo@example.com", PASSWORD)
+    tokens = log_in("jo@example.com", PASSWORD)
     assert tokens.email_verified and set(OPERATOR) <= set(tokens.scopes)
     assert Tenant.get().slug == "platform"
     assert json.loads(run("list", "--json")[1]) == [{"email": "jo@example.com", "scopes": sorted(OPERATOR)}]
 
 
-def test_without_a_terminal_nobody_waits_for_a_password(run, clean, monkeypatch):
+def test_without_a_terminal_the_command_fails_instead_of_asking_for_a_password(run, clean, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO(PASSWORD))
     code, _, err = run("create", "jo@example.com")
     assert code == 2 and "--password-stdin" in err and User.select().count() == 0
@@ -104,22 +102,22 @@ def test_without_a_terminal_nobody_waits_for_a_password(run, clean, monkeypatch)
     ("email", "password", "message"),
     [("kim@example.com", "password", "at least 14 characters"), ("jo@example.com", PASSWORD, "already registered")],
 )
-def test_an_account_that_cannot_be_made_leaves_nothing(run, user, monkeypatch, email, password, message):
+def test_a_failed_account_creation_leaves_nothing_behind(run, user, monkeypatch, email, password, message):
     monkeypatch.setattr("sys.stdin", io.StringIO(password))
     code, _, err = run("create", email, "--password-stdin")
     assert code == 2 and message in err
-    assert (Tenant.select().count(), User.select().count(), operators.everybody()) == (1, 1, [])
+    assert (Tenant.select().count(), User.select().count(), operators.list_operators()) == (1, 1, [])
 
 
 def test_operators_are_listed_with_their_scopes(run, user):
     assert run("list")[1] == "There are no operators.\n"
     run("grant", "jo@example.com", "--scope", "status:manage")
     assert run("list")[1] == "jo@example.com  status:manage\n"
-    assert [one.email for one in operators.everybody("status:manage")] == ["jo@example.com"]
-    assert operators.everybody("auth:invites") == []
+    assert [operator.user.email for operator in operators.operators_with("status:manage")] == ["jo@example.com"]
+    assert operators.operators_with("auth:invites") == []
 
 
-def test_who_was_granted_what_by_whom_is_on_record(run, user):
+def test_grants_and_revocations_are_audited(run, user):
     run("grant", "jo@example.com", "--scope", "status:manage")
     run("revoke", "jo@example.com")
     granted, revoked = AuditEvent.select().where(AuditEvent.action.startswith("operator.")).order_by(AuditEvent.id)
@@ -128,8 +126,8 @@ def test_who_was_granted_what_by_whom_is_on_record(run, user):
     assert revoked.action == "operator.revoked"
 
 
-def test_the_audit_log_is_read_by_actor_subject_action_and_tenant(run, user, tenant):
-    session = SignIn.with_password("jo@example.com", PASSWORD).session_id
+def test_the_audit_log_filters_by_actor_subject_action_and_tenant(run, user, tenant):
+    session = log_in("jo@example.com", PASSWORD).session_id
     run("grant", "jo@example.com")
 
     def actions(*arguments):
@@ -145,9 +143,9 @@ def test_the_audit_log_is_read_by_actor_subject_action_and_tenant(run, user, ten
     assert f"user:{user.id} -> session:{session}" in line
 
 
-def test_audit_events_are_dropped_after_their_time(user):
-    SignIn.with_password("jo@example.com", PASSWORD)
+def test_old_audit_events_are_purged(user):
+    log_in("jo@example.com", PASSWORD)
     AuditEvent.update(created_at="2020-01-01T00:00:00Z").execute()
-    SignIn.with_password("jo@example.com", PASSWORD)
+    log_in("jo@example.com", PASSWORD)
     assert AuditEvent.purge(400) == 1
     assert AuditEvent.select().count() == 1

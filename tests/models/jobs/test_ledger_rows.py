@@ -237,3 +237,25 @@ def test_the_listing_is_newest_first_and_filtered(add):
         "named": [third.id],
         "none": [],
     }
+
+
+@pytest.mark.parametrize("state", [DEAD, CANCELLED])
+def test_a_retried_job_starts_clean_and_other_jobs_stay_as_they_ended(add, state):
+    ended = {"state": state, "epoch": 4, "failures": 3, "error": "it broke", "cancel_requested": True}
+    times = {"finished_at": LONG_AGO, "due_at": LONG_AGO, "sent_at": LONG_AGO}
+    job, other = add(**ended, **times), add(**ended, **times)
+    Job.retry(job.id)
+    row = reload(job)
+    assert (row.state, row.epoch, row.failures, row.error, row.cancel_requested) == (QUEUED, 4, 0, None, False)
+    assert row.finished_at is None
+    assert row.due_at == row.sent_at > LONG_AGO
+    assert (reload(other).state, reload(other).finished_at) == (state, LONG_AGO)
+
+
+def test_cancelling_ends_a_queued_job_and_only_asks_a_running_one(add):
+    waiting, working, other = add(), running(add), add()
+    Job.cancel(waiting.id)
+    Job.cancel(working.id)
+    assert reload(waiting).finished_at > LONG_AGO
+    assert (reload(working).finished_at, reload(working).cancel_requested) == (None, True)
+    assert (reload(other).state, reload(other).cancel_requested) == (QUEUED, False)

@@ -26,7 +26,7 @@ def test_a_deferred_statement_has_run_before_the_next_one_and_after_the_commit()
         assert codes() == ["t-1"]
         database.execute_later(ADD, {"code": "t-2", "name": "two"})
     assert codes() == ["t-1", "t-2"]
-    assert Plan.known("t-1").name == "one; 100 % 'quoted'"
+    assert Plan.by_code("t-1").name == "one; 100 % 'quoted'"
 
 
 def test_outside_a_transaction_a_statement_is_not_deferred():

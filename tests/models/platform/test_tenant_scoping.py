@@ -6,7 +6,7 @@ import pkgutil
 import pytest
 
 import models
-from models.auth.service_accounts import ServiceToken
+from models.auth.service_tokens import ServiceToken
 from models.auth.sessions import Session
 from models.auth.tenants import Tenant
 from models.auth.users import Membership

@@ -1,0 +1,115 @@
+"""`./dev chat`: sign in, ask a question, and print the answer while it is streamed."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+from rich.console import Console
+
+from devstack import instance
+from devstack.instance import Instance
+
+console = Console(highlight=False)
+RECONNECT_SECONDS = 30.0  # how long a broken stream is tried again without a new event
+CANCELLED = 130  # exit status
+Event = dict[str, Any]
+
+
+def chat(state: Path, message: str, agent: str | None, conversation: str | None) -> int:
+    """Ask one question and print the answer. Returns the exit status: 0, 1 if the run failed, 130 if cancelled.
+
+    SystemExit if no instance is running, a request is refused, or the connection fails for good.
+    """
+    body = {"message": message, "agent_type": agent or "triage", "conversation_id": conversation}
+    server = instance.require(state)
+    with httpx.Client(base_url=server.url, timeout=httpx.Timeout(10, read=None)) as http:
+        stream = ResumableStream(http)
+        try:
+            sign_in(http, server)
+            for event in stream.events(body):
+                if event["is_terminal"]:
+                    return print_end(event)
+                print_event(event)
+        except KeyboardInterrupt:
+            if stream.run_id:
+                http.post(f"/api/v1/runs/{stream.run_id}/cancel")
+            console.print("\n[dim]Cancelled.[/]")
+            return CANCELLED
+        except httpx.HTTPError as error:
+            hint = f" The run continues: GET /api/v1/runs/{stream.run_id}" if stream.run_id else ""
+            raise SystemExit(f"The connection to {server.url} failed: {error}.{hint}") from None
+    raise SystemExit(f"The stream ended without an answer. See GET /api/v1/runs/{stream.run_id}")
+
+
+def sign_in(http: httpx.Client, server: Instance) -> None:
+    """Sign in as the demo user; later requests of `http` carry the token. SystemExit if it is refused."""
+    response = http.post("/api/v1/auth/token", json={"email": server.email, "password": server.password})
+    if response.status_code != 200:
+        raise SystemExit(f"Sign-in failed: {response.json()['message']}")
+    http.headers["Authorization"] = f"Bearer {response.json()['access_token']}"
+
+
+class ResumableStream:
+    """The events of one run. If the connection breaks, the stream is resumed after the last event received."""
+
+    def __init__(self, http: httpx.Client) -> None:
+        self.http = http
+        self.run_id: str | None = None
+        self.last = 0  # sequence number of the last event
+
+    def events(self, body: dict[str, Any]) -> Iterator[Event]:
+        """POST `body` to /chat/stream and yield the events. SystemExit if a request is refused."""
+        with self.http.stream("POST", "/api/v1/chat/stream", json=body) as response:
+            yield from self._until_broken(response)
+        broken_since = time.monotonic()
+        while time.monotonic() - broken_since < RECONNECT_SECONDS:
+            before = self.last
+            try:
+                headers = {"Last-Event-ID": str(self.last)}
+                with self.http.stream("GET", f"/api/v1/runs/{self.run_id}/stream", headers=headers) as response:
+                    yield from self._until_broken(response)
+            except httpx.TransportError:
+                time.sleep(0.5)
+            if self.last > before:
+                broken_since = time.monotonic()
+
+    def _until_broken(self, response: httpx.Response) -> Iterator[Event]:
+        if response.status_code != 200:
+            response.read()
+            raise SystemExit(response.json()["message"])
+        self.run_id = response.headers["X-Run-Id"]
+        try:
+            for line in response.iter_lines():
+                if line.startswith("data: "):
+                    event = json.loads(line[6:])
+                    self.last = event["sequence_number"]
+                    yield event
+        except httpx.TransportError:
+            console.print("\n[dim](the connection broke; resuming)[/]")
+
+
+def print_event(event: Event) -> None:
+    """Print what an event adds to the answer: text, a tool call, a handoff, a restart."""
+    if event["text_delta"]:
+        console.print(event["text_delta"], end="", markup=False)
+    elif event["run_item_name"] == "tool_called":
+        console.print(f"[dim](calls {event['tool_name']})[/] ", end="")
+    elif event["run_item_name"] == "handoff_occured":
+        console.print(f"[dim](→ {event['new_agent']})[/] ", end="")
+    if event["event"] == "restarted":
+        console.print("\n[dim](another worker starts the answer again)[/]")
+
+
+def print_end(event: Event) -> int:
+    """Print a terminal event; return the exit status."""
+    if event["kind"] == "error":
+        console.print(f"[red]{event['payload']['error']}[/] [dim]({event['payload']['code']})[/]", soft_wrap=True)
+        return 1
+    if event["event"] == "cancelled":
+        console.print("\n[dim]The run was cancelled.[/]")
+        return CANCELLED
+    console.print(f"\n[dim]conversation {event['conversation_id']}[/]")
+    return 0
