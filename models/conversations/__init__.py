@@ -1,1 +1,1 @@
-"""Conversations: what was asked and answered, and the events behind the answers."""
+"""Conversations: questions, answers, and the events behind the answers."""

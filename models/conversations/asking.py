@@ -17,7 +17,8 @@ from models.platform.principal import Principal
 from models.runs.run import ACTIVE, Run
 
 # Insert the message and its queued run, in one round trip. No row is returned if the conversation is someone else's, or
-# has an active run. The run does not hold the message's text: the message does.
+# has an active run. The run does not repeat the message's text, it refers to its
+# position in the conversation.
 ASK = """
 with opened as (
     insert into conversation as existing (id, tenant_id, user_id, key, entry_agent, message_count, last_message)
@@ -31,7 +32,7 @@ with opened as (
     insert into run (id, tenant_id, user_id, kind, conversation_id, conversation_key, agent, state,
         request, idempotency_key, fingerprint)
     select %(run_id)s, %(tenant_id)s, %(user_id)s, 'chat', id, key, %(agent)s, 'queued',
-        %(request)s, %(idempotency_key)s, %(fingerprint)s
+        %(request)s || jsonb_build_object('question_position', message_count - 1), %(idempotency_key)s, %(fingerprint)s
     from opened where not exists (
         select from run where conversation_id = opened.id and state in ('queued', 'running'))
     returning *

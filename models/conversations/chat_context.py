@@ -16,11 +16,10 @@ with begun as (
 )
 select {begun.columns}, users.display_name as user_name, (
     select coalesce(json_agg(json_build_object('role', role, 'content', content) order by position), '[]') from (
-        select role, content, position from (
-            select role, content, position, bool_or(run_id = begun.id) over (order by position desc) as is_asked
-            from message where conversation_id = begun.conversation_id
-        ) backwards
-        where is_asked order by position desc limit %(limit)s
+        select role, content, position from message
+        where conversation_id = begun.conversation_id
+            and position <= coalesce((begun.request->>'question_position')::integer, 2147483647)
+        order by position desc limit %(limit)s
     ) newest
 ) as history
 from begun left join users on users.id = begun.user_id"""

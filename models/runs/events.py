@@ -1,4 +1,4 @@
-"""The events of a run's stream in the wire's shape, and how a run's last one is built (contract: StreamingChatEvent)."""
+"""The events of a run's stream, in the shape that clients get (StreamingChatEvent in the API)."""
 
 from typing import Any
 
@@ -28,11 +28,12 @@ _BLANK: dict[str, Any] = {**dict.fromkeys(FIELDS), "is_terminal": False}
 
 
 def event(kind: str, conversation_id: str, **fields: Any) -> dict[str, Any]:
-    """All fields of the schema, null where unset."""
+    """An event with all fields of the schema, null unless given."""
     return {**_BLANK, "kind": kind, "conversation_id": conversation_id, **fields}
 
 
 def succeeded(conversation_id: str, agent: str, text: str, structured: Any, **fields: Any) -> dict[str, Any]:
+    """The terminal event of a run with an answer. `structured`: the answer as JSON, if the agent has an output schema."""
     payload = {"response_text": text, "structured_output": structured, **fields.pop("payload", {})}
     return event(
         "run_item",
@@ -48,6 +49,7 @@ def succeeded(conversation_id: str, agent: str, text: str, structured: Any, **fi
 
 
 def failed(conversation_id: str, agent: str | None, code: str, message: str) -> dict[str, Any]:
+    """The terminal event of a failed run. `code` is stable, `message` is for people."""
     return event(
         "error",
         conversation_id,
@@ -59,6 +61,7 @@ def failed(conversation_id: str, agent: str | None, code: str, message: str) -> 
 
 
 def cancelled(conversation_id: str, agent: str | None, reason: str) -> dict[str, Any]:
+    """The terminal event of a cancelled run."""
     return event(
         "lifecycle",
         conversation_id,
@@ -71,7 +74,7 @@ def cancelled(conversation_id: str, agent: str | None, reason: str) -> dict[str,
 
 
 def restarted(conversation_id: str, agent: str, attempt: int) -> dict[str, Any]:
-    """First event of a repeated attempt: clients drop the text they have and read on."""
+    """The first event of the second and every later attempt: clients drop the text that they have."""
     return event(
         "lifecycle", conversation_id, event="restarted", agent=agent, agent_used=agent, payload={"attempt": attempt}
     )

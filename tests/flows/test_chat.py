@@ -1,4 +1,4 @@
-"""What must survive: killed workers and edges, lost messages, restarted and emptied stores, cancels at any moment."""
+"""No run is lost: when workers and edges are killed, messages are lost, stores restart or are emptied, and runs are cancelled."""
 
 import os
 import signal
@@ -28,7 +28,7 @@ def text_after_last_restart(events):
     return text
 
 
-def assert_whole(events):
+def assert_complete(events):
     numbers = [number for number, _ in events]
     assert numbers == sorted(set(numbers)), "sequence numbers strictly increase"
     assert len(terminal_of(events)) == 1 and events[-1][1]["is_terminal"]
@@ -42,7 +42,7 @@ def answers(live, conversation_id):
 def test_a_chat_streams_from_a_worker_to_the_client(live):
     with live.chat(SHORT) as (run_id, stream):
         events = list(stream)
-    assert_whole(events)
+    assert_complete(events)
     final = events[-1][1]
     assert final["response_text"] == text_after_last_restart(events) != ""
     assert answers(live, final["conversation_id"]) == [final["response_text"]]
@@ -50,7 +50,7 @@ def test_a_chat_streams_from_a_worker_to_the_client(live):
     assert (run["state"], run["usage"]["output_tokens"] > 0) == ("succeeded", True)
 
 
-def test_a_worker_killed_in_mid_answer_is_replaced_within_five_seconds(live, wait_until):
+def test_a_worker_killed_while_it_answers_is_replaced_within_five_seconds(live, wait_until):
     with live.chat(LONG) as (run_id, stream):
         events = []
         for number, event in stream:
@@ -58,36 +58,36 @@ def test_a_worker_killed_in_mid_answer_is_replaced_within_five_seconds(live, wai
             if len([1 for _, seen in events if seen["text_delta"]]) == 8:
                 break
         os.kill(live.owner_of(run_id), signal.SIGKILL)
-        killed = time.monotonic()
+        killed_at = time.monotonic()
         for number, event in stream:
             if event["event"] == "restarted":
-                took = time.monotonic() - killed
+                seconds = time.monotonic() - killed_at
             events.append((number, event))
-    assert took <= 5, f"taken over after {took:.1f} s"
-    assert_whole(events)
+    assert seconds <= 5, f"taken over after {seconds:.1f} s"
+    assert_complete(events)
     final = events[-1][1]
     assert final["response_text"] == text_after_last_restart(events)
     assert answers(live, final["conversation_id"]) == [final["response_text"]]
     assert live.sql("select count(*), max(epoch) from job where run_id = %s", run_id) == [(1, 2)]
 
 
-def test_a_client_of_a_killed_edge_resumes_with_its_last_sequence(live):
-    seen = []
+def test_a_client_of_a_killed_edge_can_resume_from_its_last_sequence(live):
+    events = []
     with pytest.raises(httpx.HTTPError), live.chat(LONG) as (run_id, stream):
         for number, event in stream:
-            seen.append((number, event))
-            if len(seen) == 20:
+            events.append((number, event))
+            if len(events) == 20:
                 live.processes["edge"].kill()
     live.processes["edge"].wait()
     live.start("edge")
     live.wait_ready()
-    with live.resume(run_id, seen[-1][0]) as stream:
-        seen += list(stream)
-    assert_whole(seen)
-    assert seen[-1][1]["response_text"] == text_after_last_restart(seen)
+    with live.resume(run_id, events[-1][0]) as stream:
+        events += list(stream)
+    assert_complete(events)
+    assert events[-1][1]["response_text"] == text_after_last_restart(events)
 
 
-def test_a_finished_run_is_replayed_whole_and_again_from_postgres_when_its_stream_is_gone(live):
+def test_a_finished_run_is_replayed_from_its_stream_and_without_one_from_postgres(live):
     with live.chat(SHORT) as (run_id, stream):
         events = list(stream)
     with live.resume(run_id) as stream:
@@ -97,7 +97,7 @@ def test_a_finished_run_is_replayed_whole_and_again_from_postgres_when_its_strea
         assert list(stream) == events[-1:]
 
 
-def test_a_job_whose_message_was_lost_still_runs(live, wait_until):
+def test_a_job_whose_message_was_lost_is_done(live, wait_until):
     for key in ("worker-agents", "spare"):
         live.processes[key].terminate()
     for key in ("worker-agents", "spare"):
@@ -106,19 +106,19 @@ def test_a_job_whose_message_was_lost_still_runs(live, wait_until):
         live.redis("BROKER_URL").flushdb()
         live.start("worker-agents")
         live.start("worker-agents", "spare")
-        assert_whole(list(stream))
+        assert_complete(list(stream))
     assert live.run(run_id)["state"] == "succeeded"
 
 
 def test_an_edge_killed_between_commit_and_send_loses_no_job(live, wait_until):
     with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor(1) as pool:
-        # A broker that takes the connection and never answers: the edge stands exactly between its commit and its send.
+        # A broker that accepts connections and never answers keeps the edge between its commit and its send.
         port, broker = free_port(), f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
         edge = live.stack.spawn("edge", PORT=str(port), BROKER_URL=broker)
         url = f"http://127.0.0.1:{port}"
         wait_until(lambda: httpx.get(f"{url}/health").status_code == 200, 20)
         conversation = str(uuid.uuid4())
-        asked = pool.submit(
+        response = pool.submit(
             httpx.post,
             f"{url}/api/v1/chat",
             json={"message": "Are you there?", "conversation_id": conversation},
@@ -132,33 +132,33 @@ def test_an_edge_killed_between_commit_and_send_loses_no_job(live, wait_until):
             )
         )
         edge.kill()
-        assert isinstance(asked.exception(20), httpx.HTTPError)
+        assert isinstance(response.exception(20), httpx.HTTPError)
     [(run_id, *_)] = rows
     with live.resume(run_id) as stream:
-        assert_whole(list(stream))
+        assert_complete(list(stream))
     assert live.run(run_id)["state"] == "succeeded"
     assert len(answers(live, conversation)) == 1
 
 
-def test_a_worker_told_to_stop_finishes_what_it_runs(live):
+def test_a_worker_that_is_told_to_stop_finishes_its_runs(live):
     with live.chat("[[deltas=20 delay=50ms]] Go on.") as (run_id, stream):
         events = [next(stream) for _ in range(6)]
         os.kill(live.owner_of(run_id), signal.SIGTERM)
         events += list(stream)
-    assert_whole(events)
+    assert_complete(events)
     assert not [event for _, event in events if event["event"] == "restarted"]
 
 
-def test_a_redis_restart_pauses_runs_and_loses_none(live):
+def test_a_restart_of_redis_pauses_runs_and_loses_none(live):
     with live.chat(LONG) as (run_id, stream):
         events = [next(stream) for _ in range(15)]
         live.stack.parts["valkey"].restart()
         events += list(stream)
-    assert_whole(events)
+    assert_complete(events)
     assert live.run(run_id)["state"] == "succeeded"
 
 
-def test_an_emptied_redis_loses_no_run(live, wait_until):
+def test_emptying_redis_loses_no_run(live, wait_until):
     with live.chat(LONG) as (run_id, stream):
         [next(stream) for _ in range(15)]
         live.redis().flushall()
@@ -167,7 +167,7 @@ def test_an_emptied_redis_loses_no_run(live, wait_until):
     assert live.run(run_id)["state"] == "succeeded"
 
 
-def test_a_postgres_restart_under_load_ends_no_run_for_good(live, wait_until):
+def test_a_restart_of_postgres_under_load_fails_no_run(live, wait_until):
     runs, failures = [], []
 
     def talk():
@@ -186,35 +186,35 @@ def test_a_postgres_restart_under_load_ends_no_run_for_good(live, wait_until):
     assert not failures
     wait_until(lambda: all(live.run(run_id)["state"] == "succeeded" for run_id in runs), 30)
     with live.chat(SHORT) as (_, stream):
-        assert_whole(list(stream))
+        assert_complete(list(stream))
 
 
-def test_cancelling_a_running_run_closes_the_providers_stream(live, wait_until):
+def test_a_cancel_of_a_running_run_closes_the_stream_from_the_provider(live, wait_until):
     before = live.provider()
     with live.chat("[[hang]]") as (run_id, stream):
         wait_until(lambda: live.owner_of(run_id))
         first, second = (live.http.post(f"/api/v1/runs/{run_id}/cancel") for _ in range(2))
         assert first.status_code == second.status_code == 202
         events = list(stream)
-    assert_whole(events)
+    assert_complete(events)
     assert events[-1][1]["event"] == "cancelled"
     assert live.run(run_id)["state"] == "cancelled"
     wait_until(lambda: live.provider()["closed_early"] > before["closed_early"])
 
 
-def test_cancelling_a_finished_run_is_a_conflict(live):
+def test_a_cancel_of_a_finished_run_is_a_conflict(live):
     with live.chat(SHORT) as (run_id, stream):
         list(stream)
-    answer = live.http.post(f"/api/v1/runs/{run_id}/cancel")
-    assert (answer.status_code, answer.json()["error"]) == (409, "run_finished")
+    response = live.http.post(f"/api/v1/runs/{run_id}/cancel")
+    assert (response.status_code, response.json()["error"]) == (409, "run_finished")
 
 
-def test_a_cancel_that_races_the_end_leaves_exactly_one_terminal_event(live):
+def test_a_cancel_just_before_the_end_leaves_one_terminal_event(live):
     for delay in (0.0, 0.02, 0.05, 0.1):
         with live.chat("[[deltas=5 delay=10ms]] Race.") as (run_id, stream):
             time.sleep(delay)
             assert live.http.post(f"/api/v1/runs/{run_id}/cancel").status_code in (202, 409)
-            assert_whole(list(stream))
+            assert_complete(list(stream))
 
 
 def test_a_client_that_leaves_does_not_stop_the_run(live, wait_until):
@@ -232,15 +232,15 @@ def test_a_client_that_leaves_does_not_stop_the_run(live, wait_until):
         ("[[context_overflow]]", "context_length_exceeded"),
     ],
 )
-def test_a_providers_error_reaches_the_client_as_a_stable_code(live, directive, code):
+def test_an_error_of_the_provider_reaches_the_client_as_a_stable_code(live, directive, code):
     with live.chat(f"{directive} Hello") as (run_id, stream):
         events = list(stream)
-    assert_whole(events)
+    assert_complete(events)
     assert events[-1][1]["payload"]["code"] == code
     assert live.run(run_id)["error"]["code"] == code
 
 
-def test_two_schedulers_share_one_lock_and_the_spare_takes_over(live, wait_until):
+def test_only_one_scheduler_works_and_a_spare_takes_over(live, wait_until):
     spare = live.start("scheduler", "second scheduler")
     time.sleep(2)
     holders = "select count(*) from pg_locks where locktype = 'advisory' and classid::bigint << 32 | objid::bigint = hashtextextended('scheduler', 0) and granted"

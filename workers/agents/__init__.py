@@ -1,1 +1,1 @@
-"""The agents: what they are (catalog), what they can do (tools), how they think (loop), whom they ask (provider)."""
+"""The agents: their declarations (catalog), their tools, the loop that runs them, and the model provider."""

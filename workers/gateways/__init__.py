@@ -1,1 +1,1 @@
-"""Outside services, one module each: the only places that speak to them."""
+"""Outside services, one module each. No other code calls them."""

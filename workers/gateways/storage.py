@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 CONNECT_SECONDS, READ_SECONDS = 1, 3
-SLOW_SECONDS = 1.0  # an answer that takes longer counts as degraded
+SLOW_SECONDS = 1.0  # a slower answer counts as degraded
 
 
 @cache
 def client() -> "Minio | None":
-    """The client, or None where no storage is configured. ValueError for an endpoint that cannot be used."""
+    """The client; None if no storage is configured. ValueError for an invalid endpoint."""
     if settings.storage_provider != "minio" or not settings.minio_endpoint:
         return None
     import urllib3
@@ -44,10 +44,10 @@ def status() -> str:
         return "unconfigured"
     if storage is None:
         return "unconfigured"
-    began = time.monotonic()
+    started = time.monotonic()
     try:
         storage.list_buckets()
-    except Exception as error:  # noqa: BLE001  (whatever the driver raises, the storage cannot be used now)
+    except Exception as error:  # noqa: BLE001  (whatever the driver raises, the storage cannot be used)
         log.warning("storage.unavailable", extra={"reason": repr(error)})
         return "unavailable"
-    return "degraded" if time.monotonic() - began > SLOW_SECONDS else "healthy"
+    return "degraded" if time.monotonic() - started > SLOW_SECONDS else "healthy"

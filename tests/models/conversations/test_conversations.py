@@ -71,7 +71,7 @@ def test_the_history_of_a_retried_run_ends_with_its_own_question(person, ask):
 
 def test_a_question_is_stored_once_and_its_run_refers_to_it(person, ask):
     run = ask(person(), "How are you?", "mine", location={"city": "Kiel"})
-    assert Run.get_by_id(run.id).request == {"location": {"city": "Kiel"}}
+    assert Run.get_by_id(run.id).request == {"location": {"city": "Kiel"}, "question_position": 0}
     assert [message.run_id for message in Message.select()] == [run.id]
 
 
