@@ -1,5 +1,6 @@
-"""The WSGI application itself, on real Postgres and Valkey; streams and processes are tested in tests/flows."""
+"""The WSGI application on real Postgres and Valkey. Worker processes and open streams are tested in tests/flows."""
 
+import os
 from uuid import UUID
 
 import falcon.testing
@@ -22,9 +23,7 @@ def http(app, clean):
 
 @pytest.fixture
 def signed(tenant):
-    """signed(role="member", verified=True, tenant=..., operator=False) -> (headers, user) of a freshly signed-in user."""
-    import os
-
+    """signed(role="member", verified=True, tenant=..., operator=False) -> (headers, user) of a new, signed-in user."""
     from models.auth import operators
     from models.auth.login import SignIn
     from models.platform.principal import OPERATOR
@@ -40,12 +39,23 @@ def signed(tenant):
     return make
 
 
+@pytest.fixture
+def ask_as(ask, tenant):
+    """ask_as(user, message, conversation_id, role="member") -> the run of a question that this user asks."""
+    from models.platform.principal import Principal
+
+    def make(user, *question, role="member"):
+        return ask(Principal(user.id, tenant.id, role), *question)
+
+    return make
+
+
 SECRET_FIELDS = ("password", "current_password", "new_password", "token", "refresh_token")
 
 
 @pytest.fixture
 def post(http):
-    """post("password/forgot", headers, email=...) -> the answer, which no cache keeps and no secret comes back in."""
+    """post("password/forgot", headers, email=...) -> the answer, checked: not cacheable, and it repeats no secret."""
 
     def send(path, headers=None, **body):
         answer = http.simulate_post(f"/api/v1/auth/{path}", json=body, headers=headers)
@@ -59,13 +69,13 @@ def post(http):
 
 @pytest.fixture
 def user(tenant):
-
     return add_user("jo@example.com", PASSWORD, tenant=tenant, verified=True)
 
 
 @pytest.fixture
 def sign_in(post, user):
-    return lambda password=PASSWORD, **more: post("token", **{"email": user.email, "password": password, **more})
+    """sign_in(password, ...) -> the answer to a sign-in of `user`; further fields go into the body."""
+    return lambda password=PASSWORD, **fields: post("token", **{"email": user.email, "password": password, **fields})
 
 
 @pytest.fixture
@@ -87,10 +97,11 @@ def reset(post):
 
 @pytest.fixture
 def alive(http):
-    """Whether an access token still opens anything."""
+    """alive(headers) -> whether the access token is still accepted."""
     return lambda headers: http.simulate_get("/api/v1/auth/me", headers=headers).status_code == 200
 
 
 @pytest.fixture
 def notices(jobs_named):
+    """notices() -> (notice, user id) of every queued security notice."""
     return lambda: [(job.args["notice"], UUID(job.args["user_id"])) for job in jobs_named("mail.notice")]
