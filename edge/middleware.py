@@ -55,7 +55,15 @@ class Envelope:
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(correlation_id=context.correlation_id)
         resp.set_headers(self.headers)
-        if not self.any_host and req.path not in PROBES and req.host.lower().strip("[]") not in self.hosts:
+        if not self.any_host and req.path not in PROBES:
+            self._check_host(req)
+
+    def _check_host(self, req: Request) -> None:
+        try:
+            host = req.host
+        except ValueError:  # Falcon's, for a port that is not a number
+            raise InvalidHost() from None
+        if host.lower().strip("[]") not in self.hosts:
             raise InvalidHost()
 
     def process_resource(self, req: Request, resp: falcon.Response, resource: object, params: dict[str, Any]) -> None:

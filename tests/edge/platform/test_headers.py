@@ -61,6 +61,16 @@ def test_an_unknown_host_is_a_400_except_for_probes(http):
     assert http.simulate_get("/health", headers={"Host": "10.0.0.7"}).status_code == 200
 
 
+@pytest.mark.parametrize("host", ["localhost:http", "localhost:", "localhost:80:80", "[::1", "[::1]:x", "", " ", ":80"])
+def test_a_malformed_host_is_a_400(http, host):
+    assert_envelope(http.simulate_get("/", headers={"Host": host}), 400, "invalid_host")
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "localhost:8000", "127.0.0.1:8000"])
+def test_an_allowed_host_may_name_a_port(http, host):
+    assert http.simulate_get("/", headers={"Host": host}).status_code == 200
+
+
 def test_a_known_origin_passes_the_preflight_and_may_read_our_headers(http):
     preflight = http.simulate_options("/api/v1/chat", headers=PREFLIGHT)
     assert preflight.status_code == 200 and preflight.headers["Access-Control-Allow-Origin"] == ORIGIN
