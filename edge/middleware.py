@@ -117,9 +117,20 @@ def _parse(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return None
 
 
-def cors(settings: Settings) -> falcon.CORSMiddleware[Any, Any]:
+class Cors(falcon.CORSMiddleware[Any, Any]):
+    """Falcon's CORS, and `Vary: Origin`: without it a shared cache gives one origin the headers made for another."""
+
+    def process_response(
+        self, req: falcon.Request, resp: falcon.Response, resource: object, req_succeeded: bool
+    ) -> None:
+        super().process_response(req, resp, resource, req_succeeded)
+        if self.allow_origins != "*":
+            resp.append_header("Vary", "Origin")
+
+
+def cors(settings: Settings) -> Cors:
     origins = settings.items(settings.allowed_origins)
-    return falcon.CORSMiddleware(
+    return Cors(
         allow_origins="*" if "*" in origins else origins,
         allow_credentials=None if "*" in origins else origins,
         expose_headers=["X-Correlation-ID", "X-Run-Id", "Retry-After", "Idempotent-Replayed"],

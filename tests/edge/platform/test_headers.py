@@ -1,7 +1,9 @@
 """Headers of every answer, the Host check, CORS and HEAD."""
 
+import falcon.testing
 import pytest
 
+from edge.app import create_app
 from tests.support.routes import STREAMS, assert_envelope, fill
 
 ORIGIN = "http://localhost:3000"
@@ -87,6 +89,20 @@ def test_a_known_origin_may_read_errors(http, path):
 def test_an_unknown_origin_may_read_nothing(http):
     answer = http.simulate_get("/health", headers={"Origin": "http://evil.example"})
     assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+@pytest.mark.parametrize("origin", [ORIGIN, "http://evil.example", None])
+@pytest.mark.parametrize("path", ["/.well-known/jwks.json", "/openapi.json", "/docs", "/health", "/nowhere"])
+def test_a_shared_cache_keeps_one_copy_per_origin(http, path, origin):
+    answer = http.simulate_get(path, headers={"Origin": origin} if origin else {})
+    assert "Origin" in answer.headers["Vary"].split(", ")
+
+
+def test_where_any_origin_is_allowed_answers_do_not_vary_by_origin(clean, configure):
+    configure(allowed_origins="*")
+    http = falcon.testing.TestClient(create_app(), headers={"Host": "localhost"})
+    answer = http.simulate_get("/health", headers={"Origin": ORIGIN})
+    assert answer.headers["Access-Control-Allow-Origin"] == "*" and "Vary" not in answer.headers
 
 
 def test_head_is_get_without_the_body(http):
