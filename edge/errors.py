@@ -57,7 +57,8 @@ def answer(
     detail: Any = None,
     details: Any = None,
 ) -> None:
-    """Write the envelope, whatever the responder has put into the response before."""
+    """Write the envelope. What the responder has prepared of its own answer is dropped, other headers stay."""
+    _drop_prepared(resp)
     resp.status = falcon.code_to_http_status(status)
     resp.content_type = falcon.MEDIA_JSON
     envelope = ErrorEnvelope(
@@ -68,6 +69,17 @@ def answer(
         correlation_id=req.context.correlation_id,
     )
     resp.data = to_json(envelope)
+
+
+def _drop_prepared(resp: falcon.Response) -> None:
+    """Close the stream, which may hold a slot, and drop the headers that describe it."""
+    close = getattr(resp.stream, "close", None)
+    resp.stream = None
+    if close:
+        close()
+    for name in ("Content-Length", "Content-Encoding", "ETag", "Last-Modified"):
+        resp.delete_header(name)
+    resp.set_header("Cache-Control", "no-store")
 
 
 def render(req: Request, resp: falcon.Response, error: DomainError) -> None:
