@@ -13,8 +13,8 @@ from uuid import UUID
 
 import gevent
 import redis
-from gevent.event import Event
 
+from edge.mailbox import MAILBOX, Client
 from models.platform.database import release
 from models.platform.json import encode
 from models.platform.redis import fast_redis_client
@@ -28,40 +28,11 @@ BATCH = 500  # entries in one read of one stream
 BLOCK_MILLISECONDS = 5000  # the longest time that a read waits inside Redis
 READ_TIMEOUT = 15  # seconds; must be longer than BLOCK_MILLISECONDS
 RETRY_SECONDS = 0.2  # pause after a failed read
-MAILBOX = 2000  # entries kept for a slow client
 # The hub pauses after each read, so that the next one returns more: a read costs in proportion to the streams it names.
 PAUSE_SECONDS, LONGEST_PAUSE = 0.0005, 0.01  # per watched stream after the first; in total
 TICK_SECONDS = 3  # how often silent runs are looked up in Postgres
 HEARTBEAT_TICKS = 5  # a silent client gets a heartbeat after this many ticks
 RawEntry: TypeAlias = tuple[bytes, dict[bytes, bytes]]
-
-
-class Client:
-    """One follower of one run, with a mailbox for up to `capacity` entries."""
-
-    __slots__ = ("capacity", "entries", "must_read", "run_id", "silent_ticks", "wake")
-
-    def __init__(self, run_id: UUID, must_read: bool, capacity: int = MAILBOX) -> None:
-        self.run_id, self.must_read, self.capacity = run_id, must_read, capacity
-        self.entries: list[Entry] = []
-        self.wake = Event()
-        self.silent_ticks = 0
-
-    def put(self, entries: list[Entry]) -> None:
-        """Add to the mailbox. If it would overflow, empty it: the client then reads Redis itself."""
-        self.silent_ticks = 0
-        if len(self.entries) + len(entries) > self.capacity:
-            self.entries, self.must_read = [], True
-        else:
-            self.entries += entries
-        self.wake.set()
-
-    def take(self) -> list[Entry]:
-        """Wait for entries and empty the mailbox. An empty list is a heartbeat, or means that `must_read` is set."""
-        self.wake.wait()
-        self.wake.clear()
-        entries, self.entries = self.entries, []
-        return entries
 
 
 @dataclass(slots=True)
@@ -162,9 +133,10 @@ class Hub:
         if stream is None:  # its last client left during the read
             return
         stream.last_id = raw[-1][0]
-        entries = [progress.entry(item) for item in raw]
-        for client in stream.clients:
-            client.put(entries)
+        entries = entries_of(key, raw)
+        if entries:
+            for client in stream.clients:
+                client.put(entries)
 
     def _check_silent_runs(self) -> None:
         """Look up silent runs in Postgres: Redis may have lost a terminal event, or the worker died before sending it."""
@@ -173,8 +145,7 @@ class Hub:
             silent = self._silent_clients()
             try:
                 for run in self.ended(list(silent)) if silent else ():
-                    for client in silent[run.id]:
-                        client.put([last_entry(run)])
+                    conclude(run, silent[run.id])
             except Exception as error:  # noqa: BLE001  (Postgres is away; the next tick tries again)
                 log.warning("relay.database_away", extra={"reason": repr(error)})
             finally:
@@ -207,6 +178,28 @@ def streams_of(answer: Any) -> Any:
     if isinstance(answer, dict):
         return [(key, raw[0] if raw and isinstance(raw[0], list) else raw) for key, raw in answer.items()]
     return answer or ()
+
+
+def entries_of(key: bytes, raw: list[RawEntry]) -> list[Entry]:
+    """The entries that are events. Others are dropped: one must not stop the streams of the whole process."""
+    entries = []
+    for item in raw:
+        try:
+            entries.append(progress.entry(item))
+        except (KeyError, ValueError) as error:
+            log.warning("relay.entry_broken", extra={"stream": key.decode(), "reason": f"{item[0]!r}: {error!r}"})
+    return entries
+
+
+def conclude(run: Run, clients: list[Client]) -> None:
+    """Send an ended run's terminal event to its silent clients."""
+    try:
+        entry = last_entry(run)
+    except ValueError as error:
+        log.warning("relay.end_missing", extra={"run_id": str(run.id), "reason": repr(error)})
+        return
+    for client in clients:
+        client.put([entry])
 
 
 def last_entry(run: Run) -> Entry:

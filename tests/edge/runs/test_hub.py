@@ -7,6 +7,7 @@ import redis
 
 from edge import hub as hubs
 from edge import relay
+from edge.mailbox import Client
 from models.platform.ids import uuid7
 from models.platform.redis import redis_client
 from models.runs import progress
@@ -52,7 +53,7 @@ def test_a_client_that_is_too_slow_catches_up_from_redis(make_hub, follow, write
 
 
 def test_a_mailbox_that_overflows_is_emptied():
-    client = hubs.Client(uuid7(), must_read=False, capacity=3)
+    client = Client(uuid7(), must_read=False, capacity=3)
     client.silent_ticks = 4
     entry = Entry(1, b"k", b"{}", False)
     client.put([entry, entry])
@@ -68,6 +69,26 @@ def test_the_reader_survives_every_failure(hub, reader, follow, end):
     end()
     assert client.numbers() == [9]
     assert reader.reads[-1][1] == {"count": hubs.BATCH, "block": hubs.BLOCK_MILLISECONDS}
+
+
+def test_a_broken_entry_does_not_stop_the_reader(hub, run, follow, write, end):
+    client = follow(hub)
+    redis_client().xadd(progress.stream_key(run.id), {"odd": "no kind and no event"}, id="1-0")
+    gevent.sleep(0.05)
+    write(2)
+    end()
+    assert client.numbers() == [2, 9]
+
+
+def test_a_run_without_a_terminal_event_does_not_hide_others(make_hub, run, follow, end_in_postgres):
+    def ended(run_ids):
+        return [Run(id=run_id, terminal=None) for run_id in run_ids if run_id != run.id] + Run.finished_among([run.id])
+
+    hub = make_hub(tick_seconds=QUICK, ended=ended)
+    hub.join(uuid7(), 0)
+    client = follow(hub)
+    end_in_postgres()
+    assert client.numbers() == [9]
 
 
 def test_a_lost_terminal_event_is_found_in_postgres(make_hub, follow, end_in_postgres):
