@@ -55,6 +55,43 @@ def test_a_body_over_the_limit_is_a_413(http, signed, method, path, operation):
     assert_envelope(answer, 413, "body_too_large")
 
 
+@pytest.mark.parametrize(
+    ("content_type", "status"),
+    [
+        ("application/json", 401),
+        ("Application/JSON; charset=utf-8", 401),
+        ("application/json;", 401),
+        ("application/vnd.api+json", 401),
+        ("text/json", 401),
+        ("application/jsonp", 415),
+        ("text/plain; json", 415),
+        ("multipart/form-data; boundary=json", 415),
+        ("application/x-www-form-urlencoded", 415),
+        ("json", 415),
+        ("", 415),
+    ],
+)
+def test_only_the_media_type_says_whether_a_body_is_json(http, content_type, status):
+    body = b'{"email": "jo@example.com", "password": "a wrong password"}'
+    answer = http.simulate_post("/api/v1/auth/token", headers={"Content-Type": content_type}, body=body)
+    assert_envelope(answer, status)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_a_body_in_any_unicode_encoding_is_read(http, encoding):
+    body = '{"email": "jo@example.com", "password": "a wrong pässword"}'.encode(encoding)
+    answer = http.simulate_post("/api/v1/auth/token", headers={"Content-Type": "application/json"}, body=body)
+    assert_envelope(answer, 401)
+
+
+def test_a_body_shorter_than_its_content_length_is_a_422(http):
+    """The client broke off; what came so far happens to be valid JSON."""
+    body = b'{"email": "jo@example.com", "password": "a wrong password"}'
+    headers = {"Content-Type": "application/json", "Content-Length": str(len(body) + 1)}
+    answer = http.simulate_post("/api/v1/auth/token", headers=headers, body=body)
+    assert_envelope(answer, 422, "validation_error")
+
+
 def test_an_error_does_not_repeat_the_password(http):
     body = {"email": "no address", "password": "s3cret-s3cret", "tenant_id": 7}
     answer = http.simulate_post("/api/v1/auth/token", json=body)
