@@ -16,7 +16,10 @@ from models.platform.settings import settings as process_settings
 
 
 def create_app(settings: Settings = process_settings) -> falcon.App[Any, Any]:
-    """The application. SystemExit for settings, signing keys or a catalogue that cannot work."""
+    """The application for these settings.
+
+    SystemExit if the settings are unsafe, or the signing keys or the catalogue of service accounts cannot be loaded.
+    """
     logs.configure("edge")
     settings.require_safe()
     keyset()
