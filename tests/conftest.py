@@ -1,4 +1,4 @@
-"""Real Postgres and Valkey for every test process; tables and streams are emptied between tests."""
+"""Real Postgres and Valkey for every test process, emptied before each test that uses them."""
 
 import contextlib
 import email
@@ -42,7 +42,7 @@ def stack(pytestconfig):
 
 @pytest.fixture
 def clean():
-    """Empty tables and Redis databases; the connection goes back to the pool afterwards."""
+    """Empty tables and Redis databases. The test's connection goes back to the pool at the end."""
     from models.platform.database import database, release
     from models.platform.redis import redis_client
     from workers.broker import broker
@@ -56,7 +56,7 @@ def clean():
 
 @pytest.fixture
 def configure():
-    """configure(name=value, ...): other settings until the end of the test."""
+    """configure(name=value, ...): change settings until the end of the test."""
     from models.platform.settings import settings
 
     with contextlib.ExitStack() as overrides:
@@ -65,7 +65,7 @@ def configure():
 
 @pytest.fixture
 def cheap_hashing(monkeypatch):
-    """Passwords are hashed in no time, for tests that hash a lot and do not look at the cost."""
+    """Make password hashing cheap, for tests that hash a lot and do not measure it."""
     from argon2 import PasswordHasher
 
     from models.auth import passwords
@@ -79,14 +79,14 @@ def cheap_hashing(monkeypatch):
 
 @pytest.fixture
 def jobs_named(clean):
-    """jobs_named("mail.reset") -> the job rows of that name, the oldest first."""
+    """jobs_named("mail.reset") -> the job rows of that name, oldest first."""
     from models.jobs.ledger import Job
 
     return lambda name: list(Job.select().where(Job.name == name).order_by(Job.id))
 
 
 class Mailbox:
-    """An SMTP server that remembers (recipients, message) of all it was sent, and answers as told to."""
+    """An SMTP server. `mails` holds (recipients, message) of every mail, `answers` the replies to give instead of 250."""
 
     def __init__(self, port: int):
         self.port, self.mails, self.answers = port, [], []
@@ -109,13 +109,13 @@ class Mailbox:
 
 @pytest.fixture
 def mailbox(configure):
-    """The mail server of this process; `mailbox.stop()` takes it away."""
+    """An SMTP server that the settings point to; `mailbox.stop()` takes it down."""
     from devstack.process import free_port
 
-    found = Mailbox(free_port())
-    configure(smtp_url=f"smtp://127.0.0.1:{found.port}")
-    yield found
-    found.stop()
+    mailbox = Mailbox(free_port())
+    configure(smtp_url=f"smtp://127.0.0.1:{mailbox.port}")
+    yield mailbox
+    mailbox.stop()
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def tenant(clean):
 
 @pytest.fixture
 def person(tenant):
-    """person(role="member", tenant=...) -> the Principal of a fresh user."""
+    """person(role="member", tenant=...) -> the Principal of a new user."""
     from models.platform.principal import Principal, scopes_for
 
     def make(role="member", tenant=tenant, email=None):
@@ -140,7 +140,7 @@ def person(tenant):
 
 @pytest.fixture
 def ask(clean):
-    """ask(principal, message, ...) -> the committed run of one question."""
+    """ask(principal, message, ...) -> the run of a question, committed and enqueued."""
     from models.conversations.conversation import Conversation
     from models.platform.database import transaction
     from workers.jobs import CHAT_RUN, enqueue

@@ -1,4 +1,4 @@
-"""The import rule of docs/architecture.md, read from the sources."""
+"""The import rules of docs/architecture.md, checked against the sources."""
 
 import ast
 from pathlib import Path
@@ -17,13 +17,13 @@ ALLOWED = {
 
 
 def imports_of(path: Path) -> set[str]:
-    found = set()
+    names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
 
 
 def sources(folder: str) -> list[Path]:
@@ -43,24 +43,24 @@ def test_a_folder_imports_only_what_the_architecture_allows(folder):
 
 
 @pytest.mark.parametrize(
-    ("library", "homes"),
+    ("library", "places"),
     [
         ("openai", {"workers/agents/provider.py"}),
         ("stripe", set()),
         ("psycopg2", {"models/platform/database.py"}),
     ],
 )
-def test_a_library_is_imported_in_its_one_place_only(library, homes):
+def test_a_library_is_imported_only_in_its_own_place(library, places):
     users = {
         str(path.relative_to(ROOT))
         for folder in ("models", "workers", "edge", "scheduler")
         for path in sources(folder)
         if any(name.split(".")[0] == library for name in imports_of(path))
     }
-    assert users <= homes
+    assert users <= places
 
 
-def test_only_the_table_of_jobs_sends_messages():
+def test_only_the_job_table_and_the_broker_send_messages():
     senders = {
         str(path.relative_to(ROOT))
         for folder in OURS[:4]
