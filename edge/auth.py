@@ -19,8 +19,8 @@ from models.platform.principal import RANK, Principal, role_for
 from models.platform.settings import settings
 
 TRUE = ("1", "true", "yes", "on")
-REASON_LENGTH = 512  # characters of an operator's reason that are kept
-ALIASES = {"editor": "member"}  # roles that go by another name
+REASON_LENGTH = 512  # characters of an operator's reason that are stored
+ALIASES = {"editor": "member"}  # other names of roles
 
 
 class EmailNotVerified(Forbidden):
@@ -61,11 +61,11 @@ class AdminRequired(Forbidden):
 class Guard:
     """Who may call a responder.
 
-    role       the lowest role in the tenant; None: no tenant is needed, and its headers are not read
-    scope      a scope that the token must have
-    verified   whether the caller's e-mail address must be verified (REQUIRE_EMAIL_VERIFICATION)
-    people     whether machines are refused
-    override   whether operators may act outside their own tenant, with a reason
+    role       the lowest role in the tenant that may call; None: no tenant is needed and the tenant headers are not read
+    scope      the scope that the token must have
+    verified   whether the caller's address must be verified; only with REQUIRE_EMAIL_VERIFICATION
+    people     whether service accounts are refused
+    override   whether operators may act in other tenants, with a reason
     """
 
     role: str | None = "viewer"
@@ -75,7 +75,7 @@ class Guard:
     override: bool = False
 
     def admit(self, req: Request) -> None:
-        """Set the request's principal and claims. 401 for a token that is not good, 403 for one that may not."""
+        """Set the request's principal and claims. NotAuthenticated (401) or Forbidden (403) if the caller may not call."""
         claims = read_token(req)
         principal = as_principal(claims)
         if self.people and principal.account:
@@ -94,17 +94,17 @@ class Guard:
         structlog.contextvars.bind_contextvars(subject=principal.subject, tenant_id=str(principal.tenant_id))
 
 
-PUBLIC: Guard | None = None  # anybody may call
-OWN_ACCOUNT = Guard(role=None, verified=False, people=True)  # a user, about their own account
+PUBLIC: Guard | None = None  # anybody may call it
+OWN_ACCOUNT = Guard(role=None, verified=False, people=True)  # users, for their own account
 
 
 def operator(scope: str) -> Guard:
-    """A person who was granted this scope of the platform's operators."""
+    """Users who were granted this operator scope."""
     return Guard(role=None, verified=False, people=True, scope=scope)
 
 
 def read_token(req: Request) -> dict[str, Any]:
-    """The claims of the request's access token. NotAuthenticated without a good one."""
+    """The claims of the request's access token. NotAuthenticated without a valid one."""
     scheme, _, token = (req.auth or "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise NotAuthenticated("Invalid authentication credentials" if req.auth else "Not authenticated")
@@ -121,7 +121,7 @@ def read_token(req: Request) -> dict[str, Any]:
 
 
 def as_principal(claims: dict[str, Any]) -> Principal:
-    """Who a token speaks for. 401 unless its session, or the service token that it was made with, is alive."""
+    """The principal of a token. NotAuthenticated if its session or its service token has ended."""
     kind, _, name = str(claims.get("sub")).partition(":")
     user_id, tenant_id, session_id = map(parse_uuid, (name, claims.get("tenant_id"), claims.get("sid")))
     scopes = frozenset(str(claims.get("scope") or "").split()) | frozenset(map(str, claims.get("scopes") or ()))
@@ -140,7 +140,7 @@ def as_principal(claims: dict[str, Any]) -> Principal:
 
 
 def is_alive(principal: Principal) -> bool:
-    """Whether the session, or the service token that an access token was made with, is still good."""
+    """Whether the principal's session, or the service token behind its access token, is still good."""
     if principal.session_id is None:
         return False
     return (ServiceToken if principal.account else Session).is_open(principal.session_id)
@@ -154,7 +154,7 @@ def _role(claims: dict[str, Any]) -> str:
 
 
 def _overriding(req: Request, principal: Principal, role: str | None) -> Principal:
-    """An operator with a reason, else an admin of their own tenant."""
+    """The principal as an owner with a reason, if an operator asks for that; otherwise as an admin of their own tenant."""
     if (req.get_header("X-Operator-Override") or "").strip().lower() in TRUE:
         if not principal.is_operator:
             raise OverrideRefused()
@@ -172,15 +172,15 @@ def _overriding(req: Request, principal: Principal, role: str | None) -> Princip
 
 
 def _in_tenant(req: Request, principal: Principal) -> Principal:
-    """The caller in their tenant, with their role there.
+    """The principal in their tenant, with their role there.
 
-    X-Tenant-Id may only repeat the token's tenant, and X-Tenant-Role only lower its role. A token without a tenant acts
-    in the one that the header names, if an operator holds it.
+    X-Tenant-Id may only repeat the token's tenant, and X-Tenant-Role may only lower its role. If the token has no
+    tenant, X-Tenant-Id selects one; only operators may do that.
     """
-    named = req.get_header("X-Tenant-Id")
+    header = req.get_header("X-Tenant-Id")
     if principal.tenant_id is None:
-        principal = replace(principal, tenant_id=_named_tenant(named, principal))
-    elif named and parse_uuid(named) != principal.tenant_id:
+        principal = replace(principal, tenant_id=_selected_tenant(header, principal))
+    elif header and parse_uuid(header) != principal.tenant_id:
         raise TenantMismatch()
     role = (req.get_header("X-Tenant-Role") or "").strip().lower()
     if role not in RANK:
@@ -190,10 +190,10 @@ def _in_tenant(req: Request, principal: Principal) -> Principal:
     return replace(principal, role=role)
 
 
-def _named_tenant(named: str | None, principal: Principal) -> UUID:
-    if not named:
+def _selected_tenant(header: str | None, principal: Principal) -> UUID:
+    if not header:
         raise TenantMissing()
-    tenant_id = parse_uuid(named)
+    tenant_id = parse_uuid(header)
     if not principal.is_operator or tenant_id is None or Tenant.get_or_none(Tenant.id == tenant_id) is None:
         raise TenantMismatch("The tenant that X-Tenant-Id names is unknown, or not for this caller.")
     return tenant_id

@@ -1,7 +1,7 @@
-"""What a responder is: who may call it, what it is sent and what it answers, all declared once.
+"""`@endpoint` declares an operation once: who may call it, what it reads and what it answers.
 
-`@endpoint` reads the schemas from the annotations: a parameter `body` or `query` is parsed and validated before the
-responder runs, and the schema that it returns is written as JSON.
+The schemas come from the annotations: a parameter `body` or `query` is parsed and validated before the responder runs,
+and the schema that it returns is written as JSON.
 """
 
 import functools
@@ -20,14 +20,14 @@ from edge.auth import Guard
 from edge.request import Request
 
 METHODS = ("get", "post", "put", "patch", "delete")
-# What an operation answers: a schema, a list of one, a JSON schema written out, or nothing.
+# What an operation answers: a schema, [schema] for a list of it, a plain JSON schema, or nothing.
 Answer: TypeAlias = type[BaseModel] | list[type[BaseModel]] | Mapping[str, Any] | None
 Responder: TypeAlias = Callable[..., Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """A responder's declaration. `guard` is None where anybody may call; an empty `summary` keeps it out of the document."""
+    """A responder's declaration. `guard` is None if anybody may call it. Without a `summary` it is undocumented."""
 
     guard: Guard | None
     summary: str = ""
@@ -59,8 +59,14 @@ def endpoint(
 ) -> Callable[[Responder], Responder]:
     """Declare an operation of the API.
 
-    `schema`: the JSON schema of an answer that is a plain dict. `streams`: the schema of each server-sent event. `also`:
-    further statuses. `tenant`: the X-Tenant headers are read. `headers`: optional headers that the responder reads.
+    guard             who may call it; None: anybody
+    status            of a successful answer
+    schema            the JSON schema of an answer that is a plain dict
+    streams           the schema of each server-sent event
+    also              further statuses with their schemas
+    tenant            whether the X-Tenant headers are read
+    headers           optional headers that the responder reads
+    required_headers  headers that it needs
     """
 
     def declare(function: Responder) -> Responder:
@@ -84,7 +90,7 @@ def endpoint(
 
 
 def undocumented(*, guard: Guard | None) -> Callable[[Responder], Responder]:
-    """Declare a responder that is no part of the API's document and writes its answer itself."""
+    """Declare a responder that writes its answer itself and is not in the API's document."""
     return lambda function: _register(function, Operation(guard=guard), falcon.HTTP_200)
 
 
@@ -122,7 +128,7 @@ def _answer(annotation: Any, schema: Mapping[str, Any] | None) -> Answer:
 
 @dataclass(frozen=True)
 class Route:
-    """A line of the route table. `suffix` chooses the responders of the resource: `on_get`, or `on_get_<suffix>`."""
+    """A line of the route table. `suffix` selects the resource's responders: `on_get`, or `on_get_<suffix>`."""
 
     path: str
     resource: object
@@ -130,8 +136,8 @@ class Route:
 
     @cached_property
     def operations(self) -> dict[str, Operation]:
-        """{method in lower case: its operation}. RuntimeError for a responder that does not say who may call it."""
-        found: dict[str, Operation] = {}
+        """The operations by method in lower case. RuntimeError if a responder does not declare who may call it."""
+        operations: dict[str, Operation] = {}
         for method in METHODS:
             responder = getattr(self.resource, self._name(method), None)
             if responder is None:
@@ -139,11 +145,11 @@ class Route:
             operation = _operations.get(getattr(responder, "__func__", responder))
             if operation is None:
                 raise RuntimeError(f"{method.upper()} {self.path} has neither @endpoint nor @undocumented")
-            found[method] = operation
-        return found
+            operations[method] = operation
+        return operations
 
     def add_to(self, app: falcon.App[Any, Any]) -> None:
-        """Mount the resource. HEAD is GET without the body; a stream has no HEAD: it would hold what nobody reads."""
+        """Mount the resource. HEAD is GET without the body. A stream has no HEAD: it would hold a slot that nobody reads."""
         get = self.operations.get("get")
         if get is not None and not get.streams:
             setattr(self.resource, self._name("head"), getattr(self.resource, self._name("get")))

@@ -1,4 +1,4 @@
-"""Every error becomes the one JSON envelope, here."""
+"""Turns every error into the one JSON envelope."""
 
 import logging
 from typing import Any
@@ -16,9 +16,9 @@ from models.platform.errors import DomainError, Unavailable
 from models.platform.limits import QuotaExceeded
 
 log = logging.getLogger(__name__)
-REASON_LENGTH = 200  # characters of a driver's error that are logged
-# What falcon itself refuses: status -> (code, message)
-KNOWN = {
+REASON_LENGTH = 200  # characters of a driver's error message in the log
+# Falcon's own errors: status -> (code, message); None keeps Falcon's title
+FALCON_ERRORS = {
     404: ("not_found", "Not Found"),
     405: ("method_not_allowed", "Method Not Allowed"),
     413: ("body_too_large", None),
@@ -26,7 +26,7 @@ KNOWN = {
 
 
 class Invalid(DomainError):
-    """The request does not fit its schema. Values are never echoed."""
+    """The request does not match its schema. The problems never repeat a value."""
 
     status, code, message = 422, "validation_error", "Request validation failed."
 
@@ -35,7 +35,7 @@ class Invalid(DomainError):
 
     @classmethod
     def at(cls, *loc: str | int, msg: str, code: str = "value_error") -> "Invalid":
-        """One problem at one place, such as ("header", "Last-Event-ID")."""
+        """One problem at one place, such as ("header", "Last-Event-ID"). `code` is the machine-readable type."""
         return cls([ValidationError(loc=list(loc), msg=msg, type=code)])
 
 
@@ -57,7 +57,8 @@ def answer(
     detail: Any = None,
     details: Any = None,
 ) -> None:
-    """Write the envelope, whatever the responder has put into the response before."""
+    """Write the envelope. What the responder has prepared of its own answer is dropped, other headers stay."""
+    _drop_prepared(resp)
     resp.status = falcon.code_to_http_status(status)
     resp.content_type = falcon.MEDIA_JSON
     envelope = ErrorEnvelope(
@@ -70,7 +71,19 @@ def answer(
     resp.data = to_json(envelope)
 
 
+def _drop_prepared(resp: falcon.Response) -> None:
+    """Close the stream, which may hold a slot, and drop the headers that describe it."""
+    close = getattr(resp.stream, "close", None)
+    resp.stream = None
+    if close:
+        close()
+    for name in ("Content-Length", "Content-Encoding", "ETag", "Last-Modified"):
+        resp.delete_header(name)
+    resp.set_header("Cache-Control", "no-store")
+
+
 def render(req: Request, resp: falcon.Response, error: DomainError) -> None:
+    """Answer with this error's envelope and headers."""
     detail = error.details if isinstance(error, Invalid) else None
     answer(req, resp, error.status, error.code, error.message, detail=detail, details=error.details)
     resp.set_headers(error.headers)
@@ -84,17 +97,16 @@ def on_domain_error(req: Request, resp: falcon.Response, error: DomainError, par
 
 def on_http_error(req: Request, resp: falcon.Response, error: falcon.HTTPError, params: dict[str, Any]) -> None:
     """Falcon's own errors: unknown paths, wrong methods, broken requests."""
-    code, message = KNOWN.get(error.status_code, (f"http_{error.status_code}", None))
+    code, message = FALCON_ERRORS.get(error.status_code, (f"http_{error.status_code}", None))
     answer(req, resp, error.status_code, code, message or error.title or "Bad request")
     if error.headers:
         resp.set_headers(error.headers)
 
 
 def on_store_away(req: Request, resp: falcon.Response, error: Exception, params: dict[str, Any]) -> None:
-    """Postgres or Redis cannot be reached: a pause, not a fault of the request."""
+    """Postgres or Redis cannot be reached. Not the request's fault: the client may retry."""
     log.warning("edge.store_away", extra={"reason": repr(error)[:REASON_LENGTH]})
-    away = CacheAway() if isinstance(error, redis.RedisError) else DatabaseAway()
-    render(req, resp, away)
+    render(req, resp, CacheAway() if isinstance(error, redis.RedisError) else DatabaseAway())
 
 
 class CacheAway(Unavailable):
@@ -121,6 +133,7 @@ STORE_ERRORS = (
 
 
 def install(app: falcon.App[Any, Any]) -> None:
+    """Register the handlers. Falcon prefers the most specific class, so `Exception` takes only what is left."""
     app.add_error_handler(Exception, on_crash)
     app.add_error_handler(STORE_ERRORS, on_store_away)
     app.add_error_handler(falcon.HTTPError, on_http_error)

@@ -22,7 +22,7 @@ worker_connections = 20_000
 backlog = 4096
 keepalive = 30
 timeout = 60
-graceful_timeout = 5  # streams are cut after this; their clients resume
+graceful_timeout = 5  # seconds; streams are cut after this, and clients resume them
 loglevel = "warning"
 control_socket_disable = True
 

@@ -1,6 +1,6 @@
-"""One reader per edge process for all watched runs: it fills the mailboxes of the clients that follow them.
+"""One reader per edge process for all followed runs: it fills the mailboxes of the clients that follow them.
 
-A client whose mailbox overflows reads Redis on its own until it has caught up. Postgres answers for what Redis lost.
+A client whose mailbox overflows reads Redis itself until it has caught up. Postgres answers for what Redis lost.
 """
 
 import logging
@@ -8,13 +8,13 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import gevent
 import redis
-from gevent.event import Event
 
+from edge.mailbox import MAILBOX, Client
 from models.platform.database import release
 from models.platform.json import encode
 from models.platform.redis import fast_redis_client
@@ -25,81 +25,67 @@ from models.runs.run import Run
 
 log = logging.getLogger(__name__)
 BATCH = 500  # entries in one read of one stream
-BLOCK_MILLISECONDS = 5000  # the longest that a read waits inside Redis
-READ_TIMEOUT = 15  # seconds; longer than a read may wait
-RETRY_SECONDS = 0.2  # between reads while Redis is away
-MAILBOX = 2000  # entries that wait for a slow client
-# After a read the hub rests, so that the next one brings more: a read costs in proportion to the streams it names.
-REST_SECONDS, LONGEST_REST = 0.0005, 0.01  # per watched stream beside the first; altogether
+BLOCK_MILLISECONDS = 5000  # the longest time that a read waits inside Redis
+READ_TIMEOUT = 15  # seconds; must be longer than BLOCK_MILLISECONDS
+RETRY_SECONDS = 0.2  # pause after a failed read
+# The hub pauses after each read, so that the next one returns more: a read costs in proportion to the streams it names.
+PAUSE_SECONDS, LONGEST_PAUSE = 0.0005, 0.01  # per watched stream after the first; in total
 TICK_SECONDS = 3  # how often silent runs are looked up in Postgres
-SILENCE_TICKS = 5  # after so many silent ticks a client gets a sign of life
-
-
-class Client:
-    """One reader of one run."""
-
-    __slots__ = ("entries", "must_read", "quiet", "run_id", "wake")
-
-    def __init__(self, run_id: UUID, must_read: bool) -> None:
-        self.run_id, self.must_read = run_id, must_read
-        self.entries: list[Entry] = []
-        self.wake = Event()
-        self.quiet = 0  # ticks without an entry
-
-    def put(self, entries: list[Entry]) -> None:
-        """Add to the mailbox. A full one is emptied: the client then reads Redis itself."""
-        self.quiet = 0
-        if len(self.entries) + len(entries) > MAILBOX:
-            self.entries, self.must_read = [], True
-        else:
-            self.entries += entries
-        self.wake.set()
-
-    def take(self) -> list[Entry]:
-        """Wait for entries and empty the mailbox. An empty list is a sign of life, or means that `must_read` is set."""
-        self.wake.wait()
-        self.wake.clear()
-        taken, self.entries = self.entries, []
-        return taken
+HEARTBEAT_TICKS = 5  # a silent client gets a heartbeat after this many ticks
+RawEntry: TypeAlias = tuple[bytes, dict[bytes, bytes]]
 
 
 @dataclass(slots=True)
-class Watched:
-    """A run's stream that somebody follows."""
+class WatchedStream:
+    """A run's stream with at least one follower."""
 
     last_id: bytes  # of the newest entry that was delivered
     clients: list[Client] = field(default_factory=list)
 
 
 def connect() -> Any:
-    """A connection of the reader's own: its blocking read would hold up everybody else's commands."""
+    """A connection for the reader alone: its blocking read would delay the commands of everyone else."""
     return redis.Redis.from_url(settings.redis_url, single_connection_client=True, socket_timeout=READ_TIMEOUT)
 
 
 class Hub:
-    """`connect` opens the reader's connection. The greenlets start with the first client."""
+    """The reader and its clients. Both greenlets start with the first client.
 
-    def __init__(self, connect: Callable[[], Any] = connect) -> None:
-        self.connect = connect
-        self.watched: dict[bytes, Watched] = {}
+    `connect` opens the reader's connection, `batch` is the number of entries per read and stream, `mailbox` the
+    capacity of a client in entries, `tick_seconds` the time between two lookups of silent runs, and `ended` returns
+    those of the given runs that have ended.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Any] = connect,
+        *,
+        batch: int = BATCH,
+        mailbox: int = MAILBOX,
+        tick_seconds: float = TICK_SECONDS,
+        ended: Callable[[list[UUID]], list[Run]] = Run.finished_among,
+    ) -> None:
+        self.connect, self.batch, self.mailbox = connect, batch, mailbox
+        self.tick_seconds, self.ended = tick_seconds, ended
+        self.watched: dict[bytes, WatchedStream] = {}
         self.control = f"hub:{os.getpid()}:{time.time_ns()}".encode()
         self.blocked = False
         self.greenlets: list[gevent.Greenlet] = []
 
     def join(self, run_id: UUID, after: int) -> Client:
-        """Watch a run from sequence `after` on. Registering comes before any reading, so that nothing is missed."""
+        """Follow a run from the sequence number `after`. The client is registered before it reads, so it misses nothing."""
         key = progress.stream_key(run_id).encode()
-        watched = self.watched.get(key)
-        client = Client(run_id, must_read=watched is not None)
-        if watched is None:
-            watched = self.watched[key] = Watched(b"%d-0" % after)
-        elif after < sequence_of(watched.last_id):
-            # An earlier client may have named a cursor beyond the stream's end; entries seen twice are dropped.
-            watched.last_id = b"%d-0" % after
-        watched.clients.append(client)
+        stream = self.watched.get(key)
+        client = Client(run_id, must_read=stream is not None, capacity=self.mailbox)
+        if stream is None:
+            stream = self.watched[key] = WatchedStream(b"%d-0" % after)
+        elif after < sequence_of(stream.last_id):
+            # An earlier client may have sent a cursor beyond the end; clients drop entries that they get twice.
+            stream.last_id = b"%d-0" % after
+        stream.clients.append(client)
         if client.must_read:
             client.wake.set()
-        self._nudge()
+        self._wake_reader()
         if not self.greenlets:
             self.greenlets = [gevent.spawn(self._read_forever), gevent.spawn(self._check_silent_runs)]
         return client
@@ -111,25 +97,25 @@ class Hub:
         if not clients:
             del self.watched[key]
 
-    def _nudge(self) -> None:
-        """Wake the reader if it waits inside Redis: it must name the new stream as well."""
+    def _wake_reader(self) -> None:
+        """End the reader's blocking read, if it is in one, so that the next read names the new stream too."""
         if not self.blocked:
             return
         self.blocked = False
         try:
             fast_redis_client().xadd(self.control, {"w": 1}, maxlen=1)
-        except redis.RedisError as error:  # the reader is about to notice too, and then names all streams anew
-            log.warning("relay.nudge_failed", extra={"reason": repr(error)})
+        except redis.RedisError as error:  # the reader's own read fails too, and its next one names every stream
+            log.warning("relay.wake_failed", extra={"reason": repr(error)})
 
     def _read_forever(self) -> None:
         control_id, connection = b"0", self.connect()
         while True:
-            keys = {key: watched.last_id for key, watched in self.watched.items()}
-            keys[self.control] = control_id
+            last_ids = {key: stream.last_id for key, stream in self.watched.items()}
+            last_ids[self.control] = control_id
             self.blocked = True
             try:
-                answer = connection.xread(keys, count=BATCH, block=BLOCK_MILLISECONDS)
-            except Exception as error:  # noqa: BLE001  (all streams of this process depend on this greenlet)
+                answer = connection.xread(last_ids, count=self.batch, block=BLOCK_MILLISECONDS)
+            except Exception as error:  # noqa: BLE001  (every stream of this process depends on this greenlet)
                 log.warning("relay.redis_away", extra={"reason": repr(error)})
                 gevent.sleep(RETRY_SECONDS)
                 continue
@@ -140,47 +126,47 @@ class Hub:
                     control_id = raw[-1][0]
                 else:
                     self._deliver(key, raw)
-            gevent.sleep(rest_after(len(self.watched)))
+            gevent.sleep(pause_after(len(self.watched)))
 
-    def _deliver(self, key: bytes, raw: list[Any]) -> None:
-        watched = self.watched.get(key)
-        if watched is None:  # its last client has left meanwhile
+    def _deliver(self, key: bytes, raw: list[RawEntry]) -> None:
+        stream = self.watched.get(key)
+        if stream is None:  # its last client left during the read
             return
-        watched.last_id = raw[-1][0]
-        entries = [progress.entry(item) for item in raw]
-        for client in watched.clients:
-            client.put(entries)
+        stream.last_id = raw[-1][0]
+        entries = entries_of(key, raw)
+        if entries:
+            for client in stream.clients:
+                client.put(entries)
 
     def _check_silent_runs(self) -> None:
-        """Ask Postgres which silent runs have ended: Redis may have lost a terminal event, or nobody lived to send it."""
+        """Look up silent runs in Postgres: Redis may have lost a terminal event, or the worker died before sending it."""
         while True:
-            gevent.sleep(TICK_SECONDS)
+            gevent.sleep(self.tick_seconds)
             silent = self._silent_clients()
             try:
-                for run in Run.finished_among(list(silent)) if silent else ():
-                    for client in silent[run.id]:
-                        client.put([last_entry(run)])
-            except Exception as error:  # noqa: BLE001  (Postgres is away; the next tick asks again)
+                for run in self.ended(list(silent)) if silent else ():
+                    conclude(run, silent[run.id])
+            except Exception as error:  # noqa: BLE001  (Postgres is away; the next tick tries again)
                 log.warning("relay.database_away", extra={"reason": repr(error)})
             finally:
                 release()
 
     def _silent_clients(self) -> dict[UUID, list[Client]]:
-        """The clients without an entry since the tick before, by run. Some are woken for a sign of life."""
+        """The clients that got nothing since the last tick, by run. Some of them are woken for a heartbeat."""
         silent: dict[UUID, list[Client]] = {}
-        for watched in list(self.watched.values()):
-            for client in watched.clients:
-                client.quiet += 1
-                if client.quiet > 1:
+        for stream in list(self.watched.values()):
+            for client in stream.clients:
+                client.silent_ticks += 1
+                if client.silent_ticks > 1:
                     silent.setdefault(client.run_id, []).append(client)
-                if client.quiet % SILENCE_TICKS == 0:
+                if client.silent_ticks % HEARTBEAT_TICKS == 0:
                     client.wake.set()
         return silent
 
 
-def rest_after(streams: int) -> float:
-    """Seconds to rest after a read of so many streams."""
-    return min(REST_SECONDS * (streams - 1), LONGEST_REST) if streams > 1 else 0.0
+def pause_after(streams: int) -> float:
+    """Seconds to pause after a read of this many streams."""
+    return min(PAUSE_SECONDS * (streams - 1), LONGEST_PAUSE) if streams > 1 else 0.0
 
 
 def sequence_of(entry_id: bytes) -> int:
@@ -194,8 +180,30 @@ def streams_of(answer: Any) -> Any:
     return answer or ()
 
 
+def entries_of(key: bytes, raw: list[RawEntry]) -> list[Entry]:
+    """The entries that are events. Others are dropped: one must not stop the streams of the whole process."""
+    entries = []
+    for item in raw:
+        try:
+            entries.append(progress.entry(item))
+        except (KeyError, ValueError) as error:
+            log.warning("relay.entry_broken", extra={"stream": key.decode(), "reason": f"{item[0]!r}: {error!r}"})
+    return entries
+
+
+def conclude(run: Run, clients: list[Client]) -> None:
+    """Send an ended run's terminal event to its silent clients."""
+    try:
+        entry = last_entry(run)
+    except ValueError as error:
+        log.warning("relay.end_missing", extra={"run_id": str(run.id), "reason": repr(error)})
+        return
+    for client in clients:
+        client.put([entry])
+
+
 def last_entry(run: Run) -> Entry:
-    """The terminal event of a run that has ended, as Postgres keeps it."""
+    """The terminal event of an ended run, from Postgres. ValueError if the run has not ended."""
     if run.terminal is None or run.terminal_sequence is None:
         raise ValueError(f"The run {run.id} has not ended.")
     return Entry(run.terminal_sequence, run.terminal["kind"].encode(), encode(run.terminal), True)

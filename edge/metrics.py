@@ -1,4 +1,4 @@
-"""What the edge counts."""
+"""The metrics of the edge."""
 
 import contextlib
 from collections.abc import Iterator
@@ -20,17 +20,16 @@ SIGNUPS = Counter("signup_attempts_total", "Registrations.", ["result", "policy"
 SIGNUP_BLOCKED = Counter("signup_blocked_total", "Requests for access that were dropped.", ["reason"])
 SERVICE_TOKENS = Counter("service_account_issuance_total", "Issues of service account tokens.", ["account", "result"])
 LIMITED = Counter("rate_limit_hits_total", "Refused calls.", ["quota", "scope"])
-
-
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 for _quota in ("chat_per_minute", "chat_stream_per_minute", "chat_stream_concurrency"):
-    LIMITED.labels(_quota, "user")  # known before anything happened
+    LIMITED.labels(_quota, "user")  # exported as 0 before the first hit
 VERIFICATIONS.labels("success", "access")
 SIGNINGS.labels("success", "access")
 
 
 @contextlib.contextmanager
 def signup_attempt(policy: str) -> Iterator[None]:
+    """Count a registration under this signup policy as a success, or by the code of the error that the block raises."""
     try:
         yield
     except DomainError as error:
@@ -40,11 +39,13 @@ def signup_attempt(policy: str) -> Iterator[None]:
 
 
 def verified(result: str, use: str) -> None:
+    """Count a verified token: `result` is "success" or "error", `use` is "access", "refresh" or "unknown"."""
     VERIFICATIONS.labels(result, use).inc()
 
 
 def answered(method: str, route: str, status: str, seconds: float) -> None:
-    method = method if method in METHODS else "other"  # anybody may invent methods; labels must not grow by it
+    """Count an answer and its time to the first byte in seconds."""
+    method = method if method in METHODS else "other"  # clients must not be able to create labels
     count, duration = _series(method, route, status)
     count.inc()
     duration.observe(seconds)
@@ -52,5 +53,5 @@ def answered(method: str, route: str, status: str, seconds: float) -> None:
 
 @cache
 def _series(method: str, route: str, status: str) -> tuple[Counter, Histogram]:
-    """Looking the series up costs more than counting. Bounded: methods, routes and statuses are."""
+    """Cached, since looking a series up costs more than counting. There are few methods, routes and statuses."""
     return REQUESTS.labels(method, route, status), SECONDS.labels(method, route)

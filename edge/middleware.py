@@ -1,4 +1,4 @@
-"""What happens around every request, outermost first."""
+"""What happens before and after every request."""
 
 import ipaddress
 import re
@@ -35,7 +35,7 @@ class InvalidHost(BadRequest):
 
 
 class Envelope:
-    """Correlation id, client address, timing, security headers, the access log; the database connection goes back."""
+    """Correlation id, client address, timing, security headers and access log; releases the database connection."""
 
     def __init__(self, settings: Settings) -> None:
         hosts = settings.items(settings.allowed_hosts.lower())
@@ -47,15 +47,23 @@ class Envelope:
             self.headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
 
     def process_request(self, req: Request, resp: falcon.Response) -> None:
-        given = req.get_header("X-Correlation-ID") or ""
+        sent_id = req.get_header("X-Correlation-ID") or ""
         context = req.context
-        context.correlation_id = given if CORRELATION_ID.fullmatch(given) else str(uuid.uuid4())
+        context.correlation_id = sent_id if CORRELATION_ID.fullmatch(sent_id) else str(uuid.uuid4())
         context.began = time.perf_counter()
         context.client = ClientInfo(self.proxies.client_of(req), req.user_agent)
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(correlation_id=context.correlation_id)
         resp.set_headers(self.headers)
-        if not self.any_host and req.path not in PROBES and req.host.lower().strip("[]") not in self.hosts:
+        if not self.any_host and req.path not in PROBES:
+            self._check_host(req)
+
+    def _check_host(self, req: Request) -> None:
+        try:
+            host = req.host
+        except ValueError:  # Falcon's, for a port that is not a number
+            raise InvalidHost() from None
+        if host.lower().strip("[]") not in self.hosts:
             raise InvalidHost()
 
     def process_resource(self, req: Request, resp: falcon.Response, resource: object, params: dict[str, Any]) -> None:
@@ -81,13 +89,13 @@ class Envelope:
 
 
 class Proxies:
-    """The networks whose X-Forwarded-For is believed."""
+    """The networks of trusted proxies, whose X-Forwarded-For is believed."""
 
     def __init__(self, networks: list[str]) -> None:
         self.networks = [ipaddress.ip_network(network, strict=False) for network in networks]
 
     def client_of(self, req: Request) -> str | None:
-        """The peer's address, or the last one in X-Forwarded-For that is no proxy of ours. None on a local socket."""
+        """The peer's address; behind trusted proxies, the last untrusted one in X-Forwarded-For. None on a local socket."""
         address = req.remote_addr or ""
         hops = (req.get_header("X-Forwarded-For") or "").split(",") if self.networks else []
         while hops and self._contain(address):
@@ -109,9 +117,20 @@ def _parse(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return None
 
 
-def cors(settings: Settings) -> falcon.CORSMiddleware[Any, Any]:
+class Cors(falcon.CORSMiddleware[Any, Any]):
+    """Falcon's CORS, and `Vary: Origin`: without it a shared cache gives one origin the headers made for another."""
+
+    def process_response(
+        self, req: falcon.Request, resp: falcon.Response, resource: object, req_succeeded: bool
+    ) -> None:
+        super().process_response(req, resp, resource, req_succeeded)
+        if self.allow_origins != "*":
+            resp.append_header("Vary", "Origin")
+
+
+def cors(settings: Settings) -> Cors:
     origins = settings.items(settings.allowed_origins)
-    return falcon.CORSMiddleware(
+    return Cors(
         allow_origins="*" if "*" in origins else origins,
         allow_credentials=None if "*" in origins else origins,
         expose_headers=["X-Correlation-ID", "X-Run-Id", "Retry-After", "Idempotent-Replayed"],

@@ -1,4 +1,4 @@
-"""/openapi.json (OpenAPI 3.1), written from the routes and from the schemas that validate."""
+"""/openapi.json (OpenAPI 3.1), generated from the route table and its schemas."""
 
 import json
 import re
@@ -39,7 +39,7 @@ def document(routes: Sequence[Route], settings: Settings) -> JsonObject:
 
 
 def documented(routes: Iterable[Route]) -> Iterator[tuple[str, str, Operation]]:
-    """(path, method, operation) of all that the document lists."""
+    """(path, method, operation) of every operation in the document."""
     for route in routes:
         for method, operation in route.operations.items():
             if operation.summary:
@@ -94,7 +94,7 @@ def _parameters(path: str, operation: Operation) -> Iterator[JsonObject]:
 
 
 def _query_schema(schema: JsonObject) -> JsonObject:
-    """Without what says nothing: the title, and null as the default."""
+    """The schema without its title and without a null default, which say nothing."""
     return {
         key: value
         for key, value in schema.items()

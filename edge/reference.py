@@ -1,4 +1,4 @@
-"""/docs: the API reference. The page and its settings are ours; Scalar, which draws it, is served from the package offapi."""
+"""/docs: the API reference. The page and its settings are ours; Scalar renders it, served from the package offapi."""
 
 import gzip
 import hashlib
@@ -19,7 +19,7 @@ from edge.endpoint import undocumented
 from edge.request import Request
 from models.platform.errors import NotFound
 
-# Scalar writes style elements and attributes as it draws; scripts come from files of ours and nowhere else.
+# Scalar writes inline styles as it renders; scripts may come from our own origin only.
 DIRECTIVES = (
     "default-src 'none'",
     "script-src 'self'",
@@ -35,21 +35,24 @@ GZIP = re.compile(r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))")
 CHUNK = 64 * 1024
 
 
-def bundle() -> Path:
-    """Scalar's file. Found, not imported: `import offapi` would read all of its nine megabytes into memory."""
-    found = find_spec("offapi")
-    if found is None or found.origin is None:
-        raise RuntimeError("The package offapi, which carries the API reference, is not installed.")
-    return Path(found.origin).parent / "scalar.js"
+def bundle(package: str = "offapi") -> Path:
+    """The path of Scalar's script. RuntimeError if the package that contains it is not installed.
+
+    The package is located but not imported: importing it would read nine megabytes into memory.
+    """
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        raise RuntimeError(f"The package {package}, which contains the API reference, is not installed.")
+    return Path(spec.origin).parent / "scalar.js"
 
 
 class Asset:
-    """A file that is sent in pieces from disk, plain or compressed; megabytes are never held in memory."""
+    """A file sent from disk in chunks, plain or gzipped, so that it is never held in memory."""
 
     def __init__(self, path: Path, content_type: str) -> None:
         self.path, self.content_type = path, content_type
         if not path.is_file():
-            raise RuntimeError(f"{path}, a part of the API reference, is missing.")
+            raise RuntimeError(f"The file {path} of the API reference is missing.")
 
     @cached_property
     def digest(self) -> str:
@@ -62,18 +65,18 @@ class Asset:
 
     @cached_property
     def compressed(self) -> IO[bytes]:
-        """Made when first asked for; the file has no name, so nothing cleans it up before we end."""
-        file = tempfile.TemporaryFile(prefix="longshore-")  # noqa: SIM115  (open as long as we live)
-        with self.path.open("rb") as plain, gzip.GzipFile(fileobj=file, mode="wb", compresslevel=6, mtime=0) as packed:
-            while block := plain.read(CHUNK):
-                packed.write(block)
-                time.sleep(0)  # lets other greenlets run
+        """Compressed on first use, into an unnamed temporary file that the system removes when the process ends."""
+        file = tempfile.TemporaryFile(prefix="longshore-")  # noqa: SIM115  (stays open as long as the process)
+        with self.path.open("rb") as source, gzip.GzipFile(fileobj=file, mode="wb", compresslevel=6, mtime=0) as target:
+            while block := source.read(CHUNK):
+                target.write(block)
+                time.sleep(0)  # let other greenlets run
         file.flush()
         return file
 
 
-def pieces(file: IO[bytes]) -> Iterator[bytes]:
-    """From the start, whoever else reads the same open file."""
+def chunks(file: IO[bytes]) -> Iterator[bytes]:
+    """The whole file. Several readers may share it: pread leaves its position alone."""
     offset = 0
     while block := os.pread(file.fileno(), CHUNK, offset):
         yield block
@@ -101,18 +104,19 @@ class Reference:
 
 
 def send(asset: Asset, req: Request, resp: falcon.Response) -> None:
-    packed = GZIP.search(req.get_header("Accept-Encoding") or "") is not None
-    resp.etag = f"{asset.digest}-gzip" if packed else asset.digest
+    """Answer with the file, gzipped if the client accepts that; 304 if the client's copy is still good."""
+    gzipped = GZIP.search(req.get_header("Accept-Encoding") or "") is not None
+    resp.etag = f"{asset.digest}-gzip" if gzipped else asset.digest
     resp.append_header("Vary", "Accept-Encoding")
     resp.set_header("Content-Security-Policy", POLICY)
     resp.set_header("Cache-Control", "public, max-age=3600")
-    if any(tag == "*" or tag == resp.etag.strip('"') for tag in req.if_none_match or ()):
+    if any(tag in ("*", resp.etag.strip('"')) for tag in req.if_none_match or ()):
         resp.status = falcon.HTTP_304
         return
     resp.content_type = asset.content_type
-    if packed:
+    if gzipped:
         resp.set_header("Content-Encoding", "gzip")
-    file = asset.compressed if packed else asset.plain
+    file = asset.compressed if gzipped else asset.plain
     resp.content_length = os.fstat(file.fileno()).st_size
     if req.method != "HEAD":
-        resp.stream = pieces(file)
+        resp.stream = chunks(file)

@@ -1,4 +1,4 @@
-"""The only streaming code: a run's events as server-sent events, or collapsed to the last one."""
+"""The only streaming code: a run's events as server-sent events, or only its terminal event."""
 
 import contextlib
 import json
@@ -14,7 +14,7 @@ import redis
 
 from edge import metrics
 from edge.auth import is_alive
-from edge.hub import BATCH, Hub, last_entry
+from edge.hub import Hub, last_entry
 from edge.hub import hub as process_hub
 from models.platform.database import release
 from models.platform.errors import DomainError
@@ -27,8 +27,8 @@ from models.runs.progress import Entry
 from models.runs.run import Run
 
 log = logging.getLogger(__name__)
-CHECK_SECONDS = 15  # how often a stream asks whether its session is alive; a silent one asks when it wakes
-OPEN, ALIVE = b": open\n\n", b": alive\n\n"  # comments: the first bytes, and the sign of life
+CHECK_SECONDS = 15  # how often a stream checks its session; a silent stream checks at its next heartbeat
+OPEN, ALIVE = b": open\n\n", b": alive\n\n"  # comments: the first bytes, and the heartbeat
 Batches: TypeAlias = Generator[list[Entry], None, None]
 Frame: TypeAlias = Callable[[Entry], bytes]
 
@@ -39,17 +39,17 @@ class RunStillRunning(DomainError):
 
 
 def batches(run: Run, after: int, hub: Hub = process_hub) -> Batches:
-    """A run's entries after a sequence number, up to the terminal one. An empty batch is a sign of life."""
+    """A run's entries after the sequence number `after`, up to the terminal one. An empty batch is a heartbeat."""
     if run.is_finished:
-        yield from _past(run, after)
+        yield from _finished_batches(run, after, hub)
         return
     cursor, client = after, hub.join(run.id, after)
     try:
         while True:
             if client.must_read:
-                client.must_read, client.entries = False, []  # in this order: what arrives from now on is kept
-                batch = progress.read(run.id, cursor, BATCH)
-                client.must_read = client.must_read or len(batch) == BATCH
+                client.must_read, client.entries = False, []  # before the read, so that nothing is lost meanwhile
+                batch = progress.read(run.id, cursor, hub.batch)
+                client.must_read = client.must_read or len(batch) == hub.batch
             else:
                 batch = client.take()
                 if client.must_read:
@@ -58,17 +58,17 @@ def batches(run: Run, after: int, hub: Hub = process_hub) -> Batches:
             if fresh:
                 cursor = fresh[-1].sequence
             yield fresh
-            if batch and batch[-1].terminal:  # also for a cursor beyond the end
+            if batch and batch[-1].terminal:  # even if the cursor is beyond it
                 return
     finally:
         hub.leave(client)
 
 
-def _past(run: Run, cursor: int) -> Batches:
-    """What Redis still has of a finished run, and the terminal event from Postgres if Redis does not have it."""
+def _finished_batches(run: Run, cursor: int, hub: Hub) -> Batches:
+    """What Redis still has of a finished run, then the terminal event from Postgres if Redis has lost it."""
     last = last_entry(run)
     try:
-        while batch := progress.read(run.id, cursor, BATCH, within=fast_redis_client()):
+        while batch := progress.read(run.id, cursor, hub.batch, within=fast_redis_client()):
             yield batch
             cursor = batch[-1].sequence
     except redis.RedisError as error:
@@ -78,7 +78,7 @@ def _past(run: Run, cursor: int) -> Batches:
 
 
 def chat_frame(entry: Entry) -> bytes:
-    # The id is a frame of its own: simple clients expect every frame with data to begin with `data: `.
+    # The id gets its own frame: simple clients expect every frame with data to begin with `data: `.
     return b"data: %b\n\nid: %d\n\n" % (entry.data, entry.sequence)
 
 
@@ -87,11 +87,22 @@ def run_frame(entry: Entry) -> bytes:
 
 
 class Body:
-    """An event stream as a WSGI body. The server calls `close` in any case, so the slot is released even unread."""
+    """An event stream as a WSGI body. The server always calls `close`, so the slot is released even if nothing was read.
 
-    def __init__(self, entries: Batches, frame: Frame, slot: Slot | None, principal: Principal) -> None:
+    `session_alive` says whether the caller's session is still good.
+    """
+
+    def __init__(
+        self,
+        entries: Batches,
+        frame: Frame,
+        slot: Slot | None,
+        principal: Principal,
+        session_alive: Callable[[Principal], bool] = is_alive,
+    ) -> None:
         self.entries, self.frame, self.slot, self.principal = entries, frame, slot, principal
-        self.due = time.monotonic() + CHECK_SECONDS
+        self.session_alive = session_alive
+        self.next_check = time.monotonic() + CHECK_SECONDS
         self.frames = self._frames()
         metrics.STREAMS.inc()
 
@@ -104,18 +115,18 @@ class Body:
     def _frames(self) -> Generator[bytes, None, None]:
         yield OPEN
         for batch in self.entries:
-            if time.monotonic() >= self.due and not self._may_go_on():
+            if time.monotonic() >= self.next_check and not self._check():
                 return
             yield b"".join(map(self.frame, batch)) if batch else ALIVE
 
-    def _may_go_on(self) -> bool:
-        """Renew the slot; stop the stream if the session was revoked."""
-        self.due = time.monotonic() + CHECK_SECONDS
+    def _check(self) -> bool:
+        """Renew the slot, and say whether the session is still alive."""
+        self.next_check = time.monotonic() + CHECK_SECONDS
         if self.slot:
             self.slot.renew()
         try:
-            return is_alive(self.principal)
-        except peewee.PeeweeException as error:  # neither Redis nor Postgres can say: ask again later
+            return self.session_alive(self.principal)
+        except peewee.PeeweeException as error:  # neither Redis nor Postgres answers: check again later
             log.warning("relay.database_away", extra={"reason": repr(error)})
             return True
         finally:
@@ -131,14 +142,17 @@ class Body:
 
 @contextlib.contextmanager
 def slot(principal: Principal) -> Iterator[Slot | None]:
-    """One of the caller's concurrent streams; released here if the block fails before a stream has begun."""
+    """One of the caller's concurrent streams; None without a limit. Released here only if the block raises.
+
+    QuotaExceeded if all of the caller's slots are taken.
+    """
     limit = settings.chat_stream_concurrent_limit
-    taken = Slot.take("chat_stream_concurrency", limit, principal.tenant_id, principal.subject)
+    slot = Slot.take("chat_stream_concurrency", limit, principal.tenant_id, principal.subject)
     try:
-        yield taken
+        yield slot
     except BaseException:
-        if taken:
-            taken.release()
+        if slot:
+            slot.release()
         raise
 
 
@@ -152,7 +166,10 @@ def follow(
     slot: Slot | None = None,
     hub: Hub = process_hub,
 ) -> None:
-    """Answer with the run's events after the sequence number `after`. No database connection is held meanwhile."""
+    """Answer with the run's events after the sequence number `after`, as server-sent events made by `frame`.
+
+    The stream releases `slot` when it closes. It holds no database connection.
+    """
     release()
     body = Body(batches(run, after, hub), frame, slot, principal)
     resp.content_type = "text/event-stream; charset=utf-8"
@@ -163,7 +180,7 @@ def follow(
 
 
 def wait(run: Run, seconds: float, hub: Hub = process_hub) -> dict[str, Any]:
-    """The run's terminal event. RunStillRunning after `seconds`; the run itself goes on."""
+    """The run's terminal event. RunStillRunning if it does not come within `seconds`; the run itself goes on."""
     release()
     entries = batches(run, 0, hub)
     with contextlib.closing(entries), gevent.Timeout(seconds, False):

@@ -1,4 +1,4 @@
-"""A request, with what the edge knows of its caller."""
+"""A request, with what the edge knows about its caller."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ from models.platform.principal import Principal
 
 
 class Context(structures.Context):
-    """Set by the middleware; `principal` and `claims` by the guard of a responder that is not public."""
+    """Set by the middleware, except `principal` and `claims`: the guard of the responder sets those, if it has one."""
 
-    began: float  # time.perf_counter() at the first line of the request
+    began: float  # time.perf_counter() when the request arrived
     correlation_id: str
     client: ClientInfo
     principal: Principal

@@ -1,4 +1,4 @@
-"""THE ROUTES: every path on one line."""
+"""The route table: every path on one line."""
 
 from edge.endpoint import Route
 from edge.openapi import OpenApi, document
@@ -20,7 +20,7 @@ from models.platform.settings import Settings
 
 
 def routes(settings: Settings, hasher: PasswordHasher) -> list[Route]:
-    """All routes. The last one describes the others."""
+    """All routes. The last one serves the OpenAPI document of the others."""
     health, agents, conversations, runs, reference = Health(), Agents(), Conversations(), Runs(), Reference()
     logout, sessions, email, password = Logout(), Sessions(), Email(), Password(hasher)
     requests, invites, machines = SignupRequests(), Invites(), ServiceAccounts()

@@ -1,4 +1,4 @@
-"""Bodies and queries against their schemas."""
+"""Parses bodies and queries, and checks them against their schemas."""
 
 import json
 import math
@@ -16,12 +16,12 @@ Schema = TypeVar("Schema", bound=BaseModel)
 
 
 def body(req: Request, schema: type[Schema]) -> Schema:
-    """The request's JSON body, valid. 413, 415 or 422 otherwise."""
+    """The request's JSON body as its schema. TooLarge (413), NotJson (415) or Invalid (422) if it cannot be that."""
     raw = _read(req)
-    if raw and "json" not in (req.content_type or "").lower():
+    if raw and not _is_json(req.content_type or ""):
         raise NotJson()
     try:
-        data = json.loads(raw, parse_constant=_no_number)
+        data = json.loads(raw, parse_constant=_reject_constant)
     except (ValueError, RecursionError):
         text = "The body is not valid JSON." if raw else "The body is missing: send a JSON object."
         raise Invalid.at("body", msg=text, code="json_invalid") from None
@@ -30,9 +30,10 @@ def body(req: Request, schema: type[Schema]) -> Schema:
 
 
 def query(req: Request, schema: type[Schema]) -> Schema:
-    given = {name: req.params[name] for name in schema.model_fields if name in req.params}
-    _require_storable(given, "query")
-    return _check(schema, given, "query")
+    """The query parameters that the schema names; others are ignored. Invalid (422) if they do not fit it."""
+    params = {name: req.params[name] for name in schema.model_fields if name in req.params}
+    _require_storable(params, "query")
+    return _check(schema, params, "query")
 
 
 def _check(schema: type[Schema], data: Any, where: str) -> Schema:
@@ -53,10 +54,18 @@ def _read(req: Request) -> bytes:
     raw = req.bounded_stream.read(limit + 1) if req.content_length else req.stream.read(limit + 1)
     if len(raw) > limit:
         raise TooLarge(f"The request body may have {limit} bytes at most.")
+    if len(raw) < (req.content_length or 0):  # the client broke off; the part that came may be valid JSON by chance
+        raise Invalid.at("body", msg="The body is shorter than its Content-Length.", code="json_invalid")
     return raw
 
 
-def _no_number(name: str) -> float:
+def _is_json(content_type: str) -> bool:
+    """Whether the media type is JSON: application/json, text/json or application/<name>+json, whatever its parameters."""
+    media_type = content_type.partition(";")[0].strip().lower()
+    return media_type.endswith(("/json", "+json"))
+
+
+def _reject_constant(name: str) -> float:
     raise ValueError(f"{name} is not JSON")
 
 
@@ -67,12 +76,12 @@ def _require_storable(data: Any, where: str) -> None:
 
 
 def storable(text: str) -> bool:
-    """Whether Postgres and UTF-8 can hold it: no NUL, no half of a surrogate pair."""
+    """Whether Postgres can store the text: no NUL, no lone surrogate."""
     return "\0" not in text and (text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text))
 
 
 def _unstorable(data: Any) -> list[str | int] | None:
-    """The path to the first value that cannot be stored, None if there is none."""
+    """The path to a value that cannot be stored; None if all can. A loop, because deep nesting would exceed the stack."""
     pending: list[tuple[list[str | int], Any]] = [([], data)]
     while pending:
         path, value = pending.pop()

@@ -1,4 +1,4 @@
-"""Every example of CONTRIBUTING.md is run: new files become modules, additions are added to the modules they name."""
+"""Runs every example of CONTRIBUTING.md. A new file becomes a module; an addition is added to the module that it names."""
 
 import importlib
 import re
@@ -20,11 +20,11 @@ MIGRATION = next(path for path in EXAMPLES if "/migrations/" in path)
 
 @pytest.fixture
 def installed(monkeypatch, clean):
-    """The examples, as if their files were there; in the order of the page, which is that of the layers."""
+    """The modules of the examples by path, installed in the order of the page, which is that of the layers."""
     from workers.broker import broker
 
     monkeypatch.setattr(broker, "actors", dict(broker.actors))
-    found = {}
+    modules = {}
     for path, code in EXAMPLES.items():
         name = path.removesuffix(".py").replace("/", ".")
         module = importlib.import_module(name) if (ROOT / path).exists() else types.ModuleType(name)
@@ -35,13 +35,13 @@ def installed(monkeypatch, clean):
                 monkeypatch.setattr(module, key, value, raising=False)
         if path != MIGRATION and not (ROOT / path).exists():
             monkeypatch.setitem(sys.modules, name, module)
-        found[path] = module
-    return found
+        modules[path] = module
+    return modules
 
 
 @pytest.fixture
 def table(installed):
-    """The example's table, for as long as the test runs."""
+    """The example's table, dropped at the end of the test."""
     from models.platform.database import database
 
     database.execute_sql(installed[MIGRATION].UP)
@@ -49,12 +49,12 @@ def table(installed):
     database.execute_sql(installed[MIGRATION].DOWN)
 
 
-def test_every_python_block_of_the_page_is_an_example():
+def test_every_python_block_of_the_page_is_run():
     blocks = re.findall(r"^```python$", PAGE.read_text(), re.MULTILINE)
     assert len(blocks) == len(EXAMPLES) >= 8
 
 
-def test_the_migration_goes_up_down_and_up_on_data(tmp_path):
+def test_the_migration_runs_up_down_and_up_on_data(tmp_path):
     from devstack.check import migrations
 
     folder = ROOT / "models" / "platform" / "migrations"
@@ -65,7 +65,7 @@ def test_the_migration_goes_up_down_and_up_on_data(tmp_path):
         assert list(migrations.problems(empty, tmp_path)) == []
 
 
-def test_the_endpoint_takes_a_greeting_and_its_job_sends_it(installed, table, person):
+def test_the_endpoint_stores_a_greeting_and_its_job_sends_it(installed, table, person):
     from models.jobs.ledger import Job
     from workers import runtime
 
@@ -81,7 +81,7 @@ def test_the_endpoint_takes_a_greeting_and_its_job_sends_it(installed, table, pe
     assert Greeting.get_by_id(answer.json["id"]).sent_at
 
 
-def test_a_job_that_runs_twice_or_whose_row_is_gone_does_no_harm(installed, table, tenant):
+def test_a_job_that_runs_twice_or_has_lost_its_row_succeeds(installed, table, tenant):
     from models.jobs.ledger import Job
     from models.platform.database import transaction
     from workers import jobs, runtime
@@ -91,40 +91,40 @@ def test_a_job_that_runs_twice_or_whose_row_is_gone_does_no_harm(installed, tabl
     kind = installed["workers/jobs.py"].GREETING_SEND
     greeting = Greeting.create(tenant_id=tenant.id, text="Good evening")
     with transaction():
-        rows = [jobs.enqueue(kind, greeting_id=str(one)) for one in (greeting.id, greeting.id, tenant.id)]
+        rows = [jobs.enqueue(kind, greeting_id=str(row_id)) for row_id in (greeting.id, greeting.id, tenant.id)]
     for row in rows:
         runtime.execute(kind, send, str(row.id))
     assert [Job.get_by_id(row.id).state for row in rows] == ["succeeded"] * 3
 
 
 @pytest.mark.parametrize(
-    ("role", "sent", "status"),
+    ("role", "body", "status"),
     [(None, {"text": "Hi"}, 401), ("viewer", {"text": "Hi"}, 403), ("member", {"text": ""}, 422), ("member", {}, 422)],
 )
-def test_the_endpoint_refuses_strangers_and_what_does_not_fit(installed, table, person, role, sent, status):
-    assert post(installed, person(role) if role else None, sent).status_code == status
+def test_the_endpoint_refuses_strangers_and_invalid_bodies(installed, table, person, role, body, status):
+    assert post(installed, person(role) if role else None, body).status_code == status
 
 
-def test_the_agent_belongs_into_the_catalogue_and_its_tool_answers(installed):
+def test_the_agent_fits_into_the_catalogue_and_its_tool_answers(installed):
     from models.platform.settings import settings
     from workers.agents import tools
     from workers.agents.bundled import bundled_agents, bundled_tools
     from workers.agents.catalog import Catalog
 
-    new, more = installed["workers/agents/bundled.py"], installed["workers/agents/tools.py"]
-    agents, known = (*bundled_agents(settings), new.EDITOR), bundled_tools(settings)
-    catalog = Catalog(agents, {**known, new.COUNT_WORDS.name: new.COUNT_WORDS})
+    examples, tool_functions = installed["workers/agents/bundled.py"], installed["workers/agents/tools.py"]
+    agents, tools_by_name = (*bundled_agents(settings), examples.EDITOR), bundled_tools(settings)
+    catalog = Catalog(agents, {**tools_by_name, examples.COUNT_WORDS.name: examples.COUNT_WORDS})
     assert [tool.name for tool in catalog.tools_of(catalog.get("editor"))] == ["count_words"]
     with pytest.raises(ValueError, match="needs unknown tools"):
-        Catalog(agents, known)
+        Catalog(agents, tools_by_name)
     context = tools.ToolsContext(None, None)
-    functions = {"count_words": more.count_words}
+    functions = {"count_words": tool_functions.count_words}
     assert tools.call("count_words", '{"text": "one two three"}', context, functions) == "3"
     assert tools.call("count_words", '{"text": " "}', context, functions) == "Error: The text is empty."
 
 
 def post(installed, principal, body):
-    """POST to the example's resource, mounted in the whole application, as this caller."""
+    """The answer to a POST by this principal to the example's resource, mounted in the whole application."""
     from edge.app import create_app
     from edge.endpoint import Route
 

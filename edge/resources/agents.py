@@ -1,4 +1,4 @@
-"""What agents and tools there are."""
+"""The agents and tools of the catalogue."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Asking an agent: as one answer, or as a stream."""
+"""Asking an agent: answered as one JSON object or as an event stream."""
 
 import falcon
 
@@ -20,7 +20,7 @@ from workers.jobs import CHAT_RUN, enqueue
 HEADERS = ("Idempotency-Key",)
 WRITER = Guard(scope="conversations:write")
 LONGEST_KEY = 255  # characters of an Idempotency-Key
-# The status of POST /chat when its run fails with this code.
+# The status of POST /chat by the error code of its failed run.
 STATUS = {
     "provider_rate_limited": 429,
     "provider_timeout": 504,
@@ -71,7 +71,7 @@ class ChatStream:
 
 
 def start(req: Request, resp: falcon.Response, body: AgentChatRequest) -> Run:
-    """The run of this request, started now or by an earlier one with the same Idempotency-Key."""
+    """The run of this question. A repeated Idempotency-Key gives the run that the first request started."""
     agent = catalog().get(body.agent_type)
     with transaction():
         question = Question(
@@ -91,6 +91,7 @@ def start(req: Request, resp: falcon.Response, body: AgentChatRequest) -> Run:
 
 
 def idempotency_key(req: Request) -> str | None:
+    """The Idempotency-Key header, None without one. Invalid (422) unless it is 1 to 255 printable ASCII characters."""
     key = req.get_header("Idempotency-Key")
     if key is not None and not (1 <= len(key) <= LONGEST_KEY and key.isascii() and key.isprintable()):
         raise Invalid.at("header", "Idempotency-Key", msg="must have 1 to 255 printable ASCII characters")
@@ -98,7 +99,7 @@ def idempotency_key(req: Request) -> str | None:
 
 
 def answer(run: Run) -> AgentChatResponse:
-    """What a finished run answers. RunFailed or RunCancelled when it brought no result."""
+    """The answer of a finished run. RunFailed or RunCancelled if it has no result."""
     if run.state == "cancelled":
         raise RunCancelled(details={"run_id": str(run.id)})
     if run.state == "failed":

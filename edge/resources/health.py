@@ -1,4 +1,4 @@
-"""Root, probes and the public keys."""
+"""The root, the health probes and the public keys."""
 
 import logging
 import time
@@ -24,7 +24,7 @@ from models.platform.settings import settings
 from workers.gateways import storage
 
 log = logging.getLogger(__name__)
-BEGAN = time.monotonic()
+STARTED = time.monotonic()
 
 
 class NotReady(Unavailable):
@@ -32,7 +32,7 @@ class NotReady(Unavailable):
 
 
 def report(status: str) -> HealthResponse:
-    uptime = round(time.monotonic() - BEGAN, 2)
+    uptime = round(time.monotonic() - STARTED, 2)
     return HealthResponse(status=status, timestamp=iso(now()), version=settings.app_version, uptime=uptime)
 
 
@@ -53,7 +53,7 @@ class Root:
 
 
 class Health:
-    """`on_get`: the process answers. `ready`: so do Postgres, Redis and a worker. `storage`: for information."""
+    """`on_get`: this process answers. `ready`: Postgres, Redis and a worker do too. `storage`: for information only."""
 
     @endpoint("Health Check", "health", guard=PUBLIC)
     def on_get(self, req: Request, resp: falcon.Response) -> HealthResponse:
@@ -75,7 +75,7 @@ class Health:
 def _passes(name: str, check: Callable[[], bool]) -> bool:
     try:
         return check()
-    except Exception as error:  # noqa: BLE001  (whatever a driver raises, the probe's answer is "not ready")
+    except Exception as error:  # noqa: BLE001  (whatever a driver raises, the part is not ready)
         log.warning("health.check_failed", extra={"check": name, "reason": repr(error)})
         return False
 
@@ -112,7 +112,7 @@ class Jwks:
 
 
 def _is_cached(req: Request, etag: str, last_modified: datetime) -> bool:
-    """Whether the client has this set already. If-None-Match is looked at before If-Modified-Since, as HTTP wants."""
+    """Whether the client's copy is still good. If-None-Match takes precedence over If-Modified-Since (RFC 9110)."""
     if req.get_header("If-None-Match"):
         return any(tag in ("*", etag) for tag in req.if_none_match or ())
     since = req.get_header("If-Modified-Since")

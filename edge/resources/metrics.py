@@ -1,4 +1,4 @@
-"""/metrics: Prometheus text of all processes that share PROMETHEUS_MULTIPROC_DIR."""
+"""/metrics: Prometheus text for all processes that share PROMETHEUS_MULTIPROC_DIR."""
 
 import hmac
 import os

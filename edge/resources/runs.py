@@ -1,4 +1,4 @@
-"""Looking at, following and cancelling runs."""
+"""Reading, following and cancelling runs."""
 
 from typing import cast
 
@@ -52,7 +52,7 @@ def show(run: Run) -> RunResponse:
 
 
 def cursor(req: Request, query: RunStreamQuery) -> int:
-    """The last sequence number that the client has: `after`, else Last-Event-ID, else 0."""
+    """The last sequence number that the client has: `after`, otherwise Last-Event-ID, otherwise 0. Invalid (422)."""
     if query.after is not None:
         return query.after
     text = req.get_header("Last-Event-ID") or "0"

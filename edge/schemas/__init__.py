@@ -1,1 +1,1 @@
-"""The wire's shapes, one file per tag of the contract. What validates requests also writes /openapi.json."""
+"""Schemas of requests and answers, one file per tag. They validate requests and make up /openapi.json."""

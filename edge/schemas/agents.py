@@ -1,4 +1,4 @@
-"""Agents and their figures."""
+"""Agents and their status."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""Chat: the question, the answer, and the events of a streamed one."""
+"""Chat: the question, the answer, and the events of a stream."""
 
 import json
 from typing import Any, Literal
@@ -11,8 +11,8 @@ from workers.agents.catalog import catalog
 MESSAGE_CHARACTERS = 100_000
 CONTEXT_BYTES = 16_384
 HANDOFF_FILTERS = ("full", "fresh", "last_turn", "remove_all_tools")
-# Ranges that every provider accepts; `model` is checked against the catalogue.
-NUMBERS = {"temperature": (0, 2), "top_p": (0, 1), "max_output_tokens": (16, 1_000_000)}
+# The settings that clients may change, each with a range that every provider accepts
+MODEL_SETTINGS = {"temperature": (0, 2), "top_p": (0, 1), "max_output_tokens": (16, 1_000_000)}
 
 
 class LocationHint(BaseModel):
@@ -21,8 +21,8 @@ class LocationHint(BaseModel):
     country: str | None = None
     timezone: str | None = None
 
-    def given(self) -> dict[str, str]:
-        """Trimmed, cut to 128 characters, without blanks."""
+    def non_blank(self) -> dict[str, str]:
+        """The parts that are not blank, trimmed and cut to 128 characters."""
         parts = {name: (value or "").strip()[:128] for name, value in self.model_dump().items()}
         return {name: value for name, value in parts.items() if value}
 
@@ -61,17 +61,17 @@ class RunOptionsRequest(BaseModel):
         return value
 
 
-def _check_model_settings(given: Any) -> None:
-    if not isinstance(given, dict):
+def _check_model_settings(model_settings: Any) -> None:
+    if not isinstance(model_settings, dict):
         raise ValueError("model_settings: must be an object")
-    for name, value in given.items():
-        if name not in NUMBERS:
+    for name, value in model_settings.items():
+        if name not in MODEL_SETTINGS:
             raise ValueError(f"model_settings.{name[:64]}: unknown, or not open to clients")
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(f"model_settings.{name}: must be a number")
         if name == "max_output_tokens" and not isinstance(value, int):
             raise ValueError("model_settings.max_output_tokens: must be a whole number")
-        _require_within(f"model_settings.{name}", value, *NUMBERS[name])
+        _require_within(f"model_settings.{name}", value, *MODEL_SETTINGS[name])
 
 
 def _require_within(name: str, value: float, low: float, high: float) -> None:
@@ -112,8 +112,8 @@ class AgentChatRequest(BaseModel):
         return value
 
     def options(self) -> dict[str, Any]:
-        """What the run keeps of the request besides its message."""
-        location = self.location.given() if self.share_location and self.location else {}
+        """What the run stores of the request besides its message."""
+        location = self.location.non_blank() if self.share_location and self.location else {}
         run_options = self.run_options.model_dump(exclude_none=True) if self.run_options else {}
         options = {"location": location, "run_options": run_options, "context": self.context}
         return {name: value for name, value in options.items() if value}

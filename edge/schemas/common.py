@@ -1,4 +1,4 @@
-"""Shapes that several tags use."""
+"""Schemas that several tags share."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -7,11 +7,9 @@ from pydantic import AfterValidator, BaseModel, Field, PlainSerializer
 
 from models.platform.clock import iso
 
-# Beyond any table; what is larger Postgres cannot count.
+# Capped at more rows than any table has; much larger numbers overflow in Postgres.
 Offset = Annotated[int, Field(ge=0), AfterValidator(lambda value: min(value, 10**15))]
-
-
-# A time on the wire: UTC with microseconds and Z. As a string where the contract says no more of it.
+# Written as UTC with microseconds and Z; the document calls it a plain string.
 Timestamp = Annotated[datetime, PlainSerializer(iso, return_type=str, when_used="json")]
 
 

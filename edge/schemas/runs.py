@@ -1,4 +1,4 @@
-"""Runs (beyond the contract)."""
+"""Runs."""
 
 from typing import Any, Literal
 
@@ -27,6 +27,6 @@ class RunResponse(BaseModel):
 
 
 class RunStreamQuery(BaseModel):
-    """`after` is the sequence number of the last event that the client has."""
+    """`after`: the sequence number of the last event that the client has."""
 
     after: int | None = Field(None, ge=0, le=2**53 - 1)

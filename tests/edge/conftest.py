@@ -47,6 +47,17 @@ def signed(tenant):
     return make
 
 
+@pytest.fixture
+def ask_as(ask, tenant):
+    """ask_as(user, message, conversation_id, role="member") -> the run of a question that this user asks."""
+    from models.platform.principal import Principal
+
+    def make(user, *question, role="member"):
+        return ask(Principal(user.id, tenant.id, role), *question)
+
+    return make
+
+
 SECRET_FIELDS = ("password", "current_password", "new_password", "token", "refresh_token")
 
 

@@ -1,4 +1,4 @@
-"""One whole stack of real processes, shared by the live tests, which all run in one test process."""
+"""One stack of real processes for all live tests, which run in one test process."""
 
 import contextlib
 import json
@@ -27,7 +27,7 @@ def pytest_collection_modifyitems(items):
 
 
 class Live:
-    """The stack as a client and as an operator sees it."""
+    """The stack, as seen by a client and by an operator."""
 
     def __init__(self, stack):
         self.stack, self.processes = stack, {}
@@ -48,7 +48,7 @@ class Live:
 
     @contextlib.contextmanager
     def chat(self, message, **more):
-        """POST /chat/stream: (run id, iterator of (sequence, event))."""
+        """POST /chat/stream -> (run id, iterator of (sequence, event))."""
         with self.http.stream("POST", "/api/v1/chat/stream", json={"message": message, **more}) as response:
             if response.status_code != 200:
                 response.read()
@@ -75,10 +75,10 @@ class Live:
         return redis.Redis.from_url(self.stack.env[name])
 
     def mail(self, to, subject):
-        """The newest mail of this subject to this address; None as long as its file is not there."""
-        found = [mails.read(file) for file in mails.stored(self.stack.state)]
-        fitting = [one for one in found if (one["To"], one["Subject"]) == (to, f"longshore: {subject}")]
-        return fitting[-1] if fitting else None
+        """The newest mail with this subject to this address; None if there is none yet."""
+        messages = [mails.read(file) for file in mails.stored(self.stack.state)]
+        matches = [mail for mail in messages if (mail["To"], mail["Subject"]) == (to, f"longshore: {subject}")]
+        return matches[-1] if matches else None
 
     def mailed_tokens(self, to, subject):
         message = self.mail(to, subject)
@@ -94,7 +94,7 @@ class Live:
 
 
 def frames(lines):
-    """(sequence, event) of every data frame. The id may come in the same frame or in one of its own."""
+    """(sequence, event) of every data frame, whether its id is in the same frame or in one of its own."""
     for line in lines:
         if line.startswith("data: "):
             event = json.loads(line[6:])
@@ -102,13 +102,13 @@ def frames(lines):
 
 
 def eventually(check, seconds=10.0, pause=0.05):
-    """The first true answer of `check`; its last one, or its error, when time is up."""
+    """The first true result of `check`. After `seconds`, AssertionError or the last error of `check`."""
     end = time.monotonic() + seconds
     while True:
         try:
-            if answer := check():
-                return answer
-            problem = AssertionError(f"not within {seconds} s: {answer!r}")
+            if result := check():
+                return result
+            problem = AssertionError(f"not within {seconds} s: {result!r}")
         except (httpx.HTTPError, psycopg2.Error, redis.RedisError, KeyError) as error:
             problem = error
         if time.monotonic() > end:
@@ -121,13 +121,13 @@ def live_stack():
     from devstack.stack import Stack
 
     state = Path(tempfile.mkdtemp(prefix="longshore-live-"))
-    clean = {name: value for name, value in os.environ.items() if not name.endswith("_URL")}
-    off = {
+    without_urls = {name: value for name, value in os.environ.items() if not name.endswith("_URL")}
+    no_limits = {
         "CHAT_RATE_LIMIT_PER_MINUTE": "0",
         "CHAT_STREAM_RATE_LIMIT_PER_MINUTE": "0",
         "CHAT_STREAM_CONCURRENT_LIMIT": "0",
     }
-    with Stack(state, environ={**clean, **off}) as stack:
+    with Stack(state, environ={**without_urls, **no_limits}) as stack:
         stack.start_parts()
         stack.migrate()
         stack.seed()

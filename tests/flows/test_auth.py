@@ -1,5 +1,6 @@
-"""Accounts through real processes: by way of a worker to the mail server, and back with the token of the mail."""
+"""Accounts through real processes: a worker mails a token, and the client uses it."""
 
+import httpx
 import pytest
 
 from devstack.stack import EMAIL, PASSWORD
@@ -9,33 +10,31 @@ NEW = "violet tractor umbrella"
 
 @pytest.fixture
 def restored(live):
-    """The demo user's password is what it was afterwards, and the client signed in."""
-    [(before,)] = live.sql("select password_hash from users where email = %s", EMAIL)
+    """Restore the demo user's password after the test, and sign the client in again."""
+    [(password_hash,)] = live.sql("select password_hash from users where email = %s", EMAIL)
     yield
-    live.sql("update users set password_hash = %s where email = %s", before, EMAIL)
+    live.sql("update users set password_hash = %s where email = %s", password_hash, EMAIL)
     live.sql("delete from password_history where user_id = (select id from users where email = %s)", EMAIL)
     live.sign_in()
 
 
-def test_a_forgotten_password_is_set_anew_by_the_token_that_comes_by_mail(live, restored, wait_until):
-    def token(password):
+def test_a_mailed_token_resets_a_forgotten_password(live, restored, wait_until):
+    def sign_in(password):
         return live.http.post("/api/v1/auth/token", json={"email": EMAIL, "password": password}).status_code
 
     assert live.http.get("/api/v1/auth/me").status_code == 200
     assert live.http.post("/api/v1/auth/password/forgot", json={"email": EMAIL}).status_code == 202
-    [found] = wait_until(lambda: live.mailed_tokens(EMAIL, "Reset your password"))
-    body = {"token": found, "new_password": NEW}
+    [token] = wait_until(lambda: live.mailed_tokens(EMAIL, "Reset your password"))
+    body = {"token": token, "new_password": NEW}
     assert live.http.post("/api/v1/auth/password/confirm", json=body).status_code == 200
-    assert live.http.get("/api/v1/auth/me").status_code == 401, "the sessions from before have ended"
-    assert (token(PASSWORD), token(NEW)) == (401, 200)
+    assert live.http.get("/api/v1/auth/me").status_code == 401, "a reset ends all sessions"
+    assert (sign_in(PASSWORD), sign_in(NEW)) == (401, 200)
     assert live.http.post("/api/v1/auth/password/confirm", json=body).status_code == 400
     wait_until(lambda: live.mail(EMAIL, "Your password was changed"))
-    assert not live.sql("select 1 from job where args::text like %s or error like %s", f"%{found}%", f"%{found}%")
+    assert not live.sql("select 1 from job where args::text like %s or error like %s", f"%{token}%", f"%{token}%")
 
 
-def test_who_registers_verifies_the_address_and_signs_in_again_can_chat(live, wait_until):
-    import httpx
-
+def test_a_new_user_can_chat_after_verifying_their_address(live, wait_until):
     address, password = "you@example.com", "a-long-walk-by-the-sea"
     with httpx.Client(base_url=f"{live.url}/api/v1", timeout=30) as http:
         body = {"email": address, "password": password, "tenant_name": "Your company", "accept_terms": True}

@@ -1,4 +1,4 @@
-"""What the stand-in's tests share: tools to offer, and ways to read an answer."""
+"""Shared by the tests of the model stand-in: tools to offer, and helpers to read a response."""
 
 import time
 
@@ -33,17 +33,18 @@ def text_of(events):
 
 
 def follow_up(message, response, *outputs):
-    """The input of the next turn: the message, what the model put out, and the outputs of its calls."""
+    """The input of the next turn: the message, the model's output, and the outputs of its tool calls."""
     items = [item.to_dict() for item in response.output]
     calls = [item for item in items if item["type"] == "function_call"]
-    answers = [
+    results = [
         {"type": "function_call_output", "call_id": call["call_id"], "output": output}
         for call, output in zip(calls, outputs, strict=True)
     ]
-    return [{"role": "user", "content": message}, *items, *answers]
+    return [{"role": "user", "content": message}, *items, *results]
 
 
 def eventually(check, seconds=3.0):
+    """Wait until `check()` is true; AssertionError after `seconds`."""
     end = time.monotonic() + seconds
     while not check():
         assert time.monotonic() < end

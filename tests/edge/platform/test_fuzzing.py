@@ -1,4 +1,4 @@
-"""Whatever is sent to a route that takes a body or a query: an answer in the envelope, never a crash, nothing echoed."""
+"""Random bodies, queries and headers: the answer is always in the envelope, never a crash, and repeats no value."""
 
 import json
 import string
@@ -9,22 +9,18 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from edge import relay
-from edge.openapi import PARAMETER, documented
-from edge.routes import routes
 from models.platform.settings import settings
-from tests.support.accounts import CHEAP_HASHER
+from tests.support.routes import UNKNOWN_ID, WITH_BODY, WITH_QUERY, fill
 
-OPERATIONS = [(method, path, operation) for path, method, operation in documented(routes(settings, CHEAP_HASHER))]
-WITH_BODY = [(method, path, operation) for method, path, operation in OPERATIONS if operation.body]
-WITH_QUERY = [(method, path, operation) for method, path, operation in OPERATIONS if operation.query]
 CANARY = "canary-in-the-request"
-ID = "01a20ac7-784f-712d-8112-15c292557957"
 EXPECTED = {200, 201, 202, 204, 400, 401, 403, 404, 409, 422, 423, 429, 503, 504}
 
 odd_text = st.one_of(
     st.text(max_size=40),
     st.text(alphabet=st.characters(), max_size=20),
-    st.sampled_from(["", " ", "\0", "\ud800", "é" * 300, "x" * 5000, "null", "%", "../..", ID, CANARY, "a@b.example"]),
+    st.sampled_from(
+        ["", " ", "\0", "\ud800", "é" * 300, "x" * 5000, "null", "%", "../..", UNKNOWN_ID, CANARY, "a@b.example"]
+    ),
     st.builds(lambda text: f"{CANARY}{text}", st.text(string.printable, max_size=10)),
 )
 odd = st.recursive(
@@ -41,12 +37,12 @@ odd = st.recursive(
 )
 
 
-def fitting(schema, defs):
-    """Values that a JSON schema describes, more or less: most of them pass, so that what lies behind is reached."""
+def values_of(schema, defs):
+    """Values that roughly match a JSON schema: most are valid, so that the code behind the validation runs too."""
     if "$ref" in schema:
-        return fitting(defs[schema["$ref"].rsplit("/", 1)[-1]], defs)
+        return values_of(defs[schema["$ref"].rsplit("/", 1)[-1]], defs)
     if "anyOf" in schema:
-        return st.one_of([fitting(option, defs) for option in schema["anyOf"]])
+        return st.one_of([values_of(option, defs) for option in schema["anyOf"]])
     if "enum" in schema:
         return st.sampled_from(schema["enum"])
     kind = schema.get("type")
@@ -62,10 +58,10 @@ def fitting(schema, defs):
     if kind == "null":
         return st.none()
     if kind == "array":
-        return st.lists(fitting(schema.get("items", {}), defs), max_size=3)
+        return st.lists(values_of(schema.get("items", {}), defs), max_size=3)
     if kind == "object" and "properties" in schema:
         required = set(schema.get("required", ()))
-        fields = {name: fitting(part, defs) for name, part in schema["properties"].items()}
+        fields = {name: values_of(part, defs) for name, part in schema["properties"].items()}
         return st.fixed_dictionaries(
             {name: field for name, field in fields.items() if name in required},
             optional={name: field for name, field in fields.items() if name not in required},
@@ -78,7 +74,7 @@ def text_of(schema):
     if schema.get("format") == "email":
         return st.sampled_from(["jo@example.com", "JO@EXAMPLE.COM", "ä@example.com", "a@b.example"])
     if schema.get("format") == "uuid":
-        return st.one_of(st.uuids().map(str), st.just(ID))
+        return st.one_of(st.uuids().map(str), st.just(UNKNOWN_ID))
     return st.one_of(
         st.text(min_size=shortest, max_size=min(longest, shortest + 40)),
         st.just((CANARY + "-Horse Battery 9!" * 40)[: max(shortest, min(longest, 60))]),
@@ -87,25 +83,23 @@ def text_of(schema):
 
 def bodies(model):
     schema = model.model_json_schema()
-    good = fitting(schema, schema.get("$defs", {}))
+    valid = values_of(schema, schema.get("$defs", {}))
     names = st.sampled_from(sorted(schema["properties"]) or ["x"])
-    spoiled = st.builds(lambda body, name, value: {**body, name: value}, good, names, odd)
-    return st.one_of(good, spoiled, odd)
+    one_odd_field = st.builds(lambda body, name, value: {**body, name: value}, valid, names, odd)
+    return st.one_of(valid, one_odd_field, odd)
 
 
 @pytest.fixture
-def open_gates(monkeypatch, configure):
-    """No limit stops the fuzzing before it has begun."""
+def no_limits(monkeypatch, configure):
+    """Switch off every limit that would answer in place of the responder."""
     for name in type(settings).model_fields:
         if "rate_limit" in name and name != "rate_limit_key_prefix":
             configure(**{name: 0})
-    configure(signup_access_policy="public")
-    configure(auth_ip_lockout_threshold=0)
-    configure(chat_stream_concurrent_limit=0)
-    monkeypatch.setattr(relay, "wait", unanswered)  # nobody works in these tests
+    configure(signup_access_policy="public", auth_ip_lockout_threshold=0, chat_stream_concurrent_limit=0)
+    monkeypatch.setattr(relay, "wait", time_out)  # no worker runs in these tests
 
 
-def unanswered(run, seconds):
+def time_out(run, seconds):
     raise relay.RunStillRunning()
 
 
@@ -127,16 +121,16 @@ def bounded(examples):
     )
 
 
-@pytest.mark.parametrize(("method", "path", "operation"), [entry for entry in WITH_BODY if "stream" not in entry[1]])
-def test_no_body_breaks_a_route_or_comes_back_in_an_error(http, signed, open_gates, method, path, operation):
+@pytest.mark.parametrize(("method", "path", "operation"), [entry for entry in WITH_BODY if not entry[2].streams])
+def test_a_random_body_never_crashes_and_is_not_repeated(http, signed, no_limits, method, path, operation):
     headers, _ = signed("owner", operator=True)
 
     @bounded(100)
     @given(body=bodies(operation.body))
     def send(body):
-        sent = {**headers, "Content-Type": "application/json"}  # surrogates travel escaped
+        raw = json.dumps(body).encode()  # escaped, because surrogates have no UTF-8
         answer = http.simulate_request(
-            method.upper(), PARAMETER.sub(ID, path), headers=sent, body=json.dumps(body).encode()
+            method.upper(), fill(path), headers={**headers, "Content-Type": "application/json"}, body=raw
         )
         assert_answered(answer)
         if answer.status_code == 422:
@@ -146,47 +140,45 @@ def test_no_body_breaks_a_route_or_comes_back_in_an_error(http, signed, open_gat
     assert http.simulate_get("/health").status_code == 200
 
 
-@pytest.mark.parametrize(("method", "path", "operation"), [entry for entry in WITH_QUERY if "stream" not in entry[1]])
-def test_no_query_breaks_a_route(http, signed, open_gates, method, path, operation):
+@pytest.mark.parametrize(("method", "path", "operation"), [entry for entry in WITH_QUERY if not entry[2].streams])
+def test_a_random_query_never_crashes(http, signed, no_limits, method, path, operation):
     headers, _ = signed("owner", operator=True)
     names = sorted(operation.query.model_fields)
 
     @bounded(40)
     @given(query=st.dictionaries(st.sampled_from(names), st.one_of(st.integers().map(str), odd_text), max_size=4))
     def send(query):
-        sendable = {name: value.encode("utf-8", "replace").decode() for name, value in query.items()}
-        answer = http.simulate_request(method.upper(), PARAMETER.sub(ID, path), headers=headers, params=sendable)
+        params = {name: value.encode("utf-8", "replace").decode() for name, value in query.items()}
+        answer = http.simulate_request(method.upper(), fill(path), headers=headers, params=params)
         assert_answered(answer)
 
     send()
 
 
 @pytest.mark.parametrize("header", ["X-Tenant-Id", "X-Tenant-Role", "X-Operator-Override", "X-Operator-Reason"])
-def test_no_header_breaks_the_guard(http, signed, open_gates, header):
+def test_a_random_tenant_header_never_crashes(http, signed, no_limits, header):
     headers, _ = signed("owner", operator=True)
 
     @bounded(40)
     @given(value=st.text(alphabet=st.characters(min_codepoint=32, max_codepoint=255), max_size=200))
     def send(value):
-        given_headers = {**headers, "X-Operator-Override": "1", header: value}
-        assert_answered(http.simulate_get("/api/v1/auth/service-accounts/tokens", headers=given_headers))
+        fuzzed = {**headers, "X-Operator-Override": "1", header: value}
+        assert_answered(http.simulate_get("/api/v1/auth/service-accounts/tokens", headers=fuzzed))
 
     send()
 
 
 @pytest.mark.parametrize("header", ["Authorization", "X-Vault-Payload"])
-def test_no_signed_request_breaks_the_issue_of_tokens(http, open_gates, configure, header):
-
-    configure(service_issue_verifier="hmac")
-    configure(service_issue_secret="known to both")
+def test_a_random_signed_request_never_crashes(http, no_limits, configure, header):
+    configure(service_issue_verifier="hmac", service_issue_secret="known to both")
     prefix = {"Authorization": "Bearer vault:", "X-Vault-Payload": ""}[header]
 
     @bounded(60)
     @given(value=st.text(alphabet=st.characters(min_codepoint=32, max_codepoint=255), max_size=80))
     def send(value):
-        sent = {"Authorization": "Bearer vault:x", "X-Vault-Payload": "e30", header: prefix + value}
+        headers = {"Authorization": "Bearer vault:x", "X-Vault-Payload": "e30", header: prefix + value}
         body = {"account": "analytics-batch", "scopes": ["conversations:read"]}
-        answer = http.simulate_post("/api/v1/auth/service-accounts/issue", headers=sent, json=body)
+        answer = http.simulate_post("/api/v1/auth/service-accounts/issue", headers=headers, json=body)
         assert answer.status_code in (400, 401), answer.text
 
     send()

@@ -1,0 +1,122 @@
+"""A hub and a run to follow. The hub's reader uses real Redis from gevent's thread pool, as sockets are not patched here."""
+
+import gevent
+import pytest
+import redis
+
+
+class Reader:
+    """A Redis connection whose blocking read lets other greenlets run. `failures` are raised first."""
+
+    def __init__(self, url):
+        self.connection, self.failures, self.reads = redis.Redis.from_url(url), [], []
+
+    def xread(self, keys, **options):
+        self.reads.append((keys, options))
+        if self.failures:
+            raise self.failures.pop()
+        return gevent.get_hub().threadpool.apply(self.connection.xread, (keys,), options)
+
+
+@pytest.fixture
+def reader(clean):
+    from models.platform.settings import settings
+
+    return Reader(settings.redis_url)
+
+
+@pytest.fixture
+def make_hub(reader):
+    """make_hub(tick_seconds=..., ...) -> a Hub on the test's reader, stopped at the end."""
+    from edge.hub import Hub
+    from models.platform.redis import redis_client
+
+    hubs = []
+
+    def make(**options):
+        hubs.append(Hub(lambda: reader, **options))
+        return hubs[-1]
+
+    yield make
+    for hub in hubs:
+        gevent.killall(hub.greenlets)
+        redis_client().xadd(hub.control, {"w": 1})  # ends the read that the thread pool is still in
+
+
+@pytest.fixture
+def hub(make_hub):
+    return make_hub()
+
+
+@pytest.fixture
+def run(person, ask):
+    return ask(person())
+
+
+@pytest.fixture
+def write(run):
+    """write(1, 2, ...): append events with these sequence numbers to the run's stream."""
+    from models.runs import progress
+
+    return lambda *numbers: progress.append(
+        run.id, [(number, "raw_response", b'{"n":%d}' % number) for number in numbers]
+    ).wait()
+
+
+@pytest.fixture
+def end_in_postgres(run):
+    """end_in_postgres(number=9) -> the ended run, whose terminal event Redis never gets."""
+    from models.platform.database import transaction
+    from models.runs import events
+    from models.runs.run import Run
+
+    def end(number=9):
+        with transaction():
+            run.finish("succeeded", events.succeeded("c", "triage", "hi", None), number)
+        return Run.get_by_id(run.id)
+
+    return end
+
+
+@pytest.fixture
+def end(end_in_postgres):
+    """end(number=9) -> the ended run, whose terminal event is in Postgres and Redis."""
+    from models.runs import progress
+
+    def make(number=9):
+        ended = end_in_postgres(number)
+        progress.send_terminal(ended)
+        return ended
+
+    return make
+
+
+class Follower:
+    """A greenlet that follows a run and keeps the sequence numbers that it gets."""
+
+    def __init__(self, hub, run, after):
+        self.greenlet = gevent.spawn(self._follow, hub, run, after)
+
+    @staticmethod
+    def _follow(hub, run, after):
+        from edge import relay
+
+        return [entry.sequence for batch in relay.batches(run, after, hub) for entry in batch]
+
+    def numbers(self, seconds=5):
+        """All sequence numbers, once the stream has ended."""
+        self.greenlet.join(seconds)
+        assert self.greenlet.ready(), "the client is still waiting"
+        return self.greenlet.get()
+
+
+@pytest.fixture
+def follow(run):
+    """follow(hub, after=0) -> a Follower of the run that is already registered with the hub."""
+
+    def start(hub, after=0):
+        follower = Follower(hub, run, after)
+        gevent.sleep(0.05)
+        return follower
+
+    return start

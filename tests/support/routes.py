@@ -1,0 +1,44 @@
+"""The documented operations, taken from the route table, so that tests cover routes added later too."""
+
+from edge.openapi import PARAMETER, documented
+from edge.routes import routes
+from models.platform.settings import settings
+from tests.support.accounts import CHEAP_HASHER
+
+UNKNOWN_ID = "01a20ac7-784f-712d-8112-15c292557957"
+ENVELOPE = {"success", "error", "message", "detail", "details", "correlation_id"}
+
+# (method, path, operation), with the method in lower case
+OPERATIONS = [(method, path, operation) for path, method, operation in documented(routes(settings, CHEAP_HASHER))]
+GUARDED = [entry for entry in OPERATIONS if entry[2].guard]
+VERIFIED_ONLY = [entry for entry in GUARDED if entry[2].guard.verified]
+TENANT_ONLY = [entry for entry in GUARDED if entry[2].guard.role]
+ADMIN_ONLY = [entry for entry in GUARDED if entry[2].guard.role in ("admin", "owner")]
+USERS_ONLY = [entry for entry in GUARDED if entry[2].guard.people]
+WITH_BODY = [entry for entry in OPERATIONS if entry[2].body]
+WITH_QUERY = [entry for entry in OPERATIONS if entry[2].query]
+STREAMS = [entry for entry in OPERATIONS if entry[2].streams]
+WITH_PARAMETER = [entry for entry in OPERATIONS if PARAMETER.search(entry[1])]
+WITHOUT_PARAMETER = [entry for entry in OPERATIONS if not PARAMETER.search(entry[1])]
+
+
+def fill(path, value=UNKNOWN_ID):
+    """The path with every parameter replaced: by `value`, or by what a dict holds under the parameter's name."""
+    return PARAMETER.sub(lambda match: value[match[1]] if isinstance(value, dict) else value, path)
+
+
+def call(http, method, path, headers=None, **options):
+    headers = {"Host": "localhost", **(headers or {})}
+    return http.simulate_request(method.upper(), fill(path), headers=headers, **options)
+
+
+def assert_envelope(answer, status, code=None):
+    """The answer is the error envelope with this status and, if given, this error code."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["Content-Type"] == "application/json"
+    body = answer.json
+    assert set(body) == ENVELOPE
+    assert body["success"] is False
+    assert body["correlation_id"] == answer.headers["X-Correlation-ID"]
+    if code:
+        assert body["error"] == code
