@@ -81,8 +81,7 @@ class Conversation(TenantModel):
         if agent is not None:
             query = query.where(cls.entry_agent == agent)
         columns = [getattr(cls, name) for name in ListedConversation._fields]
-        summaries = query.select(*columns).objects(ListedConversation)
-        return KeysetPage.of(summaries, (cls.updated_at, cls.id), limit, cursor)
+        return KeysetPage.of(query.select(*columns), ListedConversation, (cls.updated_at, cls.id), limit, cursor)
 
     @classmethod
     def search(cls, principal: Principal, text: str, limit: int = 20) -> list[SearchHit]:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from peewee import DateTimeField, Tuple, UUIDField
 
+from models.platform.database import database
 from models.platform.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -30,16 +31,22 @@ class KeysetPage(Generic[T]):
 
     @classmethod
     def of(
-        cls, query: "ModelSelect[Any]", columns: "Sequence[Field[Any]]", limit: int, cursor: str | None = None
+        cls,
+        query: "ModelSelect[Any]",
+        item: Callable[..., T],
+        columns: "Sequence[Field[Any]]",
+        limit: int,
+        cursor: str | None = None,
     ) -> "KeysetPage[T]":
         """At most `limit` rows of `query`, in descending order of `columns`. InvalidCursor if a cursor is not one of ours.
 
-        `columns` hold times or UUIDs, never null, and identify a row together.
+        `item` makes an item of a row's values. `columns` hold times or UUIDs, never null, and identify a row together.
         """
         query = query.order_by(*[column.desc() for column in columns])
         if cursor is not None:
             query = query.where(Tuple(*columns) < Tuple(*_decode(cursor, columns)))
-        rows = list(query.limit(limit + 1))
+        # Straight from the driver: peewee's own conversion of a long list costs more than the query.
+        rows = [item(*values) for values in database.execute(query.limit(limit + 1)).fetchall()]  # type: ignore[no-untyped-call]
         return cls(rows[:limit], _encode(rows[limit - 1], columns) if len(rows) > limit else None)
 
 
