@@ -11,6 +11,7 @@ import falcon
 import gevent
 import peewee
 import redis
+from playhouse.pool import MaxConnectionsExceeded
 
 from edge import metrics
 from edge.auth import is_alive
@@ -126,7 +127,7 @@ class Body:
             self.slot.renew()
         try:
             return self.session_alive(self.principal)
-        except peewee.PeeweeException as error:  # neither Redis nor Postgres answers: check again later
+        except (peewee.PeeweeException, MaxConnectionsExceeded) as error:  # no answer now: check again later
             log.warning("relay.database_away", extra={"reason": repr(error)})
             return True
         finally:

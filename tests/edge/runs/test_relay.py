@@ -7,6 +7,7 @@ import falcon
 import gevent
 import peewee
 import pytest
+from playhouse.pool import MaxConnectionsExceeded
 
 from edge import metrics, relay
 from models.platform.limits import QuotaExceeded
@@ -96,9 +97,10 @@ def test_a_stream_checks_its_session_from_time_to_time():
     assert slot.calls == ["renew"] * 3
 
 
-def test_a_stream_goes_on_while_the_session_cannot_be_checked():
+@pytest.mark.parametrize("error", [peewee.OperationalError("away"), MaxConnectionsExceeded("busy")])
+def test_a_stream_goes_on_while_the_session_cannot_be_checked(error):
     def away(principal):
-        raise peewee.OperationalError("away")
+        raise error
 
     stream = stream_of([], session_alive=away)
     next(stream)
