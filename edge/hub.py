@@ -85,7 +85,11 @@ class Hub:
         stream.clients.append(client)
         if client.must_read:
             client.wake.set()
-        self._wake_reader()
+        try:
+            self._wake_reader()
+        except BaseException:  # such as the timeout of relay.wait, during the write to Redis
+            self.leave(client)
+            raise
         if not self.greenlets:
             self.greenlets = [gevent.spawn(self._read_forever), gevent.spawn(self._check_silent_runs)]
         return client

@@ -137,6 +137,17 @@ def test_the_reader_starts_at_the_earliest_cursor(hub):
     assert hub.watched[key].clients[0] is second
 
 
+def test_a_client_that_is_interrupted_while_it_joins_is_not_left_behind():
+    class InterruptedHub(hubs.Hub):
+        def _wake_reader(self):
+            raise gevent.Timeout  # as from relay.wait, during the write to Redis
+
+    hub = InterruptedHub()
+    with pytest.raises(gevent.Timeout):
+        hub.join(uuid7(), 0)
+    assert hub.watched == {}
+
+
 def test_only_a_blocked_reader_is_woken(hub):
     hub._wake_reader()
     assert redis_client().xlen(hub.control) == 0
