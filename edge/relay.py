@@ -134,11 +134,13 @@ class Body:
             release()
 
     def close(self) -> None:
-        self.frames.close()
-        self.entries.close()
-        metrics.STREAMS.dec()
-        if self.slot:
-            self.slot.release()
+        try:
+            self.frames.close()
+            self.entries.close()
+        finally:
+            metrics.STREAMS.dec()
+            if self.slot:
+                self.slot.release()
 
 
 @contextlib.contextmanager

@@ -82,6 +82,21 @@ def test_a_stream_that_nobody_read_releases_its_slot():
     assert slot.calls == ["release"]
 
 
+def test_a_stream_that_fails_to_close_still_releases_its_slot():
+    def failing():
+        try:
+            yield []
+        finally:
+            raise RuntimeError("odd")
+
+    slot, before = Slot(), open_streams()
+    stream = relay.Body(failing(), relay.run_frame, slot, None)
+    assert [next(stream), next(stream)] == [b": open\n\n", b": alive\n\n"]
+    with pytest.raises(RuntimeError):
+        stream.close()
+    assert (slot.calls, open_streams()) == (["release"], before)
+
+
 def test_a_stream_checks_its_session_from_time_to_time():
     answers, slot = [False, True, True], Slot()
     stream = stream_of(*[[]] * 9, slot=slot, session_alive=lambda principal: answers.pop())
