@@ -15,7 +15,8 @@ from playhouse.pool import MaxConnectionsExceeded
 
 from edge import metrics
 from edge.auth import is_alive
-from edge.hub import Hub, last_entry
+from edge.entries import last_entry
+from edge.hub import Hub
 from edge.hub import hub as process_hub
 from models.platform.database import release
 from models.platform.errors import DomainError

@@ -7,6 +7,7 @@ import redis
 
 from edge import hub as hubs
 from edge import relay
+from edge.entries import streams_of
 from edge.mailbox import Client
 from models.platform.ids import uuid7
 from models.platform.redis import redis_client
@@ -170,11 +171,11 @@ def test_entries_of_a_stream_without_followers_are_dropped(hub):
 
 @pytest.mark.parametrize("answer", [None, [], {}])
 def test_an_empty_answer_has_no_streams(answer):
-    assert list(hubs.streams_of(answer)) == []
+    assert list(streams_of(answer)) == []
 
 
 def test_answers_of_both_protocol_versions_are_read():
     raw = [(b"1-0", {b"k": b"x"})]
-    assert list(hubs.streams_of({b"a": [raw]})) == list(hubs.streams_of({b"a": raw})) == [(b"a", raw)]
-    assert list(hubs.streams_of([(b"a", raw)])) == [(b"a", raw)]
-    assert list(hubs.streams_of({b"a": []})) == [(b"a", [])]
+    assert list(streams_of({b"a": [raw]})) == list(streams_of({b"a": raw})) == [(b"a", raw)]
+    assert list(streams_of([(b"a", raw)])) == [(b"a", raw)]
+    assert list(streams_of({b"a": []})) == [(b"a", [])]
