@@ -7,6 +7,7 @@ import falcon.testing
 import pytest
 
 from tests.support.accounts import NEW, PASSWORD, add_user
+from tests.support.hub import Reader, stop
 
 
 @pytest.fixture(scope="session")
@@ -17,7 +18,19 @@ def app():
 
 
 @pytest.fixture
-def http(app, clean):
+def process_hub(clean):
+    """The hub of the application, cooperative during the test and stopped afterwards: it must not block later tests."""
+    from edge.hub import hub
+    from models.platform.settings import settings
+
+    connect, hub.connect = hub.connect, lambda: Reader(settings.redis_url)
+    yield hub
+    stop(hub)
+    hub.connect = connect
+
+
+@pytest.fixture
+def http(app, process_hub):
     return falcon.testing.TestClient(app, headers={"Host": "localhost"})
 
 
