@@ -8,19 +8,18 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 from uuid import UUID
 
 import gevent
 import redis
 
+from edge.entries import RawEntry, entries_of, last_entry, sequence_of, streams_of
 from edge.mailbox import MAILBOX, Client
 from models.platform.database import release
-from models.platform.json import encode
 from models.platform.redis import fast_redis_client
 from models.platform.settings import settings
 from models.runs import progress
-from models.runs.progress import Entry
 from models.runs.run import Run
 
 log = logging.getLogger(__name__)
@@ -32,7 +31,6 @@ RETRY_SECONDS = 0.2  # pause after a failed read
 PAUSE_SECONDS, LONGEST_PAUSE = 0.0005, 0.01  # per watched stream after the first; in total
 TICK_SECONDS = 3  # how often silent runs are looked up in Postgres
 HEARTBEAT_TICKS = 5  # a silent client gets a heartbeat after this many ticks
-RawEntry: TypeAlias = tuple[bytes, dict[bytes, bytes]]
 
 
 @dataclass(slots=True)
@@ -85,7 +83,11 @@ class Hub:
         stream.clients.append(client)
         if client.must_read:
             client.wake.set()
-        self._wake_reader()
+        try:
+            self._wake_reader()
+        except BaseException:  # such as the timeout of relay.wait, during the write to Redis
+            self.leave(client)
+            raise
         if not self.greenlets:
             self.greenlets = [gevent.spawn(self._read_forever), gevent.spawn(self._check_silent_runs)]
         return client
@@ -169,28 +171,6 @@ def pause_after(streams: int) -> float:
     return min(PAUSE_SECONDS * (streams - 1), LONGEST_PAUSE) if streams > 1 else 0.0
 
 
-def sequence_of(entry_id: bytes) -> int:
-    return int(entry_id[:-2])
-
-
-def streams_of(answer: Any) -> Any:
-    """XREAD's answer as (key, entries) pairs, whichever protocol version the connection speaks."""
-    if isinstance(answer, dict):
-        return [(key, raw[0] if raw and isinstance(raw[0], list) else raw) for key, raw in answer.items()]
-    return answer or ()
-
-
-def entries_of(key: bytes, raw: list[RawEntry]) -> list[Entry]:
-    """The entries that are events. Others are dropped: one must not stop the streams of the whole process."""
-    entries = []
-    for item in raw:
-        try:
-            entries.append(progress.entry(item))
-        except (KeyError, ValueError) as error:
-            log.warning("relay.entry_broken", extra={"stream": key.decode(), "reason": f"{item[0]!r}: {error!r}"})
-    return entries
-
-
 def conclude(run: Run, clients: list[Client]) -> None:
     """Send an ended run's terminal event to its silent clients."""
     try:
@@ -200,13 +180,6 @@ def conclude(run: Run, clients: list[Client]) -> None:
         return
     for client in clients:
         client.put([entry])
-
-
-def last_entry(run: Run) -> Entry:
-    """The terminal event of an ended run, from Postgres. ValueError if the run has not ended."""
-    if run.terminal is None or run.terminal_sequence is None:
-        raise ValueError(f"The run {run.id} has not ended.")
-    return Entry(run.terminal_sequence, run.terminal["kind"].encode(), encode(run.terminal), True)
 
 
 hub = Hub()

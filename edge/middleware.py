@@ -111,10 +111,12 @@ class Proxies:
 
 
 def _parse(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address; an IPv4 address that a dual-stack socket reports as ::ffff:10.0.0.1 is IPv4. None if it is neither."""
     try:
-        return ipaddress.ip_address(text)
+        address = ipaddress.ip_address(text)
     except ValueError:
         return None
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 class Cors(falcon.CORSMiddleware[Any, Any]):

@@ -11,10 +11,12 @@ import falcon
 import gevent
 import peewee
 import redis
+from playhouse.pool import MaxConnectionsExceeded
 
 from edge import metrics
 from edge.auth import is_alive
-from edge.hub import Hub, last_entry
+from edge.entries import last_entry
+from edge.hub import Hub
 from edge.hub import hub as process_hub
 from models.platform.database import release
 from models.platform.errors import DomainError
@@ -126,18 +128,20 @@ class Body:
             self.slot.renew()
         try:
             return self.session_alive(self.principal)
-        except peewee.PeeweeException as error:  # neither Redis nor Postgres answers: check again later
+        except (peewee.PeeweeException, MaxConnectionsExceeded) as error:  # no answer now: check again later
             log.warning("relay.database_away", extra={"reason": repr(error)})
             return True
         finally:
             release()
 
     def close(self) -> None:
-        self.frames.close()
-        self.entries.close()
-        metrics.STREAMS.dec()
-        if self.slot:
-            self.slot.release()
+        try:
+            self.frames.close()
+            self.entries.close()
+        finally:
+            metrics.STREAMS.dec()
+            if self.slot:
+                self.slot.release()
 
 
 @contextlib.contextmanager

@@ -18,8 +18,9 @@ class Metrics:
     @undocumented(guard=PUBLIC)
     def on_get(self, req: Request, resp: falcon.Response) -> None:
         if settings.metrics_token:
-            token = (req.auth or "").removeprefix("Bearer ")
-            if not hmac.compare_digest(token.encode(), settings.metrics_token.get_secret_value().encode()):
+            scheme, _, token = (req.auth or "").partition(" ")
+            expected = settings.metrics_token.get_secret_value()
+            if scheme.lower() != "bearer" or not hmac.compare_digest(token.encode(), expected.encode()):
                 raise NotAuthenticated()
         registry = REGISTRY
         if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):

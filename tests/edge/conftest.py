@@ -6,6 +6,7 @@ import falcon.testing
 import pytest
 
 from tests.support.accounts import CHEAP_HASHER, NEW, PASSWORD, add_user, log_in
+from tests.support.hub import Reader, stop
 
 
 @pytest.fixture(scope="session")
@@ -16,7 +17,19 @@ def app():
 
 
 @pytest.fixture
-def http(app, clean):
+def process_hub(clean):
+    """The hub of the application, cooperative during the test and stopped afterwards: it must not block later tests."""
+    from edge.hub import hub
+    from models.platform.settings import settings
+
+    connect, hub.connect = hub.connect, lambda: Reader(settings.redis_url)
+    yield hub
+    stop(hub)
+    hub.connect = connect
+
+
+@pytest.fixture
+def http(app, process_hub):
     return falcon.testing.TestClient(app, headers={"Host": "localhost"})
 
 

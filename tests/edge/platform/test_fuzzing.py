@@ -8,7 +8,6 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from edge import relay
 from models.platform.settings import settings
 from tests.support.routes import UNKNOWN_ID, WITH_BODY, WITH_QUERY, fill
 
@@ -90,17 +89,13 @@ def bodies(model):
 
 
 @pytest.fixture
-def no_limits(monkeypatch, configure):
+def no_limits(configure):
     """Switch off every limit that would answer in place of the responder."""
     for name in type(settings).model_fields:
         if "rate_limit" in name and name != "rate_limit_key_prefix":
             configure(**{name: 0})
     configure(signup_access_policy="public", auth_ip_lockout_threshold=0, chat_stream_concurrent_limit=0)
-    monkeypatch.setattr(relay, "wait", time_out)  # no worker runs in these tests
-
-
-def time_out(run, seconds):
-    raise relay.RunStillRunning()
+    configure(chat_wait_seconds=0.01)  # no worker runs in these tests
 
 
 def assert_answered(answer):

@@ -11,7 +11,15 @@ def test_the_documented_metrics_exist_from_the_start(http, name):
 
 
 @pytest.mark.parametrize(
-    ("authorization", "status"), [("Bearer letmein-letmein", 200), ("Bearer wrong", 401), (None, 401)]
+    ("authorization", "status"),
+    [
+        ("Bearer letmein-letmein", 200),
+        ("bearer letmein-letmein", 200),
+        ("Bearer wrong", 401),
+        ("letmein-letmein", 401),
+        ("Basic letmein-letmein", 401),
+        (None, 401),
+    ],
 )
 def test_a_metrics_token_is_required_where_one_is_set(http, configure, authorization, status):
     configure(metrics_token="letmein-letmein")

@@ -1,21 +1,9 @@
-"""A hub and a run to follow. The hub's reader uses real Redis from gevent's thread pool, as sockets are not patched here."""
+"""A hub, and a run to follow."""
 
 import gevent
 import pytest
-import redis
 
-
-class Reader:
-    """A Redis connection whose blocking read lets other greenlets run. `failures` are raised first."""
-
-    def __init__(self, url):
-        self.connection, self.failures, self.reads = redis.Redis.from_url(url), [], []
-
-    def xread(self, keys, **options):
-        self.reads.append((keys, options))
-        if self.failures:
-            raise self.failures.pop()
-        return gevent.get_hub().threadpool.apply(self.connection.xread, (keys,), options)
+from tests.support.hub import Reader, stop
 
 
 @pytest.fixture
@@ -29,7 +17,6 @@ def reader(clean):
 def make_hub(reader):
     """make_hub(tick_seconds=..., ...) -> a Hub on the test's reader, stopped at the end."""
     from edge.hub import Hub
-    from models.platform.redis import redis_client
 
     hubs = []
 
@@ -39,8 +26,7 @@ def make_hub(reader):
 
     yield make
     for hub in hubs:
-        gevent.killall(hub.greenlets)
-        redis_client().xadd(hub.control, {"w": 1})  # ends the read that the thread pool is still in
+        stop(hub)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import redis
 
 from edge import hub as hubs
 from edge import relay
+from edge.entries import streams_of
 from edge.mailbox import Client
 from models.platform.ids import uuid7
 from models.platform.redis import redis_client
@@ -137,6 +138,17 @@ def test_the_reader_starts_at_the_earliest_cursor(hub):
     assert hub.watched[key].clients[0] is second
 
 
+def test_a_client_that_is_interrupted_while_it_joins_is_not_left_behind():
+    class InterruptedHub(hubs.Hub):
+        def _wake_reader(self):
+            raise gevent.Timeout  # as from relay.wait, during the write to Redis
+
+    hub = InterruptedHub()
+    with pytest.raises(gevent.Timeout):
+        hub.join(uuid7(), 0)
+    assert hub.watched == {}
+
+
 def test_only_a_blocked_reader_is_woken(hub):
     hub._wake_reader()
     assert redis_client().xlen(hub.control) == 0
@@ -159,11 +171,11 @@ def test_entries_of_a_stream_without_followers_are_dropped(hub):
 
 @pytest.mark.parametrize("answer", [None, [], {}])
 def test_an_empty_answer_has_no_streams(answer):
-    assert list(hubs.streams_of(answer)) == []
+    assert list(streams_of(answer)) == []
 
 
 def test_answers_of_both_protocol_versions_are_read():
     raw = [(b"1-0", {b"k": b"x"})]
-    assert list(hubs.streams_of({b"a": [raw]})) == list(hubs.streams_of({b"a": raw})) == [(b"a", raw)]
-    assert list(hubs.streams_of([(b"a", raw)])) == [(b"a", raw)]
-    assert list(hubs.streams_of({b"a": []})) == [(b"a", [])]
+    assert list(streams_of({b"a": [raw]})) == list(streams_of({b"a": raw})) == [(b"a", raw)]
+    assert list(streams_of([(b"a", raw)])) == [(b"a", raw)]
+    assert list(streams_of({b"a": []})) == [(b"a", [])]

@@ -7,6 +7,7 @@ import falcon
 import gevent
 import peewee
 import pytest
+from playhouse.pool import MaxConnectionsExceeded
 
 from edge import metrics, relay
 from models.platform.limits import QuotaExceeded
@@ -81,6 +82,21 @@ def test_a_stream_that_nobody_read_releases_its_slot():
     assert slot.calls == ["release"]
 
 
+def test_a_stream_that_fails_to_close_still_releases_its_slot():
+    def failing():
+        try:
+            yield []
+        finally:
+            raise RuntimeError("odd")
+
+    slot, before = Slot(), open_streams()
+    stream = relay.Body(failing(), relay.run_frame, slot, None)
+    assert [next(stream), next(stream)] == [b": open\n\n", b": alive\n\n"]
+    with pytest.raises(RuntimeError):
+        stream.close()
+    assert (slot.calls, open_streams()) == (["release"], before)
+
+
 def test_a_stream_checks_its_session_from_time_to_time():
     answers, slot = [False, True, True], Slot()
     stream = stream_of(*[[]] * 9, slot=slot, session_alive=lambda principal: answers.pop())
@@ -96,9 +112,10 @@ def test_a_stream_checks_its_session_from_time_to_time():
     assert slot.calls == ["renew"] * 3
 
 
-def test_a_stream_goes_on_while_the_session_cannot_be_checked():
+@pytest.mark.parametrize("error", [peewee.OperationalError("away"), MaxConnectionsExceeded("busy")])
+def test_a_stream_goes_on_while_the_session_cannot_be_checked(error):
     def away(principal):
-        raise peewee.OperationalError("away")
+        raise error
 
     stream = stream_of([], session_alive=away)
     next(stream)
