@@ -59,11 +59,11 @@ def run(names: list[str], as_json: bool) -> None:
         for name in names:
             print(f"{name}: {BENCHES[name]} ...", file=sys.stderr)
             machine = Machine()
-            found = measure(name, Path(folder) / name)
-            found.append(report.row(name, "cores that others used meanwhile", f"{machine.taken():.0f} %"))
-            rows += found
+            measured = measure(name, Path(folder) / name)
+            measured.append(report.row(name, "cores that others used meanwhile", f"{machine.taken():.0f} %"))
+            rows += measured
             if not as_json:
-                report.as_table(found)
+                report.as_table(measured)
     print(report.as_json(rows) if as_json else report.CAPTION)
 
 

@@ -42,11 +42,11 @@ def main() -> None:
         ways.append(lambda http=http: through(http))  # type: ignore[misc]
     for way in ways * WARM_UP:
         way()
-    found: list[list[float]] = [[] for _ in ways]
+    columns: list[list[float]] = [[] for _ in ways]
     for _ in range(COUNT):
-        for way, waits in zip(ways, found, strict=True):
+        for way, waits in zip(ways, columns, strict=True):
             waits.append(way())
-    bare, *served = found
+    bare, *served = columns
     added = [Measure((1000 * (quantile(waits, 0.5) - quantile(bare, 0.5)),), "ms") for waits in served]
     what, missing = "one chat at a time", [] if len(served) > 1 else [facts.no_peer]
     tell(

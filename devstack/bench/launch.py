@@ -19,5 +19,5 @@ def launch(stack: Stack, name: str, command: str, env: dict[str, str] | None = N
 
 def pids_of(stack: Stack) -> dict[str, int]:
     """The root of every process tree: those of the processes, then those of the parts."""
-    found: dict[str, int] = {process.name: process.pid for process in stack.processes}
-    return found | {name: part.process.pid for name, part in stack.parts.items() if part.process}
+    pids: dict[str, int] = {process.name: process.pid for process in stack.processes}
+    return pids | {name: part.process.pid for name, part in stack.parts.items() if part.process}

@@ -62,10 +62,10 @@ def fill(who: dict[str, str]) -> None:
             ).execute()
 
 
-def require_equal_answers(found: Sequence[Target], who: dict[str, str]) -> None:
+def require_equal_answers(services: Sequence[Target], who: dict[str, str]) -> None:
     """SystemExit when the services answer different things: their speeds could not be compared."""
     for path in ASKED:
-        answers = [_content(path, target.url, who) for target in found]
+        answers = [_content(path, target.url, who) for target in services]
         if any(answer != answers[0] for answer in answers):
             raise SystemExit(f"GET {path} differs:\n{answers[0]}\n{answers[1]}")
 
@@ -102,12 +102,12 @@ def load(target: Target, path: str, who: dict[str, str], tally: Tally, seconds: 
     tally.cpu += meter.used()["server"]
 
 
-def compare(path: str, found: Sequence[Target], who: dict[str, str], no_peer: str) -> list[Row]:
-    for target in found:
+def compare(path: str, services: Sequence[Target], who: dict[str, str], no_peer: str) -> list[Row]:
+    for target in services:
         load(target, path, who, Tally(), 0.5)
-    tallies = [Tally() for _ in found]
+    tallies = [Tally() for _ in services]
     for _ in range(ROUNDS):  # in turn: what else the machine does meets both alike
-        for target, tally in zip(found, tallies, strict=True):
+        for target, tally in zip(services, tallies, strict=True):
             load(target, path, who, tally)
     here, peer = tallies[0], tallies[1] if len(tallies) > 1 else None
     times = ASKED[path]
@@ -122,10 +122,10 @@ def compare(path: str, found: Sequence[Target], who: dict[str, str], no_peer: st
 
 def main() -> None:
     facts = Facts.given()
-    who, found = sign_in(facts.url), targets(facts)
+    who, services = sign_in(facts.url), targets(facts)
     fill(who)
-    require_equal_answers(found, who)
-    tell([one for path in ASKED for one in compare(path, found, who, facts.no_peer)])
+    require_equal_answers(services, who)
+    tell([one for path in ASKED for one in compare(path, services, who, facts.no_peer)])
 
 
 if __name__ == "__main__":

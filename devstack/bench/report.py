@@ -44,16 +44,16 @@ class Asked:
     numbers: tuple[float, ...]
 
     def text(self, unit: str) -> str:
-        wanted = " / ".join(f"{number:g}" for number in self.numbers)
-        return f"{wanted} x peer" if self.rule == "times" else f"{self.rule} {wanted} {unit}".strip()
+        limit = " / ".join(f"{number:g}" for number in self.numbers)
+        return f"{limit} x peer" if self.rule == "times" else f"{self.rule} {limit} {unit}".strip()
 
     def met(self, here: Sequence[float], ratio: Sequence[float]) -> bool | None:
-        found = ratio if self.rule == "times" else here
-        if len(found) != len(self.numbers):
+        figures = ratio if self.rule == "times" else here
+        if len(figures) != len(self.numbers):
             return None
         if self.rule == "<=":
-            return all(is_ <= wanted for is_, wanted in zip(found, self.numbers, strict=True))
-        return all(is_ >= wanted for is_, wanted in zip(found, self.numbers, strict=True))
+            return all(is_ <= limit for is_, limit in zip(figures, self.numbers, strict=True))
+        return all(is_ >= limit for is_, limit in zip(figures, self.numbers, strict=True))
 
 
 def row(

@@ -105,14 +105,14 @@ def silent(target: Target, who: dict[str, str], count: int) -> tuple[Measure, Me
     meter, began = Meter({"server": target.pid}), time.perf_counter()
     gevent.sleep(15)  # a whole round of comments
     share = 100 * meter.used()["server"] / (time.perf_counter() - began)
-    chosen = random.sample(range(count), 20)
-    reading = [gevent.spawn(readers[n].read) for n in chosen]
-    write([run_ids[n] for n in chosen], True)
+    sample = random.sample(range(count), 20)
+    reading = [gevent.spawn(readers[n].read) for n in sample]
+    write([run_ids[n] for n in sample], True)
     gevent.joinall(reading, timeout=5)
     gevent.killall(reading)
     for reader in readers:
         reader.sock.close()
-    answered = sum(readers[n].ended for n in chosen)
+    answered = sum(readers[n].ended for n in sample)
     return Measure((1024 * grown / count,), "KB"), Measure((share,), "%"), f"{answered} of 20"
 
 

@@ -50,10 +50,10 @@ class Target:
 
 def targets(facts: Facts) -> list[Target]:
     """Ours, then the peer if there is one."""
-    found = [Target("here", facts.url, {name: facts.pids[name] for name in OURS})]
+    services = [Target("here", facts.url, {name: facts.pids[name] for name in OURS})]
     if facts.peer_url:
-        found.append(Target(PEER, facts.peer_url, {"peer": facts.pids["peer"]}))
-    return found
+        services.append(Target(PEER, facts.peer_url, {"peer": facts.pids["peer"]}))
+    return services
 
 
 def tell(rows: list[Row]) -> None:

@@ -53,11 +53,11 @@ def _arguments(function: Any) -> list[str]:
 def accounts(root: Path) -> Iterator[str]:
     """Loading the catalogue checks its shape; that its scopes are ones which somebody can ask for is checked here."""
     principal = import_module(defining(root, "models", "Principal"))
-    known = {*principal.MANAGE, *principal.OPERATOR, *PROMISED}
-    families = {scope.split(":")[0] for scope in known}
+    scopes = {*principal.MANAGE, *principal.OPERATOR, *PROMISED}
+    families = {scope.split(":")[0] for scope in scopes}
     catalogue = import_module(defining(root, "models", "catalogue")).catalogue()
     for name, account in catalogue.items():
         for scope in account.scopes:
             family, verb = scope.split(":")
-            if scope not in known and not (verb == "*" and family in families):
+            if scope not in scopes and not (verb == "*" and family in families):
                 yield f"the service account {name} has the scope {scope}, which nothing asks for"

@@ -17,10 +17,10 @@ def requirements(root: Path, extras: Iterable[str] = ()) -> list[Requirement]:
     """The requirements of the product, and those of some extras."""
     config = configparser.ConfigParser()
     config.read(root / "setup.cfg")
-    found = _parse(config["options"]["install_requires"])
+    requirements = _parse(config["options"]["install_requires"])
     for extra in extras:
-        found += _parse(config["options.extras_require"][extra])
-    return found
+        requirements += _parse(config["options.extras_require"][extra])
+    return requirements
 
 
 def names(root: Path, extras: Iterable[str] = ()) -> set[str]:

@@ -49,13 +49,13 @@ def _astray(page: Path, target: str) -> str | None:
 
 def anchors(text: str) -> set[str]:
     """The names under which a page's headings are linked, as the usual forges make them."""
-    found: set[str] = set()
+    names: set[str] = set()
     for heading in HEADING.findall(FENCE.sub("", text)):
         plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)
         slug = re.sub(r"[^\w\- ]", "", plain.lower()).replace(" ", "-")
-        number = next(n for n in range(len(found) + 1) if (f"{slug}-{n}" if n else slug) not in found)
-        found.add(f"{slug}-{number}" if number else slug)
-    return found
+        number = next(n for n in range(len(names) + 1) if (f"{slug}-{n}" if n else slug) not in names)
+        names.add(f"{slug}-{number}" if number else slug)
+    return names
 
 
 def settings(root: Path) -> Iterator[str]:
@@ -63,9 +63,9 @@ def settings(root: Path) -> Iterator[str]:
     page = root / "docs" / "configuration.md"
     listed = {line.split("`")[1] for line in page.read_text().splitlines() if line.startswith("| `")}
     fields = {name.upper() for name in import_module(defining(root, "models", "Settings")).Settings.model_fields}
-    known = fields | {name for path in sources(root, PRODUCT) for name in _environment(path)}
+    documentable = fields | {name for path in sources(root, PRODUCT) for name in _environment(path)}
     yield from (f"{page.relative_to(root)}: {name} is missing" for name in sorted(fields - listed))
-    yield from (f"{page.relative_to(root)}: {name} is no setting" for name in sorted(listed - known))
+    yield from (f"{page.relative_to(root)}: {name} is no setting" for name in sorted(listed - documentable))
 
 
 def _environment(path: Path) -> Iterator[str]:

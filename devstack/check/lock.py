@@ -36,11 +36,11 @@ def misfits(root: Path, name: str, extras: Iterable[str]) -> Iterator[str]:
 
 def pins(text: str) -> dict[str, set[str]]:
     """{name: versions}; there are several where markers divide the platforms."""
-    found: dict[str, set[str]] = {}
+    pinned: dict[str, set[str]] = {}
     for line in text.splitlines():
         if match := PIN.match(line):
-            found.setdefault(canonicalize_name(match[1]), set()).add(match[2])
-    return found
+            pinned.setdefault(canonicalize_name(match[1]), set()).add(match[2])
+    return pinned
 
 
 def unhashed(text: str) -> Iterator[str]:

@@ -32,11 +32,11 @@ def database() -> Iterator[Any]:
     with tempfile.TemporaryDirectory(prefix="longshore-check-") as folder:
         part = Postgres(Path(folder))
         part.start()
-        found = peewee.PostgresqlDatabase(part.url())
+        server = peewee.PostgresqlDatabase(part.url())
         try:
-            yield found
+            yield server
         finally:
-            found.close()
+            server.close()
             part.stop()
 
 

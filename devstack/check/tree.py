@@ -1,4 +1,4 @@
-"""The project's files, found by walking: no gate names a module that may move."""
+"""The project's files, modules by walking: no gate names a module that may move."""
 
 import ast
 from collections.abc import Iterable, Iterator
@@ -27,12 +27,12 @@ def dotted(root: Path, path: Path) -> str:
 
 def defining(root: Path, folder: str, name: str) -> str:
     """The one module below a folder that defines this name at its top level."""
-    found = [dotted(root, path) for path in sources(root, [folder]) if name in _defined(parsed(path))]
-    if len(found) != 1:
+    modules = [dotted(root, path) for path in sources(root, [folder]) if name in _defined(parsed(path))]
+    if len(modules) != 1:
         raise LookupError(
-            f"{name} is defined by {', '.join(found) or 'no module'} below {folder}/, not by exactly one."
+            f"{name} is defined by {', '.join(modules) or 'no module'} below {folder}/, not by exactly one."
         )
-    return found[0]
+    return modules[0]
 
 
 def _defined(module: ast.Module) -> Iterator[str]:

@@ -33,8 +33,8 @@ class Target:
         return defining(ROOT, self.folder, self.name).replace(".", "/") + ".py"
 
     def test_files(self) -> list[str]:
-        found = {str(path.relative_to(ROOT)) for pattern in self.tests for path in ROOT.glob(f"tests/{pattern}")}
-        return sorted(found)
+        test_paths = {str(path.relative_to(ROOT)) for pattern in self.tests for path in ROOT.glob(f"tests/{pattern}")}
+        return sorted(test_paths)
 
 
 TARGETS = {
@@ -85,7 +85,7 @@ def _copy(target: Target, copy: Path) -> Path:
         "process_isolation": "forkserver",
         "forkserver_warmup": "import",
         "preload_modules_file": "preload.txt",
-        "timeout_constant": "20",  # on a busy machine a slow start must not pass for a fault that was found
+        "timeout_constant": "20",  # on a busy machine a slow start must not pass for a fault that was test_paths
         "also_copy": "\n" + "\n".join(folder for folder in SHIPPED if folder != source),
         "pytest_add_cli_args_test_selection": "\n" + "\n".join(target.test_files()),
     }
@@ -100,10 +100,10 @@ def _slots(stack: Stack, state: Path) -> Path:
     folder = state / "slots"
     folder.mkdir(exist_ok=True)
     server, url = cast(Postgres, stack.parts["postgres"]), stack.env["DATABASE_URL"]
-    known = {name for (name,) in server.execute("select datname from pg_database")}
+    databases = {name for (name,) in server.execute("select datname from pg_database")}
     for number in range(CHILDREN + 1):
         (folder / f"{number}.slot").touch()
-        if f"longshore_{number}" not in known:
+        if f"longshore_{number}" not in databases:
             server.execute(f"create database longshore_{number}")
         stack.env["DATABASE_URL"] = server.url(f"longshore_{number}")
         stack.migrate()

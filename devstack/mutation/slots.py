@@ -14,13 +14,13 @@ import pytest
 from devstack.stack import Stack
 
 SLOTS = "LONGSHORE_MUTATION_SLOTS"  # the folder of the locks, one file per slot
-held: Any = None  # open for as long as the process lives
+lock: Any = None  # open for as long as the process lives
 
 
 @pytest.hookimpl(tryfirst=True)  # before conftest.py, which starts servers of its own where none are named
 def pytest_configure() -> None:
-    global held
-    held, number = _take(sorted(Path(os.environ[SLOTS]).glob("*.slot")))
+    global lock
+    lock, number = _take(sorted(Path(os.environ[SLOTS]).glob("*.slot")))
     os.environ["DATABASE_URL"] = os.environ["DATABASE_URL"].replace("/longshore?", f"/longshore_{number}?")
     setattr(Stack, "migrate", lambda _: None)  # noqa: B010  a method may not be assigned to, says mypy
     os.environ["REDIS_URL"] = f"{os.environ['REDIS_URL'].rsplit('/', 1)[0]}/{2 * number}"

@@ -67,9 +67,9 @@ class Reservation(Model):
     @classmethod
     @in_transaction
     def _count_held_seats(cls, invite: Invite) -> int:
-        held = (cls.invite == invite.id) & (cls.status == ACTIVE)
-        cls.update(status=EXPIRED).where(held & (cls.expires_at <= now())).execute()
-        return cls.select().where(held).count()
+        reserved = (cls.invite == invite.id) & (cls.status == ACTIVE)
+        cls.update(status=EXPIRED).where(reserved & (cls.expires_at <= now())).execute()
+        return cls.select().where(reserved).count()
 
     @in_transaction
     def redeem(self) -> None:
@@ -85,12 +85,12 @@ class Reservation(Model):
         Invite.update(redeemed_count=redeemed_count, status=status).where(Invite.id == self.invite_id).execute()
 
     def release(self) -> None:
-        """Give the seat back, if it is still held."""
+        """Give the seat back, if it is still reserved."""
         self._change_status(RELEASED)
 
     def _change_status(self, status: str) -> bool:
-        held = (Reservation.id == self.id) & (Reservation.status == ACTIVE)
-        return bool(Reservation.update(status=status).where(held).execute())
+        reserved = (Reservation.id == self.id) & (Reservation.status == ACTIVE)
+        return bool(Reservation.update(status=status).where(reserved).execute())
 
 
 def _check(invite: Invite, email: str, *, approved_only: bool) -> None:

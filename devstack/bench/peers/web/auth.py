@@ -34,13 +34,13 @@ class Caller:
 
 def load_keys() -> dict[str, Any]:
     """The public keys by their id."""
-    found = {}
+    keys = {}
     for item in json.loads(Path(KEY_FILE).read_text())["keys"]:
         if "private_key" in item:
-            found[item["kid"]] = load_pem_private_key(item["private_key"].encode(), None).public_key()
+            keys[item["kid"]] = load_pem_private_key(item["private_key"].encode(), None).public_key()
         else:
-            found[item["kid"]] = load_pem_public_key(item["public_key"].encode())
-    return found
+            keys[item["kid"]] = load_pem_public_key(item["public_key"].encode())
+    return keys
 
 
 KEYS = load_keys()
@@ -61,9 +61,9 @@ def verify(token: str) -> dict[str, Any]:
 async def is_alive(session_id: str) -> bool:
     """Redis knows; if it does not, Postgres does."""
     key = f"session:{session_id}"
-    known = await cache.get(key)
-    if known is not None:
-        return known == b"1"
+    state = await cache.get(key)
+    if state is not None:
+        return state == b"1"
     async with reading() as db:
         open_ = select(Session.id).where(Session.id == UUID(session_id), Session.revoked_at.is_(None))
         alive = (await db.execute(open_)).first() is not None
