@@ -1,6 +1,8 @@
 """The current time, and how times are written in the API."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+
+NO_OFFSET = timedelta(0)
 
 
 def now() -> datetime:
