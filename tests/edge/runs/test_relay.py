@@ -34,12 +34,6 @@ def test_a_client_that_has_the_terminal_event_gets_nothing_more(hub, end_in_post
     assert list(relay.batches(end_in_postgres(), 9, hub)) == []
 
 
-def test_without_redis_a_finished_run_still_ends(hub, end, configure):
-    ended = end()
-    configure(redis_url="redis://127.0.0.1:1/0")
-    assert [entry.sequence for batch in relay.batches(ended, 0, hub) for entry in batch] == [9]
-
-
 def test_the_frames_of_both_kinds_of_streams():
     entry = Entry(7, b"delta", b'{"a":1}', False)
     assert relay.chat_frame(entry) == b'data: {"a":1}\n\nid: 7\n\n'
@@ -169,3 +163,52 @@ def test_waiting_too_long_raises_and_the_run_goes_on(hub, run, write):
     assert (error.value.details, error.value.headers) == ({"run_id": str(run.id)}, {"X-Run-Id": str(run.id)})
     assert hub.watched == {}
     assert Run.get_by_id(run.id).state == "queued"
+
+
+def test_a_run_that_ended_before_it_began_has_its_terminal_event_at_number_one(hub, run, end):
+    """As a run that is cancelled while it is queued: waiting and following must begin before the first number."""
+    waiter = gevent.spawn(relay.wait, run, 5, hub)
+    gevent.sleep(0.05)
+    ended = end(number=1)
+    assert waiter.get() == ended.terminal
+    resp = falcon.Response()
+    relay.follow(resp, ended, None, hub=hub)
+    assert b'"is_terminal":true' in b"".join(resp.stream)
+    resp.stream.close()
+
+
+def test_a_finished_run_is_read_in_batches_of_the_hub(make_hub, write, end):
+    write(1, 2, 3)
+    ended = end()
+    numbers = [[entry.sequence for entry in batch] for batch in relay.batches(ended, 0, make_hub(batch=2))]
+    assert numbers == [[1, 2], [3, 9]]
+
+
+def test_without_redis_a_finished_run_ends_within_seconds(hub, end, configure):
+    ended = end()
+    configure(redis_url="redis://127.0.0.1:1/0")
+    began = time.monotonic()
+    assert [entry.sequence for batch in relay.batches(ended, 0, hub) for entry in batch] == [9]
+    assert time.monotonic() - began < 3, "the client that waits for Redis to return was used"
+
+
+def test_a_stream_of_another_hub_is_left_alone(hub, make_hub, run, person, write, end):
+    other = make_hub()
+    resp, slot = falcon.Response(), Slot()
+    relay.follow(resp, run, person("owner"), slot=slot, hub=hub)
+    reading = gevent.spawn(list, resp.stream)
+    gevent.sleep(0.05)
+    assert (len(hub.watched), other.watched) == (1, {})
+    end()
+    assert reading.get()[0] == relay.OPEN
+    resp.stream.close()
+    assert slot.calls == ["release"]
+
+
+def test_the_session_of_the_follower_is_the_one_that_is_checked(person):
+    principal, checked = person(), []
+    stream = stream_of([], [], session_alive=lambda who: checked.append(who) or True, principal=principal)
+    next(stream)
+    stream.next_check = 0
+    next(stream)
+    assert checked == [principal]
