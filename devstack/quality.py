@@ -56,7 +56,7 @@ def lock(
 
 
 def mutate(
-    name: str = typer.Argument(help="ledger, hub or relay."),
+    name: str = typer.Argument(help="ledger, recovery, hub or relay."),
     state: Path = typer.Option(ROOT / "var" / "mutation", help="Where the copy and its servers live."),
     only: str = typer.Option(None, help="Only the functions in whose name this stands, such as claim."),
     minutes: float = typer.Option(20, help="Stop after so long; what was not tested by then is counted."),

@@ -39,7 +39,8 @@ class Target:
 
 TARGETS = {
     "ledger": Target("models", "LeaseLost", ("models/**/test_jobs*.py", "models/**/test_ledger*.py")),
-    "hub": Target("edge", "Hub", ("edge/**/test_relay*.py",)),
+    "hub": Target("edge", "Hub", ("edge/**/test_hub*.py", "edge/**/test_relay*.py")),
+    "recovery": Target("models", "take_unclaimed", ("models/**/test_ledger*.py", "models/**/test_recovery*.py")),
     "relay": Target("edge", "Body", ("edge/**/test_relay*.py",)),
 }
 

@@ -5,6 +5,7 @@ import peewee
 import pytest
 import redis
 
+from edge import hub as hub_module
 from edge import hub as hubs
 from edge import relay
 from edge.entries import streams_of
@@ -179,3 +180,8 @@ def test_answers_of_both_protocol_versions_are_read():
     assert list(streams_of({b"a": [raw]})) == list(streams_of({b"a": raw})) == [(b"a", raw)]
     assert list(streams_of([(b"a", raw)])) == [(b"a", raw)]
     assert list(streams_of({b"a": []})) == [(b"a", [])]
+
+
+@pytest.mark.parametrize(("streams", "seconds"), [(0, 0), (1, 0), (2, 0.0005), (5, 0.002), (21, 0.01), (1000, 0.01)])
+def test_the_reader_pauses_longer_the_more_streams_it_reads(streams, seconds):
+    assert hub_module.pause_after(streams) == pytest.approx(seconds)
