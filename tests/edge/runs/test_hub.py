@@ -5,7 +5,6 @@ import peewee
 import pytest
 import redis
 
-from edge import hub as hub_module
 from edge import hub as hubs
 from edge import relay
 from edge.entries import streams_of
@@ -184,4 +183,4 @@ def test_answers_of_both_protocol_versions_are_read():
 
 @pytest.mark.parametrize(("streams", "seconds"), [(0, 0), (1, 0), (2, 0.0005), (5, 0.002), (21, 0.01), (1000, 0.01)])
 def test_the_reader_pauses_longer_the_more_streams_it_reads(streams, seconds):
-    assert hub_module.pause_after(streams) == pytest.approx(seconds)
+    assert hubs.pause_after(streams) == pytest.approx(seconds)
