@@ -21,12 +21,12 @@ from models.platform.database import transaction  # noqa: E402
 from models.platform.ids import uuid7  # noqa: E402
 
 CONNECTIONS, ROUNDS, SECONDS = 32, 4, 1.5
-TARGETS = {
+TARGETS = {  # path: minimum ratio to the peer
     "/health": None,
     "/api/v1/auth/me": 3,
     "/api/v1/agents": 3,
     "/api/v1/conversations": 10,
-}  # minimum ratio to the peer
+}
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
 
 

@@ -27,7 +27,7 @@ class Row(TypedDict):
 
 @dataclass(frozen=True)
 class Measure:
-    """Numbers that belong together, such as p50 and p99, with one unit. The note is printed after them in brackets."""
+    """Numbers that belong together, such as p50 and p99, with one unit. The note is printed after them in parentheses."""
 
     numbers: tuple[float, ...]
     unit: str
