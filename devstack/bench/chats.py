@@ -102,7 +102,7 @@ def rows_of(scenario: str, setup: Setup, tallies: list[Tally], first: Target | N
         row(scenario, "complete", *(f"{tally.complete} of {tally.chats}, {tally.stored} stored" for tally in tallies)),
         row(
             scenario,
-            "CPU per chat: edge / worker-agents; peer's only process",
+            "CPU per chat (ours: edge / worker-agents)",
             ours.cost(names[0]),
             peer.cost(names[1]) if peer else "",
             target=cost,

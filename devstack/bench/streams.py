@@ -43,7 +43,7 @@ class Result:
 
 
 def busy(service: Service, setup: Setup, user: dict[str, str], count: int, at_once: bool) -> Result:
-    """Open one stream on each of `count` runs and write RATE events a second to each."""
+    """Open one stream on each of `count` runs and write RATE events/s to each."""
     run_ids = make_runs(count, user)
     readers = open_readers(run_ids, service.url, user)
     reading = [gevent.spawn(reader.read) for reader in readers]
