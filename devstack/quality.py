@@ -1,4 +1,4 @@
-"""`./dev check`, `test`, `coverage`, `mutate` and `lock`: what is asked of a change before it is merged."""
+"""`./dev check`, `test`, `coverage`, `mutate` and `lock`: the checks before a change is merged."""
 
 import os
 import sys
@@ -12,42 +12,42 @@ PASS = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_n
 
 
 def check(
-    names: list[str] = typer.Argument(None, help="Only these gates.", show_default=False),
-    fix: bool = typer.Option(False, "--fix", help="First mend what a tool can mend."),
-    fast: bool = typer.Option(False, "--fast", help="Only the gates that take a second or two."),
-    show: bool = typer.Option(False, "--list", help="Name the gates."),
+    names: list[str] = typer.Argument(None, help="Run only these gates.", show_default=False),
+    fix: bool = typer.Option(False, "--fix", help="First fix what the tools can fix."),
+    fast: bool = typer.Option(False, "--fast", help="Run only the fast gates."),
+    show: bool = typer.Option(False, "--list", help="List the gates."),
 ) -> None:
     """Run the gates: style, types, imports, sizes, migrations, docs, dependencies ..."""
     from devstack.check import run
 
-    gates = run.chosen(names or [], fast=fast)
+    gates = run.select(names or [], fast=fast)
     if show:
-        print("\n".join(f"{gate.name:13} {gate.about}" for gate in gates))
+        print("\n".join(f"{gate.name:13} {gate.description}" for gate in gates))
         return
     raise typer.Exit(run.run(gates, ROOT, fix=fix))
 
 
 def test(context: typer.Context) -> None:
-    """Run the gates and then the tests. With arguments, which go to pytest, only pytest runs."""
+    """Run the gates, then the tests. With arguments, skip the gates and pass the arguments to pytest."""
     from devstack.check import run
 
-    if not context.args and run.run(run.chosen([], fast=False), ROOT):
+    if not context.args and run.run(run.select([], fast=False), ROOT):
         raise typer.Exit(1)
     os.chdir(ROOT)
     os.execv(sys.executable, [sys.executable, "-m", "pytest", *context.args])
 
 
 def coverage(context: typer.Context) -> None:
-    """Run the tests and show which lines and branches they reach. Arguments go to pytest; `coverage html` shows more."""
+    """Run the tests and show line and branch coverage. Arguments go to pytest; `coverage html` gives details."""
     from devstack import coverage_report
 
     raise typer.Exit(coverage_report.run(context.args))
 
 
 def lock(
-    upgrade: bool = typer.Option(False, "--upgrade", help="Take the newest versions that setup.cfg allows."),
+    upgrade: bool = typer.Option(False, "--upgrade", help="Upgrade to the newest versions that setup.cfg allows."),
 ) -> None:
-    """Make the lock files anew from setup.cfg."""
+    """Write the lock files again from setup.cfg."""
     from devstack.check import lock
 
     problems = lock.write(ROOT, upgrade=upgrade)
@@ -57,11 +57,15 @@ def lock(
 
 def mutate(
     name: str = typer.Argument(help="ledger, recovery, hub or relay."),
-    state: Path = typer.Option(ROOT / "var" / "mutation", help="Where the copy and its servers live."),
-    only: str = typer.Option(None, help="Only the functions in whose name this stands, such as claim."),
-    minutes: float = typer.Option(20, help="Stop after so long; what was not tested by then is counted."),
+    state: Path = typer.Option(
+        ROOT / "var" / "mutation", help="The folder for the copy of the project and its servers."
+    ),
+    only: str = typer.Option(None, help="Mutate only functions whose names contain this text, such as claim."),
+    minutes: float = typer.Option(
+        20, help="Stop after this many minutes; mutants not tested by then are only counted."
+    ),
 ) -> None:
-    """Put small faults into a module, one by one, and show those that no test notices. Takes minutes."""
+    """Put small faults into a module, one by one, and show those that no test detects. Takes several minutes."""
     from devstack.mutation import run
 
     raise typer.Exit(run.mutate(name, state.resolve(), minutes, only))

@@ -1,1 +1,1 @@
-"""Our figures, each beside a peer or the bare call, measured in the same run. On a busy machine CPU per request holds; times do not."""
+"""Benchmarks: Longshore compared with a peer or a direct call in the same run. On a busy machine rely on CPU per request, not on times."""

@@ -11,44 +11,47 @@ from devstack.bench.run import measure
 from devstack.bench.usage import Machine
 
 BENCHES = {
-    "idle": "CPU of all processes while nothing happens; beside FastAPI, Dramatiq and Celery",
-    "memory": "resident memory of every process, after start and after load; beside FastAPI, Dramatiq and Celery",
-    "pickup": "from a job's commit to its start; beside stock Dramatiq",
-    "throughput": "no-op jobs a second in one worker process; beside stock Dramatiq and Celery",
-    "claim": "claiming and finishing a job; beside two bare UPDATEs",
-    "first-token": "when the first text of a chat comes; beside FastAPI and the bare call to the model",
-    "chats": "100 and 200 chats at once, and who uses the cores; beside FastAPI",
-    "streams": "1,000 open streams at 5 events/s each, and silent ones; beside FastAPI",
-    "sign-in": "sign-ins a second, and what open streams notice of them; beside argon2 alone",
-    "reads": "REST reads over 32 connections; beside FastAPI",
+    "idle": "CPU of idle processes; compared with FastAPI, Dramatiq and Celery",
+    "memory": "resident memory of every process after start and after load; compared with FastAPI, Dramatiq and Celery",
+    "pickup": "time from a job's commit to its start; compared with stock Dramatiq",
+    "throughput": "no-op jobs per second in one worker process; compared with stock Dramatiq and Celery",
+    "claim": "time to claim and finish a job; compared with two plain UPDATEs",
+    "first-token": "time to the first text of a chat; compared with FastAPI and a direct call to the model",
+    "chats": "100 and 200 chats at once, with the CPU of each process; compared with FastAPI",
+    "streams": "1,000 open streams at 5 events/s each, and 5,000 idle ones; compared with FastAPI",
+    "sign-in": "sign-ins per second, and their effect on open streams; compared with argon2 alone",
+    "reads": "REST reads over 32 connections; compared with FastAPI",
 }
 EPILOG = """benchmarks:
 {}
 
-Each one starts a stack of its own on 127.0.0.1, loads both services in turn, and ends what it has started. The FastAPI
-peer is installed on first use into an environment of its own, .venv/bench-peer. The last row tells how much of the
-cores others took meanwhile. When that is much, look at CPU per request: times then depend on the others, and even their
-ratio does, since a service of two processes gets twice the share of one. A missed figure is told and is no error."""
+Each benchmark starts its own stack on 127.0.0.1, loads both services in turn, and stops everything it started. The
+FastAPI peer is installed on first use into a separate environment, .venv/bench-peer. The last row of each table shows
+the CPU used by other processes. If it is high, compare CPU per request instead of times: times, and even their ratio,
+then depend on the other processes, because a service with two processes gets twice the share of one. A missed target
+is reported in the table and does not change the exit code."""
 
 
 def main() -> int:
     listing = "\n".join(f"  {name:12} {text}" for name, text in BENCHES.items())
     parser = argparse.ArgumentParser(
         prog="./dev bench",
-        description="Measure Longshore beside its peers, in the same run.",
+        description="Measure Longshore and its peers in the same run.",
         epilog=EPILOG.format(listing),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("names", nargs="*", metavar="name", help="benchmarks to run (all of them); `list` names them")
-    parser.add_argument("--json", action="store_true", help="print one JSON list of rows instead of tables")
+    parser.add_argument(
+        "names", nargs="*", metavar="name", help="benchmarks to run (default: all); `list` prints their names"
+    )
+    parser.add_argument("--json", action="store_true", help="print all rows as one JSON list instead of tables")
     args = parser.parse_args()
     if args.names == ["list"]:
         print("\n".join(line.strip() for line in listing.splitlines()))
         return 0
     if unknown := sorted(set(args.names) - set(BENCHES)):
-        parser.error(f"unknown: {', '.join(unknown)}; `./dev bench list` names them")
+        parser.error(f"unknown benchmark: {', '.join(unknown)}; `./dev bench list` prints the names")
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, _: sys.exit(128 + number))  # the stack is stopped on the way out
+        signal.signal(number, lambda number, _: sys.exit(128 + number))  # so that the stack is stopped
     run(args.names or list(BENCHES), args.json)
     return 0
 
@@ -60,10 +63,14 @@ def run(names: list[str], as_json: bool) -> None:
             print(f"{name}: {BENCHES[name]} ...", file=sys.stderr)
             machine = Machine()
             measured = measure(name, Path(folder) / name)
-            measured.append(report.row(name, "cores that others used meanwhile", f"{machine.taken():.0f} %"))
+            measured.append(
+                report.row(
+                    name, "CPU used by other processes (share of all cores)", f"{machine.used_by_others():.0f} %"
+                )
+            )
             rows += measured
             if not as_json:
-                report.as_table(measured)
+                report.print_table(measured)
     print(report.as_json(rows) if as_json else report.CAPTION)
 
 

@@ -1,4 +1,4 @@
-"""Many chats at once, 20 deltas 20 ms apart, on one edge and one worker-agents process; then on the peer's one process."""
+"""Many chats at once, each 20 deltas 20 ms apart: on one edge and one worker-agents process, and on the peer's one process."""
 
 from gevent import monkey
 
@@ -12,8 +12,8 @@ from dataclasses import dataclass, field  # noqa: E402
 import gevent  # noqa: E402
 import psycopg2  # noqa: E402
 
-from devstack.bench.report import Asked, Measure, Row, ms, row, shown  # noqa: E402
-from devstack.bench.tools import Facts, Target, connect, request, sign_in, targets, tell  # noqa: E402
+from devstack.bench.report import Measure, Row, Target, format_number, ms, row  # noqa: E402
+from devstack.bench.tools import Service, Setup, all_services, connect, print_rows, request, sign_in  # noqa: E402
 from devstack.bench.usage import Meter  # noqa: E402
 
 DELTAS, ROUNDS, SPREAD_SECONDS = 20, 3, 2.5
@@ -23,11 +23,11 @@ OTHERS = {"client": "load client", "openai": "model stand-in", "postgres": "Post
 
 @dataclass
 class Tally:
-    """What became of the bursts on one service."""
+    """The results of all bursts on one service."""
 
     firsts: list[float] = field(default_factory=list)
     chats: int = 0
-    whole: int = 0
+    complete: int = 0
     stored: int = 0
     seconds: float = 0.0
     cpu: dict[str, float] = field(default_factory=dict)
@@ -37,13 +37,13 @@ class Tally:
 
     def others(self) -> str:
         costs = ((title, 1000 * self.cpu[name] / self.chats) for name, title in OTHERS.items() if name in self.cpu)
-        return ", ".join(f"{title} {shown(cost)}" for title, cost in costs)
+        return ", ".join(f"{title} {format_number(cost)}" for title, cost in costs)
 
 
-def chat(url: str, who: dict[str, str], tally: Tally) -> None:
+def chat(url: str, user: dict[str, str], tally: Tally) -> None:
     began, first, seen = time.perf_counter(), 0.0, b""
     sock = connect(url)
-    sock.sendall(request("POST", "/api/v1/chat/stream", who, BODY))
+    sock.sendall(request("POST", "/api/v1/chat/stream", user, BODY))
     while b'"is_terminal":true' not in seen[-4000:]:
         part = sock.recv(65536)
         seen += part
@@ -53,11 +53,11 @@ def chat(url: str, who: dict[str, str], tally: Tally) -> None:
             first = time.perf_counter() - began
             tally.firsts.append(first)
     sock.close()
-    tally.whole += seen.count(b'"text_delta":"') == DELTAS and b'"kind":"error"' not in seen
+    tally.complete += seen.count(b'"text_delta":"') == DELTAS and b'"kind":"error"' not in seen
 
 
 def answers() -> int:
-    """How many answers Postgres holds."""
+    """The number of answers in Postgres."""
     connection = psycopg2.connect(os.environ["DATABASE_URL"])
     cursor = connection.cursor()
     cursor.execute("select count(*) from message where role = 'assistant'")
@@ -66,11 +66,11 @@ def answers() -> int:
     return int(count)
 
 
-def burst(count: int, spread: float, target: Target, facts: Facts, who: dict[str, str], tally: Tally) -> None:
-    parts = {name: facts.pids[name] for name in OTHERS if name in facts.pids}
-    before, meter, began = answers(), Meter(target.pids | parts), time.perf_counter()
+def burst(count: int, spread: float, service: Service, setup: Setup, user: dict[str, str], tally: Tally) -> None:
+    parts = {name: setup.pids[name] for name in OTHERS if name in setup.pids}
+    before, meter, began = answers(), Meter(service.pids | parts), time.perf_counter()
     gevent.joinall(
-        [gevent.spawn_later(n * spread / count, chat, target.url, who, tally) for n in range(count)], timeout=60
+        [gevent.spawn_later(n * spread / count, chat, service.url, user, tally) for n in range(count)], timeout=60
     )
     tally.seconds += time.perf_counter() - began
     tally.chats += count
@@ -79,67 +79,67 @@ def burst(count: int, spread: float, target: Target, facts: Facts, who: dict[str
     tally.stored += answers() - before
 
 
-def bursts(count: int, spread: float, facts: Facts, who: dict[str, str]) -> list[Tally]:
-    """One tally per service, of several bursts in turn."""
-    found = targets(facts)
-    tallies = [Tally() for _ in found]
+def bursts(count: int, spread: float, setup: Setup, user: dict[str, str]) -> list[Tally]:
+    """Run ROUNDS bursts on each service in turn. One tally per service."""
+    services = all_services(setup)
+    tallies = [Tally() for _ in services]
     for _ in range(ROUNDS):
-        for target, tally in zip(found, tallies, strict=True):
-            burst(count, spread, target, facts, who, tally)
-            gevent.sleep(0.5)  # what the burst leaves behind is not the next one's
+        for service, tally in zip(services, tallies, strict=True):
+            burst(count, spread, service, setup, user, tally)
+            gevent.sleep(0.5)  # let the work left over from this burst finish
     return tallies
 
 
-def rows_of(what: str, facts: Facts, tallies: list[Tally], first: Asked | None, cost: Asked | None) -> list[Row]:
-    here, peer = tallies[0], tallies[1] if len(tallies) > 1 else None
-    names = [list(target.pids) for target in targets(facts)]
+def rows_of(scenario: str, setup: Setup, tallies: list[Tally], first: Target | None, cost: Target | None) -> list[Row]:
+    ours, peer = tallies[0], tallies[1] if len(tallies) > 1 else None
+    names = [list(service.pids) for service in all_services(setup)]
     rate = [Measure((tally.chats / tally.seconds,), "chats/s") for tally in tallies]
     return [
-        row(what, "first text p50 / p99", ms(here.firsts), ms(peer.firsts) if peer else facts.no_peer, asked=first),
-        row(what, "chats a second", rate[0], rate[1] if peer else "", better="higher"),
         row(
-            what, "complete, of these stored", *(f"{tally.whole} of {tally.chats}, {tally.stored}" for tally in tallies)
+            scenario, "first text, p50 / p99", ms(ours.firsts), ms(peer.firsts) if peer else setup.no_peer, target=first
         ),
+        row(scenario, "chats per second", rate[0], rate[1] if peer else "", better="higher"),
+        row(scenario, "complete", *(f"{tally.complete} of {tally.chats}, {tally.stored} stored" for tally in tallies)),
         row(
-            what,
-            "CPU per chat: edge / worker-agents; peer's one process",
-            here.cost(names[0]),
+            scenario,
+            "CPU per chat (ours: edge / worker-agents)",
+            ours.cost(names[0]),
             peer.cost(names[1]) if peer else "",
-            asked=cost,
+            target=cost,
         ),
-        row(what, "who else used the cores, ms per chat", *(tally.others() for tally in tallies)),
+        row(scenario, "CPU of the other processes, ms per chat", *(tally.others() for tally in tallies)),
     ]
 
 
-def doubled(few: list[Tally], many: list[Tally], facts: Facts) -> list[Row]:
-    """What a chat costs among 200, as a multiple of what it costs among 100."""
+def scaling_rows(few: list[Tally], many: list[Tally], setup: Setup) -> list[Row]:
+    """The cost of a chat with 200 at once, divided by its cost with 100 at once."""
 
-    def growth(figure: str) -> list[Measure]:
-        found = []
-        for target, less, more in zip(targets(facts), few, many, strict=True):
-            if figure == "CPU":
-                a, b = (sum(tally.cost(list(target.pids)).numbers) for tally in (less, more))
+    def growth(metric: str) -> list[Measure]:
+        measures = []
+        for service, less, more in zip(all_services(setup), few, many, strict=True):
+            if metric == "CPU":
+                a, b = (sum(tally.cost(list(service.pids)).numbers) for tally in (less, more))
             else:
                 a, b = (1000 * tally.seconds / tally.chats for tally in (less, more))
-            found.append(Measure((b / a,), "times", f"{shown(b)} to {shown(a)} ms"))
-        return found
+            measures.append(Measure((b / a,), "x", f"{format_number(b)} and {format_number(a)} ms"))
+        return measures
 
-    what, asked = "200 at once to 100 at once", Asked("<=", (1.0,))
-    return [row(what, f"{figure} per chat", *growth(figure), asked=asked) for figure in ("time", "CPU")]
+    scenario, target = "200 chats at once compared with 100", Target("<=", (1.0,))
+    return [row(scenario, f"{metric} per chat", *growth(metric), target=target) for metric in ("time", "CPU")]
 
 
 def main() -> None:
-    facts = Facts.given()
-    who = sign_in(facts.url)
-    for target in targets(facts):  # services that have been running: their connections are open
-        burst(200, 0, target, facts, who, Tally())
-    few = bursts(100, 0, facts, who)
-    spread = bursts(100, SPREAD_SECONDS, facts, who)
-    many = bursts(200, 0, facts, who)
-    rows = rows_of("100 chats at once", facts, few, Asked("<=", (150, 400)), None)
-    rows += rows_of(f"100 chats over {SPREAD_SECONDS:g} s", facts, spread, None, Asked("<=", (3, 6)))
-    rows += rows_of("200 chats at once", facts, many, None, None)
-    tell(rows + doubled(few, many, facts))
+    setup = Setup.from_arguments()
+    user = sign_in(setup.url)
+    for service in all_services(setup):  # warm up: open the services' connections
+        burst(200, 0, service, setup, user, Tally())
+    few = bursts(100, 0, setup, user)
+    spread = bursts(100, SPREAD_SECONDS, setup, user)
+    many = bursts(200, 0, setup, user)
+    rows = rows_of("100 chats at once", setup, few, Target("<=", (150, 400)), None)
+    rows += rows_of(f"100 chats over {SPREAD_SECONDS:g} s", setup, spread, None, Target("<=", (3, 6)))
+    rows += rows_of("200 chats at once", setup, many, None, None)
+    print_rows(rows + scaling_rows(few, many, setup))
 
 
 if __name__ == "__main__":

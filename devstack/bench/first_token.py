@@ -1,4 +1,4 @@
-"""When the first text of a chat comes: through us, through the peer, and from the model itself, in turn."""
+"""Time to the first text of a chat: through Longshore, through the peer, and from the model directly, in turn."""
 
 import os
 import time
@@ -7,14 +7,14 @@ from collections.abc import Callable
 import httpx
 import openai
 
-from devstack.bench.report import Asked, Measure, ms, quantile, row
-from devstack.bench.tools import Facts, sign_in, targets, tell
+from devstack.bench.report import Measure, Target, ms, quantile, row
+from devstack.bench.tools import Setup, all_services, print_rows, sign_in
 
 COUNT, WARM_UP = 100, 10
 QUESTION = "[[deltas=3]] Hello"
 
 
-def through(http: httpx.Client) -> float:
+def through_service(http: httpx.Client) -> float:
     began, first = time.perf_counter(), 0.0
     with http.stream("POST", "/api/v1/chat/stream", json={"message": QUESTION}) as answer:
         answer.raise_for_status()
@@ -33,27 +33,32 @@ def direct(client: openai.OpenAI) -> float:
 
 
 def main() -> None:
-    facts = Facts.given()
-    who = {"Authorization": sign_in(facts.url)["Authorization"]}
+    setup = Setup.from_arguments()
+    headers = {"Authorization": sign_in(setup.url)["Authorization"]}
     model = openai.OpenAI(base_url=os.environ["OPENAI_BASE_URL"], api_key=os.environ["OPENAI_API_KEY"])
-    ways: list[Callable[[], float]] = [lambda: direct(model)]
-    for target in targets(facts):
-        http = httpx.Client(base_url=target.url, headers=who, timeout=30)
-        ways.append(lambda http=http: through(http))  # type: ignore[misc]
-    for way in ways * WARM_UP:
-        way()
-    columns: list[list[float]] = [[] for _ in ways]
+    calls: list[Callable[[], float]] = [lambda: direct(model)]
+    for service in all_services(setup):
+        http = httpx.Client(base_url=service.url, headers=headers, timeout=30)
+        calls.append(lambda http=http: through_service(http))  # type: ignore[misc]
+    for call in calls * WARM_UP:
+        call()
+    columns: list[list[float]] = [[] for _ in calls]
     for _ in range(COUNT):
-        for way, waits in zip(ways, columns, strict=True):
-            waits.append(way())
-    bare, *served = columns
-    added = [Measure((1000 * (quantile(waits, 0.5) - quantile(bare, 0.5)),), "ms") for waits in served]
-    what, missing = "one chat at a time", [] if len(served) > 1 else [facts.no_peer]
-    tell(
+        for call, latencies in zip(calls, columns, strict=True):
+            latencies.append(call())
+    direct_call, *served = columns
+    added = [Measure((1000 * (quantile(latencies, 0.5) - quantile(direct_call, 0.5)),), "ms") for latencies in served]
+    scenario, missing = "one chat at a time", [] if len(served) > 1 else [setup.no_peer]
+    print_rows(
         [
-            row(what, "first text p50 / p99", *(ms(waits) for waits in served), *missing),
-            row(what, "added to the bare call, p50", *added, *missing, asked=Asked("<=", (8,))),
-            row(what, "first text p50 / p99, beside the bare call", ms(served[0]), ms(bare, note="openai SDK")),
+            row(scenario, "first text, p50 / p99", *(ms(latencies) for latencies in served), *missing),
+            row(scenario, "added to the direct call, p50", *added, *missing, target=Target("<=", (8,))),
+            row(
+                scenario,
+                "first text compared with the direct call, p50 / p99",
+                ms(served[0]),
+                ms(direct_call, note="openai SDK"),
+            ),
         ]
     )
 

@@ -1,4 +1,4 @@
-"""Processes that a benchmark starts beside the product's own. They end with the stack."""
+"""Processes that a benchmark starts in addition to the product's. They stop with the stack."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ PROCESSES = ("edge", "worker-agents", "worker-jobs", "scheduler")  # the product
 
 
 def launch(stack: Stack, name: str, command: str, env: dict[str, str] | None = None) -> Process:
-    """Run a shell command that ends in an `exec`, its output in a log of its name."""
+    """Run a shell command that ends in an `exec`. Its output goes to the log `name`.log."""
     log: Path = stack.state / "logs" / f"{name}.log"
     process = Process(command, log, env=stack.env if env is None else env, cwd=ROOT)
     process.name = name
@@ -18,6 +18,6 @@ def launch(stack: Stack, name: str, command: str, env: dict[str, str] | None = N
 
 
 def pids_of(stack: Stack) -> dict[str, int]:
-    """The root of every process tree: those of the processes, then those of the parts."""
+    """The root pid of every process tree: processes first, then servers such as Postgres."""
     pids: dict[str, int] = {process.name: process.pid for process in stack.processes}
     return pids | {name: part.process.pid for name, part in stack.parts.items() if part.process}

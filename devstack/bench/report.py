@@ -1,4 +1,4 @@
-"""Rows of figures: ours, the peer's beside them, how many times better ours are, and what is asked."""
+"""Rows of results: ours, the peer's, the ratio of the two, and the target."""
 
 import json
 from collections.abc import Sequence
@@ -9,111 +9,121 @@ from rich.console import Console
 from rich.table import Table
 
 Better = Literal["lower", "higher"]
-CAPTION = "ratio: how many times better ours is (below 1: the peer is better); p50 / p99 are told as pairs"
+CAPTION = (
+    "ratio: how many times better ours is (below 1: the peer is better); for pairs such as p50 / p99, one ratio each"
+)
 
 
 class Row(TypedDict):
-    what: str
-    figure: str
-    here: str
+    scenario: str
+    metric: str
+    ours: str
     peer: str
     ratio: str
-    asked: str
-    met: bool | None  # None: nothing is asked, or it cannot be told without the peer
-    numbers: dict[str, Any]  # the same without words: unit, better, here, peer, ratio
+    target: str
+    met: bool | None  # None: there is no target, or no peer to compare with
+    numbers: dict[str, Any]  # the values as numbers: unit, better, ours, peer, ratio
 
 
 @dataclass(frozen=True)
 class Measure:
-    """Numbers of one unit that belong together, such as p50 and p99. `note` is read after them."""
+    """Numbers that belong together, such as p50 and p99, with one unit. The note is printed after them in parentheses."""
 
     numbers: tuple[float, ...]
     unit: str
     note: str = ""
 
     def __str__(self) -> str:
-        text = f"{' / '.join(map(shown, self.numbers))} {self.unit}".strip()
+        text = f"{' / '.join(map(format_number, self.numbers))} {self.unit}".strip()
         return f"{text} ({self.note})" if self.note else text
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What is asked of our numbers, or with `times` of their ratio to the peer's."""
+class Target:
+    """The target for our numbers, or with the rule `ratio` for their ratio to the peer's."""
 
-    rule: Literal["<=", ">=", "times"]
+    rule: Literal["<=", ">=", "ratio"]
     numbers: tuple[float, ...]
 
     def text(self, unit: str) -> str:
         limit = " / ".join(f"{number:g}" for number in self.numbers)
-        return f"{limit} x peer" if self.rule == "times" else f"{self.rule} {limit} {unit}".strip()
+        return f"{limit} x peer" if self.rule == "ratio" else f"{self.rule} {limit} {unit}".strip()
 
-    def met(self, here: Sequence[float], ratio: Sequence[float]) -> bool | None:
-        figures = ratio if self.rule == "times" else here
-        if len(figures) != len(self.numbers):
+    def met(self, ours: Sequence[float], ratio: Sequence[float]) -> bool | None:
+        values = ratio if self.rule == "ratio" else ours
+        if len(values) != len(self.numbers):
             return None
         if self.rule == "<=":
-            return all(is_ <= limit for is_, limit in zip(figures, self.numbers, strict=True))
-        return all(is_ >= limit for is_, limit in zip(figures, self.numbers, strict=True))
+            return all(value <= limit for value, limit in zip(values, self.numbers, strict=True))
+        return all(value >= limit for value, limit in zip(values, self.numbers, strict=True))
 
 
 def row(
-    what: str,
-    figure: str,
-    here: Measure | str,
+    scenario: str,
+    metric: str,
+    ours: Measure | str,
     peer: Measure | str = "",
     *,
-    asked: Asked | None = None,
+    target: Target | None = None,
     better: Better = "lower",
 ) -> Row:
-    ours = here.numbers if isinstance(here, Measure) else ()
-    theirs = peer.numbers if isinstance(peer, Measure) else ()
-    unit = here.unit if isinstance(here, Measure) else ""
-    ratio = ratios(ours, theirs, better)
+    our_numbers = ours.numbers if isinstance(ours, Measure) else ()
+    peer_numbers = peer.numbers if isinstance(peer, Measure) else ()
+    unit = ours.unit if isinstance(ours, Measure) else ""
+    ratio = ratios(our_numbers, peer_numbers, better)
     return {
-        "what": what,
-        "figure": figure,
-        "here": str(here),
+        "scenario": scenario,
+        "metric": metric,
+        "ours": str(ours),
         "peer": str(peer),
         "ratio": " / ".join(f"{value:.2f}" if value < 10 else f"{value:.0f}" for value in ratio),
-        "asked": asked.text(unit) if asked else "",
-        "met": asked.met(ours, ratio) if asked else None,
-        "numbers": {"unit": unit, "better": better, "here": ours, "peer": theirs, "ratio": ratio},
+        "target": target.text(unit) if target else "",
+        "met": target.met(our_numbers, ratio) if target else None,
+        "numbers": {"unit": unit, "better": better, "ours": our_numbers, "peer": peer_numbers, "ratio": ratio},
     }
 
 
-def ratios(here: Sequence[float], peer: Sequence[float], better: Better) -> tuple[float, ...]:
-    """Number by number; of unlike many numbers (two processes against one) that of their sums."""
-    if not here or not peer:
+def ratios(ours: Sequence[float], peer: Sequence[float], better: Better) -> tuple[float, ...]:
+    """One ratio per number; if the counts differ (two processes compared with one), the ratio of the sums."""
+    if not ours or not peer:
         return ()
-    pairs = list(zip(here, peer, strict=True)) if len(here) == len(peer) else [(sum(here), sum(peer))]
+    pairs = list(zip(ours, peer, strict=True)) if len(ours) == len(peer) else [(sum(ours), sum(peer))]
     if any(not ours > 0 or not theirs > 0 for ours, theirs in pairs):
         return ()
     return tuple(theirs / ours if better == "lower" else ours / theirs for ours, theirs in pairs)
 
 
-def shown(number: float) -> str:
+def format_number(number: float) -> str:
     return f"{number:.0f}" if abs(number) >= 100 else f"{number:.1f}" if abs(number) >= 10 else f"{number:.2f}"
 
 
 def quantile(values: Sequence[float], part: float) -> float:
-    """The value below which that part of `values` lies; 0 for none."""
+    """The quantile of `values`, with `part` between 0 and 1; 0 if there are none."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(part * len(ordered)))] if ordered else 0.0
 
 
 def ms(seconds: Sequence[float], *parts: float, note: str = "") -> Measure:
-    """Quantiles in milliseconds; p50 and p99 unless others are named."""
+    """Quantiles in milliseconds; p50 and p99 by default."""
     return Measure(tuple(1000 * quantile(seconds, part) for part in parts or (0.5, 0.99)), "ms", note)
 
 
-def as_table(rows: list[Row]) -> None:
+def print_table(rows: list[Row]) -> None:
     table = Table(
-        "what", "figure", "here", "peer", "ratio", "asked", box=None, header_style="bold", padding=(0, 2, 0, 0)
+        "scenario",
+        "metric",
+        "Longshore",
+        "peer",
+        "ratio",
+        "target",
+        box=None,
+        header_style="bold",
+        padding=(0, 2, 0, 0),
     )
     verdict = {True: " (met)", False: " (missed)", None: ""}
-    for one in rows:
-        asked = f"{one['asked']}{verdict[one['met']]}" if one["asked"] else ""
-        table.add_row(one["what"], one["figure"], one["here"], one["peer"], one["ratio"], asked)
+    for entry in rows:
+        target = f"{entry['target']}{verdict[entry['met']]}" if entry["target"] else ""
+        table.add_row(entry["scenario"], entry["metric"], entry["ours"], entry["peer"], entry["ratio"], target)
     Console(width=190, highlight=False, markup=False).print(table)
 
 

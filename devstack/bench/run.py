@@ -1,4 +1,4 @@
-"""Running one benchmark: a fresh stack, the peers it wants beside it, and a client process that loads them."""
+"""Run one benchmark: a fresh stack, the peers to compare with, and a client process that loads them."""
 
 import json
 import os
@@ -14,28 +14,28 @@ from devstack.bench import idle, jobs
 from devstack.bench.launch import PROCESSES, launch, pids_of
 from devstack.bench.peers import environment, server, workers
 from devstack.bench.report import Row
-from devstack.bench.tools import PEER, Facts, sign_in
+from devstack.bench.tools import PEER, Setup, sign_in
 from devstack.process import responds, wait_for
 from devstack.stack import Stack
 
-OFF = {
+NO_LIMITS = {
     "CHAT_RATE_LIMIT_PER_MINUTE": "0",
     "CHAT_STREAM_RATE_LIMIT_PER_MINUTE": "0",
     "CHAT_STREAM_CONCURRENT_LIMIT": "0",
     "LOG_LEVEL": "WARNING",
 }
 JOBS = ("pickup", "throughput", "claim")
-WITH_PEER = ("first-token", "chats", "streams", "reads", "memory", "idle")  # beside the FastAPI peer
-WITH_JOB_PEERS = ("memory", "idle")  # ... and idle Dramatiq and Celery
-LONGEST_SECONDS = 900  # streams, when the peer falls back step by step on a busy machine
+WITH_PEER = ("first-token", "chats", "streams", "reads", "memory", "idle")  # compared with the FastAPI peer
+WITH_JOB_PEERS = ("memory", "idle")  # also compared with idle Dramatiq and Celery
+TIMEOUT_SECONDS = 900  # `streams` is slowest: on a busy machine the peer is measured again with fewer streams
 
 
 def measure(name: str, state: Path) -> list[Row]:
-    """A fresh stack for every benchmark: none leaves anything to the next."""
+    """Run a benchmark on a fresh stack, so that no benchmark affects the next one."""
     no_peer = prepare() if name in WITH_PEER else ""
-    # Only parts of our own: an address in the caller's environment could be a real database.
+    # Use only servers that we start: a URL in the caller's environment could be a real database.
     kept = {key: value for key, value in os.environ.items() if not key.endswith(("_URL", "_ENDPOINT", "_API_KEY"))}
-    with Stack(state, environ={**kept, **OFF}) as stack:
+    with Stack(state, environ={**kept, **NO_LIMITS}) as stack:
         stack.start_parts()
         stack.migrate()
         stack.seed()
@@ -44,16 +44,16 @@ def measure(name: str, state: Path) -> list[Row]:
         wait_for(lambda: responds(f"{url}/health/ready"), None, "the stack")
         if name in JOBS:
             return jobs.measure(name, stack, processes)
-        facts = Facts(url, pids_of(stack), no_peer=no_peer)
+        setup = Setup(url, pids_of(stack), no_peer=no_peer)
         if name in WITH_PEER and not no_peer:
-            facts = with_peer(facts, stack)
+            setup = with_peer(setup, stack)
         if name in WITH_JOB_PEERS:
-            facts = with_job_peers(facts, stack)
-        return idle.measure(facts) if name == "idle" else load(name, facts, stack)
+            setup = with_job_peers(setup, stack)
+        return idle.measure(setup) if name == "idle" else load(name, setup, stack)
 
 
 def prepare() -> str:
-    """Install the peer's packages before anything is measured. What the rows say when that is impossible, or nothing."""
+    """Install the peer's packages before anything is measured. Return the text for the rows if that fails, else ""."""
     try:
         environment.python()
     except environment.PeerUnavailable as error:
@@ -62,34 +62,34 @@ def prepare() -> str:
     return ""
 
 
-def with_peer(facts: Facts, stack: Stack) -> Facts:
-    who = {"Authorization": sign_in(facts.url)["Authorization"]}
-    agents = httpx.get(f"{facts.url}/api/v1/agents", headers=who).raise_for_status().json()
+def with_peer(setup: Setup, stack: Stack) -> Setup:
+    headers = {"Authorization": sign_in(setup.url)["Authorization"]}
+    agents = httpx.get(f"{setup.url}/api/v1/agents", headers=headers).raise_for_status().json()
     try:
         peer = server.start(stack, agents)
     except environment.PeerUnavailable as error:
         print(f"NO PEER: {error}", file=sys.stderr)
-        return replace(facts, no_peer=f"none: {PEER} did not start")
-    return replace(facts, pids=facts.pids | {"peer": peer.process.pid}, peer_url=peer.url)
+        return replace(setup, no_peer=f"none: {PEER} did not start")
+    return replace(setup, pids=setup.pids | {"peer": peer.process.pid}, peer_url=peer.url)
 
 
-def with_job_peers(facts: Facts, stack: Stack) -> Facts:
+def with_job_peers(setup: Setup, stack: Stack) -> Setup:
     beat = workers.BEAT + shlex.quote(str(stack.state / "beat"))
     peers = {"dramatiq": workers.start(stack, workers.DRAMATIQ), "beat": workers.start(stack, beat, "beat")}
-    return replace(facts, pids=facts.pids | {name: process.pid for name, process in peers.items()})
+    return replace(setup, pids=setup.pids | {name: process.pid for name, process in peers.items()})
 
 
-def load(name: str, facts: Facts, stack: Stack) -> list[Row]:
-    """Run the benchmark's client in a process of its own, which ends with us."""
+def load(name: str, setup: Setup, stack: Stack) -> list[Row]:
+    """Run the benchmark's client in a separate process, which stops with the stack."""
     module = f"devstack.bench.{name.replace('-', '_')}"
-    answer = stack.state / "rows.json"
-    command = f"exec {shlex.quote(sys.executable)} -m {module} {shlex.quote(facts.dump())} >{shlex.quote(str(answer))}"
+    output = stack.state / "rows.json"
+    command = f"exec {shlex.quote(sys.executable)} -m {module} {shlex.quote(setup.dump())} >{shlex.quote(str(output))}"
     client = launch(stack, "client", command)
     try:
-        client.wait(LONGEST_SECONDS)
+        client.wait(TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired:
-        raise SystemExit(f"{name} did not end within {LONGEST_SECONDS} s\n{client.tail()}") from None
+        raise SystemExit(f"{name} did not finish within {TIMEOUT_SECONDS} s\n{client.tail()}") from None
     if client.returncode:
         raise SystemExit(f"{name} failed\n{client.tail()}")
-    rows: list[Row] = json.loads(answer.read_text())
+    rows: list[Row] = json.loads(output.read_text())
     return rows

@@ -1,4 +1,4 @@
-"""Signing in: how many a second, and what open streams notice of it."""
+"""Sign-ins per second, and their effect on open streams."""
 
 from gevent import monkey
 
@@ -14,7 +14,7 @@ from gevent.threadpool import ThreadPool  # noqa: E402
 
 from devstack.bench.report import Measure, Row, ms, row  # noqa: E402
 from devstack.bench.stream_clients import Probe, Reader, make_runs, write  # noqa: E402
-from devstack.bench.tools import Facts, connect, exchange, request, sign_in, tell  # noqa: E402
+from devstack.bench.tools import Setup, connect, exchange, print_rows, request, sign_in  # noqa: E402
 from devstack.bench.usage import Meter  # noqa: E402
 from devstack.stack import EMAIL, PASSWORD  # noqa: E402
 from models.auth.password_hashing import PasswordHasher  # noqa: E402
@@ -24,94 +24,94 @@ RAW = request("POST", "/api/v1/auth/token", {}, json.dumps({"email": EMAIL, "pas
 
 
 @dataclass
-class Noticed:
+class StreamingResult:
     delivery: list[float]
     health: list[float]
-    signed: list[float]
-    whole: int
+    sign_ins: list[float]
+    complete: int
 
 
-def throughput(facts: Facts) -> list[Row]:
-    waits: list[float] = []
-    until, meter = time.perf_counter() + SECONDS, Meter({"edge": facts.pids["edge"]})
+def throughput(setup: Setup) -> list[Row]:
+    latencies: list[float] = []
+    until, meter = time.perf_counter() + SECONDS, Meter({"edge": setup.pids["edge"]})
 
     def client() -> None:
-        sock = connect(facts.url)
+        sock = connect(setup.url)
         while time.perf_counter() < until:
             began = time.perf_counter()
             exchange(sock, RAW)
-            waits.append(time.perf_counter() - began)
+            latencies.append(time.perf_counter() - began)
 
     gevent.joinall([gevent.spawn(client) for _ in range(CONNECTIONS)], raise_error=True)
-    used, what = meter.used()["edge"], f"sign-ins over {CONNECTIONS} connections"
-    rate, alone = Measure((len(waits) / SECONDS,), "/s"), bare()
+    used, scenario = meter.used()["edge"], f"sign-ins over {CONNECTIONS} connections"
+    rate, alone = Measure((len(latencies) / SECONDS,), "/s"), argon2_rate()
     return [
-        row(what, "sign-ins a second", rate, Measure((alone,), "/s", "argon2 alone, all cores"), better="higher"),
-        row(what, "p50 / p99", ms(waits)),
+        row(scenario, "sign-ins per second", rate, Measure((alone,), "/s", "argon2 alone, all cores"), better="higher"),
+        row(scenario, "latency, p50 / p99", ms(latencies)),
         row(
-            what,
+            scenario,
             "CPU of the edge per sign-in",
-            Measure((1000 * used / len(waits),), "ms"),
+            Measure((1000 * used / len(latencies),), "ms"),
             Measure((1000 * (os.cpu_count() or 1) / alone,), "ms", "argon2 alone"),
         ),
     ]
 
 
-def bare() -> float:
-    """Password checks a second without a service around them, in real threads."""
+def argon2_rate() -> float:
+    """Password checks per second without a service, in real threads."""
     pool, hasher, count = ThreadPool(os.cpu_count()), PasswordHasher(), 60
     password_hash = hasher.hash(PASSWORD)
     began = time.perf_counter()
-    for job in [pool.spawn(hasher.matches, password_hash, PASSWORD) for _ in range(count)]:  # argon2 lets go of the GIL
+    for job in [pool.spawn(hasher.matches, password_hash, PASSWORD) for _ in range(count)]:  # argon2 releases the GIL
         job.get()
     return count / (time.perf_counter() - began)
 
 
-def streaming(facts: Facts, who: dict[str, str], rate: int) -> Noticed:
-    """What STREAMS open streams and the probe notice of `rate` sign-ins a second."""
-    run_ids = make_runs(STREAMS, who)
-    readers = [Reader(run_id, facts.url, who) for run_id in run_ids]
+def streaming(setup: Setup, user: dict[str, str], rate: int) -> StreamingResult:
+    """Measure STREAMS open streams and /health during `rate` sign-ins/s."""
+    run_ids = make_runs(STREAMS, user)
+    readers = [Reader(run_id, setup.url, user) for run_id in run_ids]
     reading = [gevent.spawn(reader.read) for reader in readers]
     gevent.sleep(2)
-    signed: list[float] = []
-    probe, arriving = Probe(facts.url), gevent.spawn(arrive, facts.url, rate, signed)
+    sign_ins: list[float] = []
+    probe, signing_in = Probe(setup.url), gevent.spawn(send_sign_ins, setup.url, rate, sign_ins)
     write(run_ids, False)
     gevent.joinall(reading, timeout=20)
-    arriving.kill()
+    signing_in.kill()
     health = probe.stop()
     for reader in readers:
         reader.sock.close()
-    delivery = [wait for reader in readers for wait in reader.waits]
-    return Noticed(delivery, health, signed, sum(reader.ended for reader in readers))
+    delivery = [latency for reader in readers for latency in reader.latencies]
+    return StreamingResult(delivery, health, sign_ins, sum(reader.ended for reader in readers))
 
 
-def arrive(url: str, rate: int, waits: list[float]) -> None:
-    """Sign-ins that do not wait for each other."""
+def send_sign_ins(url: str, rate: int, latencies: list[float]) -> None:
+    """Start `rate` sign-ins/s. They do not wait for each other."""
 
-    def one() -> None:
+    def sign_in_once() -> None:
         began, sock = time.perf_counter(), connect(url)
         exchange(sock, RAW)
-        waits.append(time.perf_counter() - began)
+        latencies.append(time.perf_counter() - began)
         sock.close()
 
     while rate:
-        gevent.spawn(one)
+        gevent.spawn(sign_in_once)
         gevent.sleep(1 / rate)
 
 
 def main() -> None:
-    facts = Facts.given()
-    rows = throughput(facts)
-    who = sign_in(facts.url)
-    quiet, busy = streaming(facts, who, 0), streaming(facts, who, RATE)
-    what, note = f"{STREAMS} streams x 5/s, {RATE} sign-ins/s", "without sign-ins"
+    setup = Setup.from_arguments()
+    rows = throughput(setup)
+    user = sign_in(setup.url)
+    quiet, busy = streaming(setup, user, 0), streaming(setup, user, RATE)
+    scenario, note = f"{STREAMS} streams x 5/s, {RATE} sign-ins/s", "without sign-ins"
     rows += [
-        row(what, "delivery p50 / p99", ms(busy.delivery), ms(quiet.delivery, note=note)),
-        row(what, "complete", f"{busy.whole} of {STREAMS}", f"{quiet.whole} of {STREAMS} ({note})"),
-        row(what, "/health p50 / p99", ms(busy.health), ms(quiet.health, note=note)),
-        row(what, "sign-in p50 / p99", ms(busy.signed, note=f"{len(busy.signed)} of them")),
+        row(scenario, "delivery, p50 / p99", ms(busy.delivery), ms(quiet.delivery, note=note)),
+        row(scenario, "complete", f"{busy.complete} of {STREAMS}", f"{quiet.complete} of {STREAMS} ({note})"),
+        row(scenario, "/health, p50 / p99", ms(busy.health), ms(quiet.health, note=note)),
+        row(scenario, "sign-in, p50 / p99", ms(busy.sign_ins, note=f"{len(busy.sign_ins)} sign-ins")),
     ]
-    tell(rows)
+    print_rows(rows)
 
 
 if __name__ == "__main__":

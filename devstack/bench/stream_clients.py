@@ -1,4 +1,4 @@
-"""Runs, who writes their events, and who reads them as server-sent events. For clients that gevent has patched."""
+"""Create runs, write their events, and read them as server-sent events. For clients patched by gevent."""
 
 import time
 from uuid import UUID
@@ -16,13 +16,13 @@ from models.runs.run import Run
 RATE, SECONDS, OPEN_SECONDS = 5, 10, 30
 
 
-def make_runs(count: int, who: dict[str, str]) -> list[UUID]:
+def make_runs(count: int, user: dict[str, str]) -> list[UUID]:
     run_ids = [uuid7() for _ in range(count)]
     rows = [
         {
             "id": run_id,
-            "tenant_id": who["tenant_id"],
-            "user_id": who["user_id"],
+            "tenant_id": user["tenant_id"],
+            "user_id": user["user_id"],
             "kind": "chat",
             "conversation_key": "bench",
             "agent": "triage",
@@ -38,19 +38,19 @@ def make_runs(count: int, who: dict[str, str]) -> list[UUID]:
 
 
 class Reader:
-    """One client of one run; its request is on its way as soon as it is made."""
+    """One client of one run. The constructor sends the request."""
 
     buffer = b""
 
-    def __init__(self, run_id: UUID, url: str, who: dict[str, str]):
+    def __init__(self, run_id: UUID, url: str, user: dict[str, str]):
         self.numbers: list[int] = []
-        self.waits: list[float] = []
+        self.latencies: list[float] = []
         self.ended = False
         self.sock = connect(url)
-        self.sock.sendall(request("GET", f"/api/v1/runs/{run_id}/stream", who))
+        self.sock.sendall(request("GET", f"/api/v1/runs/{run_id}/stream", user))
 
     def open(self) -> None:
-        """Returns when the stream is open: its first comment is there."""
+        """Wait until the stream is open, that is, until its first comment arrives."""
         while b": open" not in self.buffer:
             part = self.sock.recv(65536)
             if not part:
@@ -72,12 +72,12 @@ class Reader:
                 if at >= 0:
                     sequence, sent = frame[at + 14 : frame.index(b'"', at + 14)].split(b"@")
                     self.numbers.append(int(sequence))
-                    self.waits.append(moment - float(sent))
+                    self.latencies.append(moment - float(sent))
                 self.ended = self.ended or b'"is_terminal":true' in frame
 
 
 def write(run_ids: list[UUID], at_once: bool) -> None:
-    """RATE events a second to each stream for SECONDS, then the terminal one. Streams are out of step unless `at_once`."""
+    """Write RATE events/s to each stream for SECONDS, then the terminal event. Streams are staggered unless `at_once`."""
     template = encode(events.event("raw_response", "bench", text_delta="%"))
     last = encode(events.succeeded("bench", "triage", "", None))
     client, total = redis_client(), RATE * SECONDS
@@ -98,11 +98,11 @@ def write(run_ids: list[UUID], at_once: bool) -> None:
     pipe.execute()
 
 
-def opened(run_ids: list[UUID], url: str, who: dict[str, str]) -> list[Reader]:
-    """A reader per run, all of them open, or as many as are after OPEN_SECONDS."""
+def open_readers(run_ids: list[UUID], url: str, user: dict[str, str]) -> list[Reader]:
+    """One reader per run. Wait until all are open, or for OPEN_SECONDS at most."""
     readers = []
     for run_id in run_ids:
-        readers.append(Reader(run_id, url, who))
+        readers.append(Reader(run_id, url, user))
         if len(readers) % 100 == 0:
             gevent.sleep(0.1)
     waiting = [gevent.spawn(reader.open) for reader in readers]
@@ -112,20 +112,20 @@ def opened(run_ids: list[UUID], url: str, who: dict[str, str]) -> list[Reader]:
 
 
 class Probe:
-    """GET /health ten times a second, over a new connection each. None waits for another: a stall is met by many."""
+    """GET /health ten times a second, each on a new connection. Requests do not wait for each other, so a stall delays many."""
 
     def __init__(self, url: str):
         self.url = url
-        self.waits: list[float] = []
-        self.asked: list[gevent.Greenlet] = []
-        self.asking = gevent.spawn(self._ask_forever)
+        self.latencies: list[float] = []
+        self.requests: list[gevent.Greenlet] = []
+        self.sender = gevent.spawn(self._send_forever)
 
-    def _ask_forever(self) -> None:
+    def _send_forever(self) -> None:
         while True:
-            self.asked.append(gevent.spawn(self._ask))
+            self.requests.append(gevent.spawn(self._send))
             gevent.sleep(0.1)
 
-    def _ask(self) -> None:
+    def _send(self) -> None:
         began = time.time()
         try:
             sock = connect(self.url)
@@ -134,13 +134,13 @@ class Probe:
                 pass
             sock.close()
         except OSError:
-            pass  # not answered in time: the wait says so
+            pass  # no answer in time: the latency shows it
         finally:
-            self.waits.append(time.time() - began)
+            self.latencies.append(time.time() - began)
 
     def stop(self) -> list[float]:
-        """Seconds of each request; what is not answered within ten more counts as that long."""
-        self.asking.kill()
-        gevent.joinall(self.asked, timeout=10)
-        gevent.killall(self.asked)
-        return self.waits
+        """Return the seconds each request took. Wait at most ten more seconds for those that are still open."""
+        self.sender.kill()
+        gevent.joinall(self.requests, timeout=10)
+        gevent.killall(self.requests)
+        return self.latencies

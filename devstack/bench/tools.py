@@ -1,4 +1,4 @@
-"""What the load clients share: whom they load, and plain HTTP over sockets, cheap enough to leave the cores to others."""
+"""Shared by the load clients: the services under load, and plain HTTP over sockets, which uses little CPU."""
 
 import json
 import resource
@@ -11,31 +11,31 @@ from devstack.bench.report import Row
 from devstack.stack import EMAIL, PASSWORD
 
 PEER = "FastAPI"
-OURS = ("edge", "worker-agents")  # our processes that a chat passes through
+OURS = ("edge", "worker-agents")  # our processes that serve a chat
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What a load client is told: where both services are, and the first pid of every process tree by its name."""
+class Setup:
+    """The arguments of a load client: the URLs of both services, and the root pid of every process tree by name."""
 
     url: str
     pids: dict[str, int]
     peer_url: str | None = None
-    no_peer: str = ""  # what the rows say when there is none
+    no_peer: str = ""  # the text for the rows if there is no peer
 
     def dump(self) -> str:
         return json.dumps(asdict(self))
 
     @classmethod
-    def given(cls) -> "Facts":
-        """From the command line."""
+    def from_arguments(cls) -> "Setup":
+        """Read the setup from the command line, and raise the limit of open files."""
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         return cls(**json.loads(sys.argv[1]))
 
 
 @dataclass(frozen=True)
-class Target:
+class Service:
     """A service under load, and the processes that do its work."""
 
     name: str
@@ -48,16 +48,16 @@ class Target:
         return next(iter(self.pids.values()))
 
 
-def targets(facts: Facts) -> list[Target]:
+def all_services(setup: Setup) -> list[Service]:
     """Ours, then the peer if there is one."""
-    services = [Target("here", facts.url, {name: facts.pids[name] for name in OURS})]
-    if facts.peer_url:
-        services.append(Target(PEER, facts.peer_url, {"peer": facts.pids["peer"]}))
+    services = [Service("ours", setup.url, {name: setup.pids[name] for name in OURS})]
+    if setup.peer_url:
+        services.append(Service(PEER, setup.peer_url, {"peer": setup.pids["peer"]}))
     return services
 
 
-def tell(rows: list[Row]) -> None:
-    """Hand the rows to `./dev bench`, which started us."""
+def print_rows(rows: list[Row]) -> None:
+    """Print the rows as JSON for `./dev bench`, which started this client."""
     print(json.dumps(rows))
 
 
@@ -89,7 +89,7 @@ def request(method: str, path: str, headers: dict[str, str], body: bytes = b"") 
 
 
 def exchange(sock: socket.socket, raw: bytes) -> None:
-    """One request over a kept connection, its answer read to the end. SystemExit unless it is a 200."""
+    """Send a request on an open connection and read the whole answer. SystemExit unless its status is 200."""
     sock.sendall(raw)
     data = sock.recv(262144)
     while b"\r\n\r\n" not in data:

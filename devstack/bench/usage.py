@@ -11,12 +11,12 @@ MB = 1024 * 1024
 
 
 def cpu(pid: int) -> float:
-    """CPU seconds that a process and its children have used, children that have ended included."""
+    """CPU seconds used by a process and its children, including children that have ended."""
     return sum(_own(process) for process in tree(pid))
 
 
 def tree(pid: int) -> list[psutil.Process]:
-    """The process, then its descendants."""
+    """The process and its descendants."""
     with contextlib.suppress(psutil.NoSuchProcess):
         root = psutil.Process(pid)
         return [root, *root.children(recursive=True)]
@@ -31,7 +31,7 @@ def _own(process: psutil.Process) -> float:
 
 
 def resident(pid: int) -> tuple[float, float]:
-    """Resident megabytes of the process that does the work, and of its helpers: a master, a resource tracker."""
+    """Resident megabytes of the largest process of the tree, which does the work, and of its helpers, such as a master."""
     sizes = []
     for process in tree(pid):
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -40,7 +40,7 @@ def resident(pid: int) -> tuple[float, float]:
 
 
 class Machine:
-    """What others do with the cores while something is measured here."""
+    """CPU used by other processes during a measurement."""
 
     def __init__(self) -> None:
         self.began, self.before = time.perf_counter(), self._others()
@@ -50,14 +50,14 @@ class Machine:
         busy = times.user + times.nice + times.system + getattr(times, "steal", 0.0)
         return float(busy) - cpu(os.getpid())
 
-    def taken(self) -> float:
-        """Percent of all cores that processes other than ours, or other guests of the host, have used."""
+    def used_by_others(self) -> float:
+        """Percent of all cores used by other processes or by other guests of the host."""
         cores = (psutil.cpu_count() or 1) * (time.perf_counter() - self.began)
         return min(100.0, max(0.0, 100 * (self._others() - self.before) / cores))
 
 
 class Meter:
-    """CPU seconds of some processes since it was made. `client` is the calling process itself."""
+    """CPU seconds used by some processes since the meter was created. `client` is the calling process."""
 
     def __init__(self, pids: Mapping[str, int]):
         self.pids = dict(pids)

@@ -1,1 +1,1 @@
-"""The gates that every change passes: `./dev check`. One small module per gate, one line per gate in `gates.py`."""
+"""`./dev check`: the gates that every change must pass. One small module per gate, one line per gate in `gates.py`."""

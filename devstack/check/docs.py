@@ -1,4 +1,4 @@
-"""Every link in the documentation leads somewhere, and the page of settings is the list of settings."""
+"""Every link in the documentation works, and docs/configuration.md lists every setting and no others."""
 
 import ast
 import re
@@ -21,11 +21,11 @@ def find(root: Path) -> list[str]:
 
 
 def pages(root: Path) -> list[Path]:
-    """The repository's own pages: what git ignores is not ours."""
+    """The Markdown files of the repository, except those that git ignores."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-    named = [root / line for line in done.stdout.splitlines()] if not done.returncode else root.rglob("*.md")
-    return sorted(path for path in named if path.exists())
+    paths = [root / line for line in done.stdout.splitlines()] if not done.returncode else root.rglob("*.md")
+    return sorted(path for path in paths if path.exists())
 
 
 def links(root: Path) -> Iterator[str]:
@@ -33,22 +33,22 @@ def links(root: Path) -> Iterator[str]:
         text = FENCE.sub("", page.read_text())
         for match in LINK.finditer(text):
             target = match[1] or match[2]
-            if not re.match(r"[a-z][a-z0-9+.-]*:", target) and (why := _astray(page, target)):
-                yield f"{page.relative_to(root)}: {target} {why}"
+            if not re.match(r"[a-z][a-z0-9+.-]*:", target) and (reason := _broken(page, target)):
+                yield f"{page.relative_to(root)}: {target} {reason}"
 
 
-def _astray(page: Path, target: str) -> str | None:
+def _broken(page: Path, target: str) -> str | None:
     name, _, anchor = target.partition("#")
-    there = page.parent / name if name else page
-    if not there.exists():
+    path = page.parent / name if name else page
+    if not path.exists():
         return "does not exist"
-    if anchor and there.suffix == ".md" and anchor not in anchors(there.read_text()):
-        return "names no heading of that page"
+    if anchor and path.suffix == ".md" and anchor not in anchors(path.read_text()):
+        return "matches no heading on that page"
     return None
 
 
 def anchors(text: str) -> set[str]:
-    """The names under which a page's headings are linked, as the usual forges make them."""
+    """The anchors of a page's headings, as GitHub and similar sites generate them."""
     names: set[str] = set()
     for heading in HEADING.findall(FENCE.sub("", text)):
         plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)
@@ -59,17 +59,17 @@ def anchors(text: str) -> set[str]:
 
 
 def settings(root: Path) -> Iterator[str]:
-    """docs/configuration.md against the fields of Settings, and what the product reads from the environment itself."""
+    """Compare docs/configuration.md with the fields of Settings and with the variables that the product reads directly."""
     page = root / "docs" / "configuration.md"
     listed = {line.split("`")[1] for line in page.read_text().splitlines() if line.startswith("| `")}
     fields = {name.upper() for name in import_module(defining(root, "models", "Settings")).Settings.model_fields}
     documentable = fields | {name for path in sources(root, PRODUCT) for name in _environment(path)}
     yield from (f"{page.relative_to(root)}: {name} is missing" for name in sorted(fields - listed))
-    yield from (f"{page.relative_to(root)}: {name} is no setting" for name in sorted(listed - documentable))
+    yield from (f"{page.relative_to(root)}: {name} is not a setting" for name in sorted(listed - documentable))
 
 
 def _environment(path: Path) -> Iterator[str]:
-    """The names of variables: every upper-case text in a file that reads the environment."""
+    """Names of environment variables: every upper-case string in a file that reads the environment."""
     tree = parsed(path)
     if any(isinstance(node, ast.Attribute | ast.Name) and ast.unparse(node) == "os.environ" for node in ast.walk(tree)):
         for node in ast.walk(tree):

@@ -1,4 +1,4 @@
-"""THE GATES: every check on one line. A gate answers with one line per problem, and with nothing when all is well."""
+"""THE GATES, one per line. A gate returns one line per problem, and an empty list if there are none."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ from types import ModuleType
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """`devstack.check.<module>` has `find(root) -> problems`, and `fix(root)` where `fixes`. `fast`: fit for every commit."""
+    """`devstack.check.<module>` has `find(root) -> problems`, and `fix(root)` if `fixes`. `fast`: quick enough for every commit."""
 
     name: str
     module: str
-    about: str
+    description: str
     fast: bool = True
     fixes: bool = False
 
@@ -30,17 +30,17 @@ class Gate:
 
 
 # fmt: off
-# The slow ones come first: they decide how long the whole takes.
+# Slow gates come first, because they determine the total time.
 GATES = (
-    Gate("types",        "strict_types", "mypy --strict on all that ships", fast=False),
+    Gate("types",        "strict_types", "mypy --strict on everything that ships", fast=False),
     Gate("migrations",   "migrations",   "up, down and up again, on tables with rows in them", fast=False),
-    Gate("jobs",         "jobs",         "every job has an actor, every actor a job, every cron line a job", fast=False),
-    Gate("catalogues",   "catalogues",   "agents and service accounts load and agree with the code", fast=False),
-    Gate("style",        "style",        "ruff: format and rules", fixes=True),
-    Gate("imports",      "imports",      "who may import whom (.importlinter)"),
+    Gate("jobs",         "jobs",         "every job has an actor, every actor and every cron line has a job", fast=False),
+    Gate("catalogues",   "catalogues",   "the catalogues of agents and service accounts load and match the code", fast=False),
+    Gate("style",        "style",        "ruff format and ruff check", fixes=True),
+    Gate("imports",      "imports",      "which modules may import which (.importlinter)"),
     Gate("sizes",        "sizes",        "files up to 400 lines, half of them up to 120; functions up to 60"),
-    Gate("docs",         "docs",         "links lead somewhere; every setting is documented and no other"),
-    Gate("dependencies", "dependencies", "what is imported is declared, what is declared is used"),
-    Gate("lock",         "lock",         "the lock files fit setup.cfg"),
+    Gate("docs",         "docs",         "links work; every setting is documented, and no others"),
+    Gate("dependencies", "dependencies", "every import is declared, every declared package is used"),
+    Gate("lock",         "lock",         "the lock files match setup.cfg"),
 )
 # fmt: on

@@ -1,4 +1,4 @@
-"""Who may import whom: import-linter's contracts, and what its contracts cannot say."""
+"""Which modules may import which: import-linter's contracts, and rules that contracts cannot express."""
 
 import ast
 import configparser
@@ -7,7 +7,7 @@ from pathlib import Path
 from devstack.check.tool import lines_of
 from devstack.check.tree import PRODUCT, dotted, imported, parsed, sources
 
-# Every other module enqueues: the row first, the message after the commit.
+# All other modules enqueue a job: the row is stored first, and the message is sent after the commit.
 SENDERS = {"workers.jobs", "workers.broker"}
 
 
@@ -16,7 +16,7 @@ def find(root: Path) -> list[str]:
 
 
 def contracts(root: Path) -> list[str]:
-    """The broken contracts of .importlinter, each import with its contract."""
+    """The broken contracts of .importlinter, with the imports that break them."""
     code, lines = lines_of(root, "lint-imports", "--no-logo", "--no-cache")
     if not code:
         return []
@@ -25,12 +25,12 @@ def contracts(root: Path) -> list[str]:
 
 
 def homes(root: Path) -> list[str]:
-    """Libraries that are imported outside of their homes."""
+    """Libraries imported outside the packages listed in [homes]."""
     config = configparser.ConfigParser()
     config.read(root / ".importlinter")
     allowed = {name: [home.strip() for home in text.split(",")] for name, text in config["homes"].items()}
     return [
-        f"{path.relative_to(root)}:{line} imports {name}, whose home is {', '.join(allowed[library])}"
+        f"{path.relative_to(root)}:{line} imports {name}, which is allowed only in {', '.join(allowed[library])}"
         for path in sources(root, PRODUCT)
         for line, name in imported(path)
         if (library := name.split(".")[0]) in allowed and not _within(dotted(root, path), allowed[library])
@@ -43,7 +43,7 @@ def _within(module: str, packages: list[str]) -> bool:
 
 def senders(root: Path) -> list[str]:
     return [
-        f"{path.relative_to(root)}:{node.lineno} sends a message itself instead of enqueuing a job"
+        f"{path.relative_to(root)}:{node.lineno} sends a message directly instead of enqueuing a job"
         for path in sources(root, PRODUCT)
         if dotted(root, path) not in SENDERS
         for node in ast.walk(parsed(path))

@@ -1,4 +1,4 @@
-"""The lock files: one exact version with hashes for everything that setup.cfg asks for, directly or not."""
+"""The lock files: exact versions with hashes of all direct and indirect dependencies in setup.cfg."""
 
 import re
 import shutil
@@ -16,26 +16,26 @@ HEADER = "# Made by `./dev lock` from setup.cfg; for every platform and Python f
 
 
 def find(root: Path) -> list[str]:
-    missing = [f"{name} is missing: ./dev lock makes it" for name in FILES if not (root / name).exists()]
-    return missing or [line for name, extras in FILES.items() for line in misfits(root, name, extras)]
+    missing = [f"{name} is missing: run ./dev lock" for name in FILES if not (root / name).exists()]
+    return missing or [line for name, extras in FILES.items() for line in mismatches(root, name, extras)]
 
 
-def misfits(root: Path, name: str, extras: Iterable[str]) -> Iterator[str]:
+def mismatches(root: Path, name: str, extras: Iterable[str]) -> Iterator[str]:
     text = (root / name).read_text()
     locked = pins(text)
-    for wanted in requirements(root, extras):
-        versions = locked.get(canonicalize_name(wanted.name), set())
+    for requirement in requirements(root, extras):
+        versions = locked.get(canonicalize_name(requirement.name), set())
         if not versions:
-            yield f"{name} has no {wanted.name}: run ./dev lock"
-        elif not all(wanted.specifier.contains(version, prereleases=True) for version in versions):
-            yield f"{name} has {wanted.name} {', '.join(sorted(versions))}, setup.cfg wants {wanted.specifier}"
+            yield f"{name} has no {requirement.name}: run ./dev lock"
+        elif not all(requirement.specifier.contains(version, prereleases=True) for version in versions):
+            yield f"{name} has {requirement.name} {', '.join(sorted(versions))}, but setup.cfg requires {requirement.specifier}"
     if "://" in text:
-        yield f"{name} names an address: a lock is for every registry"
+        yield f"{name} contains a URL: a lock file must work with any package index"
     yield from (f"{name}: {pin} has no hash" for pin in unhashed(text))
 
 
 def pins(text: str) -> dict[str, set[str]]:
-    """{name: versions}; there are several where markers divide the platforms."""
+    """{name: versions}. A package has several versions if they differ by platform."""
     pinned: dict[str, set[str]] = {}
     for line in text.splitlines():
         if match := PIN.match(line):
@@ -49,7 +49,7 @@ def unhashed(text: str) -> Iterator[str]:
 
 
 def write(root: Path, *, upgrade: bool = False) -> list[str]:
-    """Make the lock files; what stays within setup.cfg's ranges stays as it is unless `upgrade`."""
+    """Write the lock files. Versions that still match setup.cfg are kept unless `upgrade` is set."""
     problems: list[str] = []
     for name, extras in FILES.items():
         draft = root / f".{name}.new"
@@ -67,4 +67,4 @@ def _compile(root: Path, output: Path, extras: Iterable[str]) -> list[str]:
     options += [f"--extra={extra}" for extra in extras]
     options += ["--no-emit-find-links", "--no-annotate", "--quiet", "--output-file", output.name]
     code, lines = lines_of(root, "uv", "pip", "compile", "setup.cfg", *options)
-    return (lines or [f"uv ended with code {code}"]) if code else []
+    return (lines or [f"uv failed with exit code {code}"]) if code else []

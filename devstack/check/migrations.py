@@ -1,4 +1,4 @@
-"""Every migration goes up, down and up again on tables that hold rows, and leaves the schema that it left at first."""
+"""Every migration runs up, down and up again on tables with rows, and gives the same schema both times."""
 
 import contextlib
 import tempfile
@@ -28,7 +28,7 @@ def find(root: Path) -> list[str]:
 
 @contextlib.contextmanager
 def database() -> Iterator[Any]:
-    """A new, empty Postgres of our own."""
+    """Start a new, empty Postgres."""
     with tempfile.TemporaryDirectory(prefix="longshore-check-") as folder:
         part = Postgres(Path(folder))
         part.start()
@@ -41,9 +41,9 @@ def database() -> Iterator[Any]:
 
 
 def problems(empty: Any, directory: Path) -> Iterator[str]:
-    """Walks all migrations up, each with a step back, and then all the way down; ends at the first that fails."""
+    """Run each migration up, down and up again, then all of them down. Stop at the first that fails."""
     runner = Runner(empty, str(directory))
-    nothing, names = snapshot(empty), [row.name for row in runner.status()]
+    initial, names = snapshot(empty), [row.name for row in runner.status()]
     try:
         for name in names:
             yield from (f"{name}: {line}" for line in _there_and_back(empty, runner, name))
@@ -52,7 +52,7 @@ def problems(empty: Any, directory: Path) -> Iterator[str]:
     except Failed as failed:
         yield str(failed)
     else:
-        yield from (f"after all migrations down: {line}" for line in differences(nothing, snapshot(empty)))
+        yield from (f"after all migrations down: {line}" for line in differences(initial, snapshot(empty)))
 
 
 def _there_and_back(database: Any, runner: Runner, name: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Rows for any table: plausible values by type, drawn again until the table's own checks accept them."""
+"""Rows for any table: random values by type, chosen again until the table's constraints accept them."""
 
 import random
 import re
@@ -37,22 +37,22 @@ class Column:
 
 
 class Filler:
-    """Fills the tables of one database. The same seed draws the same rows."""
+    """Fills the tables of one database. The same seed gives the same rows."""
 
     def __init__(self, database: Any, seed: int = 1):
-        self.database, self.random = database, random.Random(seed)  # noqa: S311  rows of a test
+        self.database, self.random = database, random.Random(seed)  # noqa: S311  test data
         rows = database.execute_sql(REFERENCES).fetchall()
         self.references = {(table, column): (other, key) for table, column, other, key in rows}
 
     def fill(self, tables: list[str], rows: int = 3) -> Iterator[str]:
-        """Put rows into each table, those that others refer to first. One line for each table that takes none."""
+        """Insert rows into each table, referenced tables first. Yields a line for each table that accepts none."""
         for table in self._order(tables):
             columns = [Column(*row) for row in self.database.execute_sql(COLUMNS, (table,)).fetchall()]
             words = self._words(table)
-            # The first row has every column filled, the others are as empty as chance wants them.
+            # The first row has a value in every column. In the others, optional columns are left out at random.
             for number in range(rows):
                 if error := self._insert(table, columns, words, emptiness=0.5 * min(number, 1)):
-                    yield f"no row fits into {table}: {error}"
+                    yield f"no row could be inserted into {table}: {error}"
                     break
 
     def _order(self, tables: list[str]) -> list[str]:
@@ -63,23 +63,23 @@ class Filler:
         return list(TopologicalSorter(graph).static_order())
 
     def _words(self, table: str) -> list[str]:
-        """The texts that the table's checks name: values such as 'queued'."""
+        """The strings in the table's check constraints, such as 'queued'."""
         checks = self.database.execute_sql(CHECKS, (table,)).fetchall()
         return [word for (check,) in checks for word in re.findall(r"'([^']*)'::", check)]
 
     def _insert(self, table: str, columns: list[Column], words: list[str], emptiness: float) -> str | None:
         error = "it has no columns"
         for attempt in range(ATTEMPTS):
-            # What a check wants empty is found in time: every failure makes emptiness more likely.
+            # A check may require a column to be null, so each failure makes nulls more likely.
             sparse = min(0.6, emptiness + attempt / 100)
             values = {c.name: self._value(table, c, words) for c in columns if not self._leave_out(c, sparse)}
             names, marks = ", ".join(f'"{name}"' for name in values), ", ".join(["%s"] * len(values))
             try:
                 with self.database.atomic():
-                    statement = f'insert into "{table}" ({names}) values ({marks})'  # noqa: S608  names of our own
+                    statement = f'insert into "{table}" ({names}) values ({marks})'  # noqa: S608  names from our schema
                     self.database.execute_sql(statement, list(values.values()))
-            except (peewee.IntegrityError, peewee.DataError, peewee.InternalError) as refused:
-                error = str(refused).splitlines()[0]
+            except (peewee.IntegrityError, peewee.DataError, peewee.InternalError) as rejected:
+                error = str(rejected).splitlines()[0]
             else:
                 return None
         return error
@@ -90,7 +90,7 @@ class Filler:
     def _value(self, table: str, column: Column, words: list[str]) -> Any:
         if (table, column.name) in self.references:
             other, key = self.references[table, column.name]
-            query = f'select "{key}" from "{other}" order by random() limit 1'  # noqa: S608  names of our own
+            query = f'select "{key}" from "{other}" order by random() limit 1'  # noqa: S608  names from our schema
             row = self.database.execute_sql(query).fetchone()
             return row[0] if row else None
         if words and column.type in ("varchar", "text", "bpchar") and self.random.random() < 0.7:
@@ -98,22 +98,22 @@ class Filler:
         return self._by_type(column)
 
     def _by_type(self, column: Column) -> Any:
-        chance = self.random
-        text = f"{column.name}-{chance.randrange(10**9)}"
+        rng = self.random
+        text = f"{column.name}-{rng.randrange(10**9)}"
         makers: dict[str, Any] = {
-            "uuid": lambda: str(uuid.UUID(int=chance.getrandbits(128), version=4)),
-            "bool": lambda: chance.random() < 0.5,
-            "int2": lambda: chance.randrange(1, 100),
-            "int4": lambda: chance.randrange(1, 10_000),
-            "int8": lambda: chance.randrange(1, 10_000),
-            "numeric": lambda: chance.randrange(1, 100),
-            "float8": chance.random,
-            "timestamptz": lambda: datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=chance.randrange(10**7)),
-            "date": lambda: datetime(2026, 1, 1, tzinfo=UTC).date() + timedelta(days=chance.randrange(300)),
+            "uuid": lambda: str(uuid.UUID(int=rng.getrandbits(128), version=4)),
+            "bool": lambda: rng.random() < 0.5,
+            "int2": lambda: rng.randrange(1, 100),
+            "int4": lambda: rng.randrange(1, 10_000),
+            "int8": lambda: rng.randrange(1, 10_000),
+            "numeric": lambda: rng.randrange(1, 100),
+            "float8": rng.random,
+            "timestamptz": lambda: datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=rng.randrange(10**7)),
+            "date": lambda: datetime(2026, 1, 1, tzinfo=UTC).date() + timedelta(days=rng.randrange(300)),
             "jsonb": lambda: Json({"a": [text]}),
             "json": lambda: Json({"a": [text]}),
             "bytea": text.encode,
-            "inet": lambda: f"10.0.{chance.randrange(256)}.{chance.randrange(256)}",
+            "inet": lambda: f"10.0.{rng.randrange(256)}.{rng.randrange(256)}",
             "_text": lambda: [text],
             "_varchar": lambda: [text],
         }

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-# Where a column stands is left out: one that was dropped and added again comes last.
+# The position of a column is left out, because a column that is dropped and added again comes last.
 QUERIES = (
     """select table_name, 'column ' || column_name || ' ' || concat_ws(' ', udt_name, character_maximum_length,
            numeric_precision, numeric_scale, case is_nullable when 'NO' then 'not null' end,
@@ -25,7 +25,7 @@ OWN = "schema_migration"  # the runner's own table
 
 
 def snapshot(database: Any) -> set[str]:
-    """What the schema `public` holds, the runner's own table excepted."""
+    """The contents of the schema `public`, except for the runner's own table."""
     rows = [row for query in QUERIES for row in database.execute_sql(query).fetchall()]
     return {f"{table}: {what}" if table else what for table, what in rows if not table.startswith(OWN)}
 

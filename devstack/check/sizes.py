@@ -1,4 +1,4 @@
-"""No file and no function is longer than a reader's patience."""
+"""Files and functions are not too long."""
 
 import ast
 from pathlib import Path
@@ -15,7 +15,7 @@ def find(root: Path) -> list[str]:
     lengths = {path: len(path.read_text().splitlines()) for path in every}
     long = [f"{path.relative_to(root)} has {lengths[path]} lines" for path in every if lengths[path] > FILE]
     middle = median([lengths[path] for path in shipped if lengths[path]] or [0])
-    typical = [f"half of the files that ship have more than {middle:g} lines"] if middle > TYPICAL_FILE else []
+    typical = [f"half of the shipped files have more than {middle:g} lines"] if middle > TYPICAL_FILE else []
     return long + typical + [line for path in every for line in _functions(root, path)]
 
 

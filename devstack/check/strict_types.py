@@ -1,4 +1,4 @@
-"""mypy in strict mode, on what setup.cfg names under `files`."""
+"""mypy in strict mode, on the `files` in setup.cfg."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""ruff: the formatter and the rules of ruff.toml."""
+"""ruff: the formatter, and the rules in ruff.toml."""
 
 from pathlib import Path
 

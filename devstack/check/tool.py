@@ -1,4 +1,4 @@
-"""Running the tools that some gates are."""
+"""Runs the external tools that some gates use."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def lines_of(root: Path, name: str, *arguments: str) -> tuple[int, list[str]]:
-    """(exit code, what a tool of this environment printed, line by line)."""
+    """Run a tool from this environment. Returns its exit code and its output, line by line."""
     done = subprocess.run(
         [Path(sys.executable).with_name(name), *arguments],
         cwd=root,
@@ -22,6 +22,6 @@ def lines_of(root: Path, name: str, *arguments: str) -> tuple[int, list[str]]:
 
 
 def problems_of(root: Path, name: str, *arguments: str) -> list[str]:
-    """A tool's output if it failed, else nothing."""
+    """The tool's output if it failed, else an empty list."""
     code, lines = lines_of(root, name, *arguments)
-    return (lines or [f"{name} ended with code {code}"]) if code else []
+    return (lines or [f"{name} failed with exit code {code}"]) if code else []

@@ -1,4 +1,4 @@
-"""The project's files, modules by walking: no gate names a module that may move."""
+"""The project's source files. Gates find modules by searching, so that modules can be moved."""
 
 import ast
 from collections.abc import Iterable, Iterator
@@ -20,17 +20,17 @@ def parsed(path: Path) -> ast.Module:
 
 
 def dotted(root: Path, path: Path) -> str:
-    """A file's name as `import` knows it."""
+    """The module name of a file."""
     parts = path.relative_to(root).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 def defining(root: Path, folder: str, name: str) -> str:
-    """The one module below a folder that defines this name at its top level."""
+    """The only module below a folder that defines this name at its top level."""
     modules = [dotted(root, path) for path in sources(root, [folder]) if name in _defined(parsed(path))]
     if len(modules) != 1:
         raise LookupError(
-            f"{name} is defined by {', '.join(modules) or 'no module'} below {folder}/, not by exactly one."
+            f"Expected one module below {folder}/ that defines {name}, found {', '.join(modules) or 'none'}."
         )
     return modules[0]
 

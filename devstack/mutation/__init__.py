@@ -1,1 +1,1 @@
-"""`./dev mutate`: small faults are put into a module one by one; a fault that no test notices is a missing test."""
+"""`./dev mutate`: mutation testing. Puts small faults into a module one by one; if no test fails, a test is missing."""

@@ -1,4 +1,4 @@
-"""Mutates one module in a copy of the project, runs its tests against every mutant, and shows the survivors."""
+"""Mutates one module in a copy of the project, runs its tests against each mutant, and prints the survivors."""
 
 import configparser
 import os
@@ -23,7 +23,7 @@ PRELOADED = ("argon2", "cryptography", "dramatiq", "falcon", "gevent", "peewee",
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The module below `folder` that defines `name`, and the tests that are about it."""
+    """The module below `folder` that defines `name`, and its tests."""
 
     folder: str
     name: str
@@ -46,9 +46,9 @@ TARGETS = {
 
 
 def mutate(name: str, state: Path, minutes: float, only: str | None = None) -> int:
-    """Print the survivors, each as a diff, of what could be tested in so many minutes. 1 if there are any."""
+    """Test mutants for at most `minutes`, and print each survivor as a diff. Return 1 if there are any, else 0."""
     if name not in TARGETS:
-        raise SystemExit(f"Nothing is called {name}. What can be mutated: {', '.join(TARGETS)}.")
+        raise SystemExit(f"Unknown module {name}. Choose from: {', '.join(TARGETS)}.")
     with Stack(state / "servers", environ={**os.environ, "ENVIRONMENT": "test"}) as stack:
         stack.start_parts(only=("postgres", "valkey"))
         copy = _copy(TARGETS[name], state / "project")
@@ -69,7 +69,7 @@ def mutate(name: str, state: Path, minutes: float, only: str | None = None) -> i
 
 
 def _copy(target: Target, copy: Path) -> Path:
-    """The project beside its mutants; mutmut writes into the folder that it works in."""
+    """Copy the project, because mutmut writes into the folder in which it runs."""
     shutil.rmtree(copy, ignore_errors=True)
     skip = shutil.ignore_patterns("__pycache__")
     for folder in (*SHIPPED, "tests"):
@@ -82,11 +82,11 @@ def _copy(target: Target, copy: Path) -> Path:
     config["mutmut"] = {
         "source_paths": source,
         "only_mutate": target.path(),
-        # Connections do not survive a fork: only libraries are imported before it.
+        # Connections do not survive a fork, so only libraries are imported before it.
         "process_isolation": "forkserver",
         "forkserver_warmup": "import",
         "preload_modules_file": "preload.txt",
-        "timeout_constant": "20",  # on a busy machine a slow start must not pass for a fault that was test_paths
+        "timeout_constant": "20",  # so that a slow start on a busy machine does not count as a killed mutant
         "also_copy": "\n" + "\n".join(folder for folder in SHIPPED if folder != source),
         "pytest_add_cli_args_test_selection": "\n" + "\n".join(target.test_files()),
     }
@@ -97,7 +97,7 @@ def _copy(target: Target, copy: Path) -> Path:
 
 
 def _slots(stack: Stack, state: Path) -> Path:
-    """One migrated database and one lock per child, and one more of each for the run that comes before theirs."""
+    """One migrated database and one lock per child process, plus one of each for the initial test run."""
     folder = state / "slots"
     folder.mkdir(exist_ok=True)
     server, url = cast(Postgres, stack.parts["postgres"]), stack.env["DATABASE_URL"]
@@ -114,10 +114,10 @@ def _slots(stack: Stack, state: Path) -> Path:
 
 def _survivors(copy: Path) -> int:
     lines = [line.strip() for line in lines_of(copy, "mutmut", "results", "--all", "true")[1]]
-    fates = dict(line.rsplit(": ", 1) for line in lines if ": " in line)
-    alive = [name for name, fate in fates.items() if fate in ("survived", "no tests")]
-    for name in alive:
+    statuses = dict(line.rsplit(": ", 1) for line in lines if ": " in line)
+    survivors = [name for name, status in statuses.items() if status in ("survived", "no tests")]
+    for name in survivors:
         print("\n".join(lines_of(copy, "mutmut", "show", name)[1]), end="\n\n")
-    counts = Counter(fates.values())
-    print(", ".join(f"{fate}: {count}" for fate, count in counts.most_common()))
-    return int(bool(alive))
+    counts = Counter(statuses.values())
+    print(", ".join(f"{status}: {count}" for status, count in counts.most_common()))
+    return int(bool(survivors))

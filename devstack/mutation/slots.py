@@ -1,6 +1,6 @@
-"""A pytest plugin: gives each run a migrated database of its own on the servers that all runs share.
+"""A pytest plugin: gives each test run its own migrated database on shared servers.
 
-Starting servers and migrating for every mutant would take longer than testing it.
+Starting servers and running migrations for each mutant would take longer than its tests.
 """
 
 import fcntl
@@ -13,16 +13,16 @@ import pytest
 
 from devstack.stack import Stack
 
-SLOTS = "LONGSHORE_MUTATION_SLOTS"  # the folder of the locks, one file per slot
-lock: Any = None  # open for as long as the process lives
+SLOTS = "LONGSHORE_MUTATION_SLOTS"  # the folder with the lock files, one per slot
+lock: Any = None  # held until the process exits
 
 
-@pytest.hookimpl(tryfirst=True)  # before conftest.py, which starts servers of its own where none are named
+@pytest.hookimpl(tryfirst=True)  # before conftest.py, which otherwise starts its own servers
 def pytest_configure() -> None:
     global lock
     lock, number = _take(sorted(Path(os.environ[SLOTS]).glob("*.slot")))
     os.environ["DATABASE_URL"] = os.environ["DATABASE_URL"].replace("/longshore?", f"/longshore_{number}?")
-    setattr(Stack, "migrate", lambda _: None)  # noqa: B010  a method may not be assigned to, says mypy
+    setattr(Stack, "migrate", lambda _: None)  # noqa: B010  mypy does not allow assigning to a method
     os.environ["REDIS_URL"] = f"{os.environ['REDIS_URL'].rsplit('/', 1)[0]}/{2 * number}"
 
 

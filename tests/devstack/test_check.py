@@ -1,4 +1,4 @@
-"""The gates find what they are there to find."""
+"""Each gate finds the problems it is meant to find."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ PIN = "peewee==4.5.3 \\\n    --hash=sha256:00\n"
 
 @pytest.fixture
 def project(tmp_path):
-    """project({path: text}) -> a root with these files in it."""
+    """project({path: text}) creates these files and returns their root folder."""
 
     def make(files):
         for name, text in files.items():
@@ -26,7 +26,7 @@ def project(tmp_path):
     return make
 
 
-def test_a_long_file_and_a_long_function_are_found(project):
+def test_long_files_and_functions_are_reported(project):
     root = project({
         "models/long.py": "x = 1\n" * 401,
         "models/deep.py": "def deep():\n" + "    x = 1\n" * 60,
@@ -35,12 +35,12 @@ def test_a_long_file_and_a_long_function_are_found(project):
     assert sizes.find(root) == ["models/long.py has 401 lines", "models/deep.py:1 deep has 61 lines"]
 
 
-def test_many_middling_files_are_found(project):
+def test_a_high_median_file_length_is_reported(project):
     root = project({f"edge/{n}.py": "x = 1\n" * 121 for n in range(3)})
-    assert sizes.find(root) == ["half of the files that ship have more than 121 lines"]
+    assert sizes.find(root) == ["half of the shipped files have more than 121 lines"]
 
 
-def test_a_link_must_lead_to_a_file_and_to_a_heading(project):
+def test_links_must_point_to_existing_files_and_headings(project):
     root = project({
         "README.md": "[a](docs/a.md) [b](docs/b.md) [c](docs/a.md#second-part) [d](docs/a.md#third) [e](#here) "
         "[f](https://example.com/x)\n\n```\n[g](nowhere.md)\n```\n[one][two]\n\n[two]: gone.txt\n",
@@ -48,20 +48,20 @@ def test_a_link_must_lead_to_a_file_and_to_a_heading(project):
     })  # fmt: skip
     assert list(docs.links(root)) == [
         "README.md: docs/b.md does not exist",
-        "README.md: docs/a.md#third names no heading of that page",
-        "README.md: #here names no heading of that page",
+        "README.md: docs/a.md#third matches no heading on that page",
+        "README.md: #here matches no heading on that page",
         "README.md: gone.txt does not exist",
     ]
 
 
-def test_headings_of_the_same_name_are_numbered():
+def test_anchors_of_repeated_headings_are_numbered():
     assert docs.anchors("# One\n# One\n## A `b` (c)\n") == {"one", "one-1", "a-b-c"}
 
 
 CONFIG = "[options]\ninstall_requires =\n    peewee>=4.5,<5\n[options.extras_require]\ndev =\n    pytest>=9\n"
 
 
-def test_what_is_imported_must_be_declared_and_what_is_declared_must_be_used(project):
+def test_imports_must_be_declared_and_declared_packages_must_be_used(project):
     root = project({
         "setup.cfg": CONFIG,
         "models/a.py": "import json\nimport redis\nfrom models import b\n",
@@ -70,7 +70,7 @@ def test_what_is_imported_must_be_declared_and_what_is_declared_must_be_used(pro
     assert dependencies.find(root) == [
         "models/a.py:2 imports redis, which setup.cfg does not declare",
         "tests/test_a.py:2 imports redis, which setup.cfg does not declare",
-        "setup.cfg: nothing uses peewee of install_requires",
+        "setup.cfg: peewee in install_requires is not used",
     ]
 
 
@@ -79,34 +79,34 @@ def test_what_is_imported_must_be_declared_and_what_is_declared_must_be_used(pro
     [
         (PIN, None),
         ("redis==8.0.0 \\\n    --hash=sha256:00\n", "has no peewee"),
-        (PIN.replace("4.5.3", "3.17.0"), "has peewee 3.17.0, setup.cfg wants"),
+        (PIN.replace("4.5.3", "3.17.0"), "has peewee 3.17.0, but setup.cfg requires"),
         ("peewee==4.5.3\n", "peewee==4.5.3 has no hash"),
-        (f"--index-url https://example.com\n{PIN}", "names an address"),
+        (f"--index-url https://example.com\n{PIN}", "contains a URL"),
     ],
 )
-def test_a_lock_must_fit(project, text, problem):
+def test_a_lock_file_must_match_setup_cfg(project, text, problem):
     root = project({"setup.cfg": CONFIG, "requirements.lock": text})
-    found = list(lock.misfits(root, "requirements.lock", ()))
-    assert found == [] if problem is None else len(found) == 1 and problem in found[0]
+    problems = list(lock.mismatches(root, "requirements.lock", ()))
+    assert problems == [] if problem is None else len(problems) == 1 and problem in problems[0]
 
 
-def test_a_lock_may_hold_several_versions_divided_by_markers():
+def test_a_lock_file_may_have_several_versions_with_markers():
     text = f"{PIN}peewee==4.4.0 ; python_version < '3.12' \\\n    --hash=sha256:00\n"
     assert lock.pins(text) == {"peewee": {"4.5.3", "4.4.0"}}
 
 
-def test_a_library_stays_at_home_and_only_the_table_sends(project):
+def test_imports_outside_allowed_packages_and_direct_sends_are_reported(project):
     root = project({
         ".importlinter": "[homes]\nopenai = workers.agents.provider\n",
         "workers/agents/provider.py": "import openai\n",
         "workers/chat.py": "from openai import OpenAI\n\nbroker.enqueue(1)\n",
         "workers/jobs.py": "broker.enqueue(1)\n",
     })  # fmt: skip
-    assert imports.homes(root) == ["workers/chat.py:1 imports openai, whose home is workers.agents.provider"]
-    assert imports.senders(root) == ["workers/chat.py:3 sends a message itself instead of enqueuing a job"]
+    assert imports.homes(root) == ["workers/chat.py:1 imports openai, which is allowed only in workers.agents.provider"]
+    assert imports.senders(root) == ["workers/chat.py:3 sends a message directly instead of enqueuing a job"]
 
 
-def test_a_forbidden_import_is_found_with_its_line(project):
+def test_a_forbidden_import_is_reported_with_its_line(project):
     layers = "[importlinter:contract:a]\nname = a\ntype = layers\nlayers =\n    edge\n    models\n"
     root = project({
         ".importlinter": f"[importlinter]\nroot_packages =\n    edge\n    models\n\n{layers}",
@@ -117,22 +117,22 @@ def test_a_forbidden_import_is_found_with_its_line(project):
     assert "models.a -> edge (l.1)" in imports.contracts(root)
 
 
-def test_a_job_without_an_actor_and_an_actor_without_a_job_are_found():
+def test_jobs_and_actors_that_do_not_match_are_reported():
     assert list(
         jobs.differences({"a": "mail", "b": "mail", "d": "mail"}, {"a": "mail", "c": "mail", "d": "index"})
     ) == [
-        "the job b has no actor in what workers.main imports",
-        "the actor c has no line in the table of jobs",
-        "d is sent to the queue mail, its actor reads index",
+        "the job b has no actor in any module that workers.main imports",
+        "the actor c is not in the job table",
+        "d is sent to the queue mail, but its actor reads index",
     ]
 
 
-def test_the_queues_of_a_worker_end_at_the_next_option(project):
+def test_queue_names_in_the_procfile_end_at_the_next_option(project):
     root = project({"Procfile": "# x\nw: dramatiq workers.main -p 1 --queues mail index --threads 8\nv: x -Q agents\n"})
-    assert jobs.read(root) == {"mail", "index", "agents"}
+    assert jobs.queues_read(root) == {"mail", "index", "agents"}
 
 
-def test_what_ruff_can_mend_is_mended(project):
+def test_fix_applies_ruff_fixes(project):
     root = project({"a.py": "import os\nx = {'a':1}\n"})
     assert [line.split()[1].rstrip(":") for line in style.find(root)] == ["unformatted", "I001", "F401"]
     style.fix(root)
@@ -151,8 +151,8 @@ FIRST = (
     "drop table dog",
 )
 SECOND = {
-    "a good one": ("alter table dog add owner uuid references dog", "alter table dog drop owner", []),
-    "a down that forgets": (
+    "a correct migration": ("alter table dog add owner uuid references dog", "alter table dog drop owner", []),
+    "a down that leaves an index": (
         "alter table dog add name text; create index if not exists dog_age on dog (age)",
         "alter table dog drop name",
         ["0002_b: after down: new dog: index CREATE INDEX dog_age ON public.dog USING btree (age)"],
@@ -168,44 +168,44 @@ SECOND = {
 
 @pytest.fixture(scope="module")
 def empty():
-    with migrations.database() as found:
-        yield found
+    with migrations.database() as server:
+        yield server
 
 
 @pytest.mark.parametrize("what", SECOND)
-def test_a_migration_must_go_up_down_and_up_on_data(project, empty, what):
+def test_migrations_must_run_up_down_and_up_again_with_data(project, empty, what):
     up, down, expected = SECOND[what]
     folder = project({
         "0001_a.py": MIGRATION.format(up=FIRST[0], down=FIRST[1]),
         "0002_b.py": MIGRATION.format(up=up, down=down),
     })  # fmt: skip
     empty.execute_sql("drop schema public cascade; create schema public")
-    found = list(migrations.problems(empty, folder))
-    assert len(found) >= len(expected)
-    assert all(line.startswith(start) for line, start in zip(found, expected, strict=False)), found
-    assert bool(found) == bool(expected)
+    problems = list(migrations.problems(empty, folder))
+    assert len(problems) >= len(expected)
+    assert all(line.startswith(start) for line, start in zip(problems, expected, strict=False)), problems
+    assert bool(problems) == bool(expected)
 
 
-def test_a_gate_that_breaks_is_a_problem_and_the_others_go_on(project):
-    shown = Console(record=True, width=200, file=sys.stderr)
-    gates = [Gate("nowhere", "nowhere", "does not exist"), *run.chosen(["sizes"], fast=True)]
-    assert run.run(gates, Path(__file__).parents[2], console=shown) == 1
-    assert "the gate itself failed" in shown.export_text()
+def test_a_failing_gate_is_a_problem_and_the_others_still_run(project):
+    console = Console(record=True, width=200, file=sys.stderr)
+    gates = [Gate("nowhere", "nowhere", "does not exist"), *run.select(["sizes"], fast=True)]
+    assert run.run(gates, Path(__file__).parents[2], console=console) == 1
+    assert "the gate itself failed" in console.export_text()
 
 
-def test_names_choose_gates_and_a_wrong_one_is_told():
-    assert [gate.name for gate in run.chosen([], fast=False)] == [gate.name for gate in GATES]
-    assert {gate.name for gate in run.chosen([], fast=True)} < {gate.name for gate in GATES}
+def test_gates_are_selected_by_name_and_unknown_names_are_rejected():
+    assert [gate.name for gate in run.select([], fast=False)] == [gate.name for gate in GATES]
+    assert {gate.name for gate in run.select([], fast=True)} < {gate.name for gate in GATES}
     with pytest.raises(SystemExit, match="No gate is named nonsense"):
-        run.chosen(["nonsense"], fast=False)
+        run.select(["nonsense"], fast=False)
 
 
-def test_the_command_ends_with_one_when_there_is_a_problem(project):
-    """`python -m devstack.check` is what run.py starts for each gate."""
+def test_the_module_prints_its_problems_as_json(project):
+    """run.py starts `python -m devstack.check` for each gate."""
     root = project({"models/long.py": "x = 1\n" * 401})
     command = [sys.executable, "-m", "devstack.check", "sizes"]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
     assert (
         done.stdout.splitlines()[-1]
-        == '["models/long.py has 401 lines", "half of the files that ship have more than 401 lines"]'
+        == '["models/long.py has 401 lines", "half of the shipped files have more than 401 lines"]'
     )

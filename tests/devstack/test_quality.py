@@ -1,4 +1,4 @@
-"""The commands around the tests: what they add up, and what they start."""
+"""The quality commands of ./dev: coverage, test, check and mutate."""
 
 import pytest
 from typer.testing import CliRunner
@@ -8,10 +8,10 @@ from devstack.cli import app
 from devstack.mutation.run import TARGETS
 
 
-def test_coverage_is_summed_for_a_folder_and_all_above_it():
-    one = {"num_statements": 4, "covered_lines": 3, "num_branches": 2, "covered_branches": 1}
-    sums = coverage_report.folders({"models/jobs/a.py": {"summary": one}, "edge/b.py": {"summary": one}})
-    assert {folder: counts["num_statements"] for folder, counts in sums.items()} == {
+def test_coverage_is_summed_for_each_folder_and_its_parents():
+    counts = {"num_statements": 4, "covered_lines": 3, "num_branches": 2, "covered_branches": 1}
+    sums = coverage_report.folders({"models/jobs/a.py": {"summary": counts}, "edge/b.py": {"summary": counts}})
+    assert {folder: total["num_statements"] for folder, total in sums.items()} == {
         "all": 8,
         "edge": 4,
         "models": 4,
@@ -22,7 +22,7 @@ def test_coverage_is_summed_for_a_folder_and_all_above_it():
 @pytest.mark.parametrize(
     ("arguments", "gates", "tests"), [([], True, True), (["tests/models", "-k", "lease"], False, True)]
 )
-def test_a_part_of_the_tests_runs_without_the_gates(monkeypatch, arguments, gates, tests):
+def test_pytest_arguments_skip_the_gates(monkeypatch, arguments, gates, tests):
     from devstack.check import run
 
     done = []
@@ -32,21 +32,21 @@ def test_a_part_of_the_tests_runs_without_the_gates(monkeypatch, arguments, gate
     assert done == [*(["gates"] if gates else []), *([arguments] if tests else [])]
 
 
-def test_where_a_gate_finds_something_no_test_runs(monkeypatch):
+def test_tests_do_not_run_if_a_gate_reports_a_problem(monkeypatch):
     from devstack.check import run
 
     monkeypatch.setattr(run, "run", lambda *_: 1)
-    monkeypatch.setattr(quality.os, "execv", lambda *_: pytest.fail("the tests were run"))
+    monkeypatch.setattr(quality.os, "execv", lambda *_: pytest.fail("the tests ran"))
     assert CliRunner().invoke(app, ["test"]).exit_code == 1
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_what_can_be_mutated_is_there_with_its_tests(name):
+def test_every_mutation_target_exists_and_has_tests(name):
     assert TARGETS[name].path().endswith(".py")
     assert TARGETS[name].test_files()
 
 
-def test_the_gates_are_listed():
-    shown = CliRunner().invoke(app, ["check", "--list", "--fast"])
-    assert "style" in shown.stdout
-    assert "types" not in shown.stdout
+def test_check_list_prints_the_gates():
+    result = CliRunner().invoke(app, ["check", "--list", "--fast"])
+    assert "style" in result.stdout
+    assert "types" not in result.stdout

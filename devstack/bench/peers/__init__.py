@@ -1,1 +1,1 @@
-"""What our figures stand beside: services and workers of the same kind, written the way their field usually does it."""
+"""What Longshore is compared with: a service and workers that do the same work, written the usual way."""

@@ -1,4 +1,4 @@
-"""Start the FastAPI peer on the stack's own Postgres, Redis, signing keys and model."""
+"""Start the FastAPI peer on the stack's Postgres, Redis, signing keys and model."""
 
 import json
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ class Peer:
 
 
 def start(stack: Stack, agents: list[dict[str, str]]) -> Peer:
-    """One uvicorn process, as our edge is one process. PeerUnavailable when it cannot be installed or does not start.
+    """Start one uvicorn process, as our edge is one process. Raises PeerUnavailable if it cannot be installed or started.
 
-    `agents` are what GET /api/v1/agents shall answer: configuration in both services, from no database.
+    `agents` is the answer to GET /api/v1/agents. In both services it is configuration and needs no database.
     """
     interpreter, port = python(), free_port()
     serve = f"-m uvicorn {APP} --port {port} --loop uvloop --http httptools --no-access-log --log-level warning"

@@ -1,4 +1,4 @@
-"""Start and use the job peers: stock Dramatiq and Celery on a Redis database of their own."""
+"""Start and use the job peers: stock Dramatiq and Celery, on a separate Redis database."""
 
 import json
 import subprocess
@@ -13,19 +13,19 @@ from devstack.stack import Stack
 
 MODULE = "devstack.bench.peers.jobs"
 DRAMATIQ = f"dramatiq {MODULE} --processes 1 --threads 8"
-# The broker is named on the command line: Celery would read our own BROKER_URL.
+# The broker is given on the command line, because Celery would otherwise read our BROKER_URL.
 CELERY = f"celery -A {MODULE} -b $PEER_REDIS_URL worker -P solo -l error"
 BEAT = f"celery -A {MODULE} -b $PEER_REDIS_URL beat -l error -s "
 DRAIN_SECONDS = 40
 PICKUPS = """
 import json, random, time
 from devstack.bench.peers import jobs
-waits = []
+latencies = []
 for n in range({count}):
     time.sleep(random.uniform(0.05, 0.4))
     began = time.time(); jobs.mark.send("stock")
-    waits.append(float(jobs.client.blpop("stock", 10)[1]) - began)
-print(json.dumps(waits))
+    latencies.append(float(jobs.client.blpop("stock", 10)[1]) - began)
+print(json.dumps(latencies))
 """
 
 
@@ -37,8 +37,8 @@ def start(stack: Stack, command: str, name: str = "job-peer") -> Process:
     return launch(stack, name, f"exec {command}", environment(stack))
 
 
-def python(stack: Stack, script: str) -> str:
-    """Run a script beside the peer; what it printed."""
+def run_script(stack: Stack, script: str) -> str:
+    """Run a script in the peer's environment. Return its output."""
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, env=environment(stack), stdout=subprocess.PIPE, text=True, check=True)
     return done.stdout
@@ -46,15 +46,15 @@ def python(stack: Stack, script: str) -> str:
 
 def pickups(stack: Stack, count: int) -> list[float]:
     """Seconds from sending each job to its start."""
-    waits: list[float] = json.loads(python(stack, PICKUPS.format(count=count)))
-    return waits
+    latencies: list[float] = json.loads(run_script(stack, PICKUPS.format(count=count)))
+    return latencies
 
 
 def drain(stack: Stack, send: str, command: str, count: int) -> float:
-    """Jobs a second that the peer drains."""
+    """Jobs per second that the peer finishes."""
     client = redis.Redis.from_url(environment(stack)["PEER_REDIS_URL"])
     client.flushdb()
-    python(stack, f"from devstack.bench.peers import jobs\nfor _ in range({count}): jobs.{send}")
+    run_script(stack, f"from devstack.bench.peers import jobs\nfor _ in range({count}): jobs.{send}")
     process = start(stack, command)
     marks: list[tuple[float, int]] = []
     deadline = time.time() + DRAIN_SECONDS

@@ -1,1 +1,1 @@
-"""A FastAPI service as an experienced developer would write it. It knows nothing of our modules, only of our tables."""
+"""A FastAPI service as an experienced developer would write it. It uses our tables but none of our modules."""

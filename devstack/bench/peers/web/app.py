@@ -35,8 +35,8 @@ class Envelope:
         async def answer(message):
             if message["type"] == "http.response.start":
                 took = b"%.4f" % (time.perf_counter() - began)
-                own = [(b"x-correlation-id", correlation_id), (b"x-process-time", took)]
-                message["headers"] = [*message["headers"], *SECURITY, *own]
+                timing = [(b"x-correlation-id", correlation_id), (b"x-process-time", took)]
+                message["headers"] = [*message["headers"], *SECURITY, *timing]
             await send(message)
 
         await self.app(scope, receive, answer)

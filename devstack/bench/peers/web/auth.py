@@ -1,5 +1,5 @@
 # mypy: ignore-errors
-"""From bearer token to caller: signature, claims, and whether the session is still alive."""
+"""Authenticates a bearer token: checks its signature, its claims, and that the session has not ended."""
 
 import json
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class Caller:
 
 
 def load_keys() -> dict[str, Any]:
-    """The public keys by their id."""
+    """The public keys by key id."""
     keys = {}
     for item in json.loads(Path(KEY_FILE).read_text())["keys"]:
         if "private_key" in item:
@@ -59,7 +59,7 @@ def verify(token: str) -> dict[str, Any]:
 
 
 async def is_alive(session_id: str) -> bool:
-    """Redis knows; if it does not, Postgres does."""
+    """Look up the session in Redis, then in Postgres."""
     key = f"session:{session_id}"
     state = await cache.get(key)
     if state is not None:
@@ -90,7 +90,7 @@ SignedIn = Annotated[Caller, Depends(signed_in)]
 
 
 def need(scope: str):
-    """A caller whose token holds this scope, and whose mail address is verified."""
+    """Require a token with this scope and a verified e-mail address."""
 
     async def check(caller: SignedIn) -> Caller:
         if scope not in caller.scopes or not caller.claims.get("email_verified"):

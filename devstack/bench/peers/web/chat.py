@@ -1,5 +1,5 @@
 # mypy: ignore-errors
-"""An agent that answers inside the request: history from Postgres, the model's stream passed on, the answer stored."""
+"""An agent that runs inside the request: reads the history, streams the model's output, and stores the answer."""
 
 import json
 from collections.abc import AsyncIterator
@@ -48,7 +48,7 @@ async def chat(ask: Ask, caller: Annotated[Caller, need("conversations:write")])
 
 
 async def begin(ask: Ask, caller: Caller) -> tuple[UUID, list[dict[str, Any]]]:
-    """The user's message, stored in one transaction; the conversation and the history that the model reads."""
+    """Store the user's message in one transaction. Return the conversation id and the history for the model."""
     async with writing.begin() as db:
         row = None
         if ask.conversation_id:
@@ -94,12 +94,12 @@ async def say(db: Any, row: Conversation, role: str, text: str) -> None:
 
 
 async def answer(conversation_id: UUID, history: list[dict[str, Any]]) -> AsyncIterator[bytes]:
-    """Ask the model until it has an answer. No database connection is held while it speaks."""
-    asked, text = list(history), ""
+    """Call the model until it gives an answer. No database connection is held during the calls."""
+    items, text = list(history), ""
     for _ in range(TURNS):
         response = None
         stream = await model.responses.create(
-            model=MODEL, instructions=INSTRUCTIONS, input=asked, tools=TOOLS, store=False, stream=True
+            model=MODEL, instructions=INSTRUCTIONS, input=items, tools=TOOLS, store=False, stream=True
         )
         async for event in stream:
             if event.type == "response.output_text.delta":
@@ -113,8 +113,8 @@ async def answer(conversation_id: UUID, history: list[dict[str, Any]]) -> AsyncI
         calls = [item for item in response.output if item.type == "function_call"]
         if not calls:
             break
-        asked += [item.model_dump(exclude_none=True) for item in response.output]
-        asked += [{"type": "function_call_output", "call_id": call.call_id, "output": use(call.name)} for call in calls]
+        items += [item.model_dump(exclude_none=True) for item in response.output]
+        items += [{"type": "function_call_output", "call_id": call.call_id, "output": use(call.name)} for call in calls]
     async with writing.begin() as db:
         row = await db.scalar(select(Conversation).where(Conversation.id == conversation_id).with_for_update())
         row.active_agent = AGENT

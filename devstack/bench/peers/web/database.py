@@ -19,7 +19,7 @@ engine = create_async_engine(
     max_overflow=0,
     pool_recycle=1800,
 )
-# Reads need no transaction: without one each is a single round trip, as the product's are.
+# Reads need no transaction. Without one, each read is a single round trip, as in the product.
 reading = async_sessionmaker(engine.execution_options(isolation_level="AUTOCOMMIT"), expire_on_commit=False)
 writing = async_sessionmaker(engine, expire_on_commit=False)
 

@@ -1,5 +1,5 @@
 # mypy: ignore-errors
-"""The reads: who I am, which agents there are, my conversations."""
+"""The read endpoints: current user, agents, conversations."""
 
 import base64
 import time

@@ -1,5 +1,5 @@
 # mypy: ignore-errors
-"""What the peer reads from the environment: the same variables as the product."""
+"""Settings from the environment: the same variables as the product's."""
 
 import json
 import os

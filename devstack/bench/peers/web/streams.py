@@ -1,5 +1,5 @@
 # mypy: ignore-errors
-"""A run's progress as server-sent events, the usual way: every client has a blocking XREAD of its own."""
+"""A run's progress as server-sent events, the usual way: each client has its own blocking XREAD."""
 
 from collections.abc import AsyncIterator
 from uuid import UUID
@@ -48,7 +48,7 @@ async def follow(run_id: UUID, after: int) -> AsyncIterator[bytes]:
 
 
 def entries_of(answer: list | dict | None) -> list:
-    """The one stream's entries in XREAD's answer, whichever protocol version the connection speaks."""
+    """The stream's entries in the reply to XREAD, for either version of the Redis protocol."""
     if not answer:
         return []
     raw = next(iter(answer.values())) if isinstance(answer, dict) else answer[0][1]
