@@ -124,7 +124,7 @@ def idle_rows(setup: Setup, user: dict[str, str]) -> list[Row]:
     return [
         row(scenario, "memory of the server per stream", *memory, *missing, target=Target("<=", (40,))),
         row(scenario, "CPU of the server, % of a core", *share, *missing),
-        row(scenario, "sample that delivers new events", *completed, *missing),
+        row(scenario, "sampled streams that deliver new events", *completed, *missing),
     ]
 
 
