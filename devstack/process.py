@@ -13,8 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from devstack.watchdog import watchdog
 
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -52,12 +50,6 @@ class Process(subprocess.Popen[bytes]):
                 **options,
             )
         watchdog.watch(self.pid)
-
-    def worker_pids(self) -> list[int]:
-        """The pids of all descendants: the worker processes of gunicorn or Dramatiq."""
-        with contextlib.suppress(psutil.NoSuchProcess):
-            return [child.pid for child in psutil.Process(self.pid).children(recursive=True)]
-        return []
 
     def kill(self) -> None:
         """Send SIGKILL to the whole process group, as a power cut would end it."""

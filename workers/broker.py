@@ -40,7 +40,6 @@ class PushBroker(Broker):
             url,
             socket_timeout=5,
             socket_connect_timeout=2,
-            max_connections=1000,
             health_check_interval=30,
             retry=Retry(ExponentialBackoff(cap=0.2, base=0.02), 2),
         )

@@ -119,13 +119,13 @@ class Database(PooledPostgresqlDatabase):
         For hot paths, where parsing and planning cost more than running. The statement names its columns instead of
         `*`: a prepared statement must not change its result when a migration adds a column.
         """
-        name, text, names = _prepared(statement)
+        name, text, call = _prepared(statement)
         connection = self.connection()
         if name not in connection.prepared:
             with _peewee_errors:
                 connection.cursor().execute(f"prepare {name} as {text}")
             connection.prepared.add(name)
-        return self.execute_sql(f"execute {name}({', '.join(f'%({key})s' for key in names)})", values)
+        return self.execute_sql(call, values)
 
     def _deferred(self) -> list[bytes]:
         deferred: list[bytes] = getattr(self.local, "deferred", [])
@@ -146,11 +146,12 @@ class Database(PooledPostgresqlDatabase):
 
 
 @cache
-def _prepared(statement: str) -> tuple[str, str, list[str]]:
-    """(name, text with $1 ... instead of %(name)s, the names in this order)."""
+def _prepared(statement: str) -> tuple[str, str, str]:
+    """(name, text with $1 ... instead of %(name)s, the statement that executes it)."""
     names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", statement)))
     text = re.sub(r"%\((\w+)\)s", lambda match: f"${names.index(match[1]) + 1}", statement)
-    return f"fixed_{hashlib.sha256(text.encode()).hexdigest()[:12]}", text, names
+    name = f"fixed_{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    return name, text, f"execute {name}({', '.join(f'%({key})s' for key in names)})"
 
 
 def _readable(fd: int) -> bool:

@@ -52,7 +52,6 @@ def _retrying_client(url: str) -> redis.Redis:
         url,
         socket_timeout=10,
         socket_connect_timeout=2,
-        max_connections=20_000,
         health_check_interval=30,
         retry=Retry(ExponentialBackoff(cap=1.0, base=0.02), 20),
         retry_on_error=[redis.BusyLoadingError, redis.ConnectionError, redis.TimeoutError],
@@ -70,6 +69,5 @@ def _fast_client(url: str) -> redis.Redis:
         url,
         socket_timeout=2,
         socket_connect_timeout=1,
-        max_connections=20_000,
         retry=Retry(ExponentialBackoff(cap=0.1, base=0.01), 1),
     )
