@@ -9,6 +9,7 @@ if is_gevent_active():
 
 from models.platform import logs
 from models.platform.settings import settings
+from models.platform.startup_checks import WORKER, require_safe
 from workers import chat, housekeeping
 from workers.agents.catalog import catalog
 from workers.broker import broker
@@ -16,7 +17,7 @@ from workers.heartbeat import heartbeat
 from workers.mail import accounts, signup
 
 logs.configure("worker")
-settings.require_safe()
+require_safe(settings, WORKER)
 catalog()  # refuses to start with an MCP_TOOLS that cannot work
 broker.add_middleware(heartbeat)
 

@@ -1,5 +1,6 @@
 """Logging: one JSON object per line on standard output, or text for people with LOG_FORMAT=console."""
 
+import json
 import logging
 import sys
 from collections.abc import MutableMapping
@@ -12,7 +13,11 @@ from structlog.typing import Processor
 from models.platform.settings import settings
 
 Event = MutableMapping[str, Any]
-SECRET_WORDS = ("password", "token", "secret", "authorization", "api_key", "cookie")
+SECRET_WORDS = (
+    "password", "token", "secret", "authorization", "api_key", "cookie", "credential", "private_key", "signature",
+)  # fmt: skip
+REDACTED = "[redacted]"
+SHORTEST_SECRET = 6  # characters; shorter values would blank out ordinary words
 
 
 def configure(process: str) -> None:
@@ -35,7 +40,7 @@ def configure(process: str) -> None:
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             _brief if console else _origin(process),
-            renderer,
+            _without_secrets(renderer),
         ],
     )
     handler = logging.StreamHandler(sys.stdout)
@@ -84,5 +89,25 @@ def _is_secret(key: str) -> bool:
 def _redact(logger: Any, name: str, event_dict: Event) -> Event:
     for key in event_dict:
         if _is_secret(key) and isinstance(event_dict[key], str):
-            event_dict[key] = "[redacted]"
+            event_dict[key] = REDACTED
     return event_dict
+
+
+def _without_secrets(renderer: Processor) -> Processor:
+    """The renderer, with every secret of the settings blanked out in its line: a driver's message may quote one."""
+    secrets = sorted(_written_secrets(), key=len, reverse=True)  # a URL before the password in it
+
+    def render(logger: Any, name: str, event_dict: Event) -> str:
+        line = str(renderer(logger, name, event_dict))
+        for secret in secrets:
+            if secret in line:
+                line = line.replace(secret, REDACTED)
+        return line
+
+    return render
+
+
+def _written_secrets() -> set[str]:
+    """The secrets as they stand in a line: as they are, and escaped as in JSON."""
+    values = {value for value in settings.secret_values() if len(value) >= SHORTEST_SECRET}
+    return values | {json.dumps(value)[1:-1] for value in values}

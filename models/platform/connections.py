@@ -1,0 +1,120 @@
+"""How other services may be reached: without TLS only on this machine, and on hosts that PRIVATE_HOSTS names."""
+
+import ipaddress
+import os
+from collections.abc import Iterator
+from urllib.parse import SplitResult, parse_qs, urlsplit
+
+import psycopg2
+from psycopg2.extensions import parse_dsn
+from pydantic import SecretStr
+
+from models.platform.secret_strength import password_weakness
+from models.platform.settings import Settings
+
+VERIFIED = ("verify-full", "verify-ca")  # libpq's other modes do not check whom they talk to
+REDIS_OPTIONS = "host:6379/0"
+
+
+def is_local(host: str | None) -> bool:
+    """Whether a host is this machine: its name, a loopback address, a Unix socket, or none at all."""
+    host = (host or "").strip("[]").lower()
+    if host in ("", "localhost") or host.startswith("/") or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def may_be_plain(host: str | None, settings: Settings) -> bool:
+    """Whether this host may be reached without TLS."""
+    return is_local(host) or (host or "").lower() in settings.items(settings.private_hosts.lower())
+
+
+def problems(settings: Settings) -> Iterator[str]:
+    """The addresses that are unsafe in production, one line each. No line contains an address: it may hold a password."""
+    yield from _database(settings)
+    yield from _redis("REDIS_URL", settings.redis_url, settings)
+    if settings.broker_url:
+        yield from _redis("BROKER_URL", settings.broker_url, settings)
+    if settings.smtp_url:
+        yield from _smtp(settings.smtp_url)
+    if settings.minio_endpoint and not settings.minio_secure:
+        yield from _storage(settings.minio_endpoint, settings)
+    for name, address in (("VAULT_ADDR", settings.vault_addr), ("OPENAI_BASE_URL", settings.openai_base_url)):
+        yield from _http(name, address, settings)
+    for server in settings.mcp_tools.get_secret_value():
+        yield from _http("MCP_TOOLS", server.get("server_url"), settings)
+
+
+def _database(settings: Settings) -> Iterator[str]:
+    example = "postgresql://user:password@host:5432/name?sslmode=verify-full"
+    try:
+        parts: dict[str, str] = parse_dsn(settings.database_url.get_secret_value())
+    except psycopg2.ProgrammingError:
+        yield f"DATABASE_URL is not the address of a database: write {example}."
+        return
+    hosts = (parts.get("host") or parts.get("hostaddr") or os.environ.get("PGHOST", "")).split(",")
+    if not all(may_be_plain(host, settings) for host in hosts) and parts.get("sslmode") not in VERIFIED:
+        yield f"DATABASE_URL reaches another host without verified TLS: write {example}."
+    if "password" in parts:
+        yield from _password("DATABASE_URL", parts["password"], parts.get("user"))
+
+
+def _redis(name: str, address: SecretStr, settings: Settings) -> Iterator[str]:
+    url = _split(address.get_secret_value())
+    schemes = ("redis", "rediss", "unix") if name == "REDIS_URL" else ("redis", "rediss", "unix", "amqp", "amqps")
+    if url is None or url.scheme not in schemes:
+        yield f"{name} is not an address that can be used: write rediss://:password@{REDIS_OPTIONS}."
+        return
+    if url.scheme in ("redis", "amqp") and not may_be_plain(url.hostname, settings):
+        yield f"{name} reaches another host without TLS: write {url.scheme}s:// instead of {url.scheme}://."
+    options = {key: values[-1].lower() for key, values in parse_qs(url.query).items()}
+    if options.get("ssl_cert_reqs") in ("none", "optional") or options.get("ssl_check_hostname") in (
+        "false",
+        "no",
+        "0",
+    ):
+        yield f"{name} does not check the server's certificate: leave ssl_cert_reqs and ssl_check_hostname out."
+    if url.password:
+        yield from _password(name, url.password, url.username)
+    elif not (is_local(url.hostname) or options.get("password")):
+        yield f"{name} has no password: write {url.scheme}://:password@{REDIS_OPTIONS}."
+
+
+def _smtp(address: SecretStr) -> Iterator[str]:
+    url = _split(address.get_secret_value())  # smtp:// needs no check: the gateway insists on STARTTLS
+    if url is None or url.scheme not in ("smtp", "smtps") or not url.hostname:
+        yield "SMTP_URL is not the address of a mail server: write smtps://user:password@host:465."
+
+
+def _storage(endpoint: str, settings: Settings) -> Iterator[str]:
+    url = _split(f"//{endpoint}")
+    if url is None or not may_be_plain(url.hostname, settings):
+        yield "MINIO_SECURE is off, but MINIO_ENDPOINT is another host: write MINIO_SECURE=true."
+
+
+def _http(name: str, address: str | None, settings: Settings) -> Iterator[str]:
+    url = _split(address or "https:")
+    if url is None or url.scheme not in ("http", "https"):
+        yield f"{name} contains an address that is not a URL: write https://host."
+    elif url.scheme == "http" and not may_be_plain(url.hostname, settings):
+        yield f"{name} reaches another host without TLS: write https:// instead of http://."
+    elif url.password:
+        yield f"{name} contains a password, which is not kept secret there: write the address without it."
+
+
+def _password(name: str, password: str, user: str | None) -> Iterator[str]:
+    if weakness := password_weakness(password, user):
+        yield f"The password in {name} {weakness}: choose a random one, such as `openssl rand -hex 32` prints."
+
+
+def _split(address: str) -> SplitResult | None:
+    """The parts of an address; None if it has no valid host or port."""
+    try:
+        url = urlsplit(address)
+        _ = url.port  # raises for a port that is not a number
+    except ValueError:
+        return None
+    return url
