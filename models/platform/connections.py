@@ -13,7 +13,8 @@ from models.platform.secret_strength import password_weakness
 from models.platform.settings import Settings
 
 VERIFIED = ("verify-full", "verify-ca")  # libpq's other modes do not check whom they talk to
-REDIS_OPTIONS = "host:6379/0"
+UNCHECKED = {"ssl_cert_reqs": ("none", "optional"), "ssl_check_hostname": ("false", "no", "0", "f", "n")}
+REDIS_EXAMPLE = "rediss://:password@host:6379/0"
 
 
 def is_local(host: str | None) -> bool:
@@ -55,7 +56,8 @@ def _database(settings: Settings) -> Iterator[str]:
     except psycopg2.ProgrammingError:
         yield f"DATABASE_URL is not the address of a database: write {example}."
         return
-    hosts = (parts.get("host") or parts.get("hostaddr") or os.environ.get("PGHOST", "")).split(",")
+    named = [parts[name] for name in ("host", "hostaddr", "service") if name in parts] or [os.environ.get("PGHOST", "")]
+    hosts = ",".join(named).split(",")
     if not all(may_be_plain(host, settings) for host in hosts) and parts.get("sslmode") not in VERIFIED:
         yield f"DATABASE_URL reaches another host without verified TLS: write {example}."
     if "password" in parts:
@@ -63,40 +65,36 @@ def _database(settings: Settings) -> Iterator[str]:
 
 
 def _redis(name: str, address: SecretStr, settings: Settings) -> Iterator[str]:
-    url = _split(address.get_secret_value())
+    url = split(address.get_secret_value())
     schemes = ("redis", "rediss", "unix") if name == "REDIS_URL" else ("redis", "rediss", "unix", "amqp", "amqps")
     if url is None or url.scheme not in schemes:
-        yield f"{name} is not an address that can be used: write rediss://:password@{REDIS_OPTIONS}."
+        yield f"{name} is not an address that can be used: write {REDIS_EXAMPLE}."
         return
     if url.scheme in ("redis", "amqp") and not may_be_plain(url.hostname, settings):
         yield f"{name} reaches another host without TLS: write {url.scheme}s:// instead of {url.scheme}://."
-    options = {key: values[-1].lower() for key, values in parse_qs(url.query).items()}
-    if options.get("ssl_cert_reqs") in ("none", "optional") or options.get("ssl_check_hostname") in (
-        "false",
-        "no",
-        "0",
-    ):
+    options = parse_qs(url.query)
+    if any(value.lower() in UNCHECKED.get(key, ()) for key, values in options.items() for value in values):
         yield f"{name} does not check the server's certificate: leave ssl_cert_reqs and ssl_check_hostname out."
     if url.password:
         yield from _password(name, url.password, url.username)
-    elif not (is_local(url.hostname) or options.get("password")):
-        yield f"{name} has no password: write {url.scheme}://:password@{REDIS_OPTIONS}."
+    elif not is_local(url.hostname) and "password" not in options:
+        yield f"{name} has no password: write {REDIS_EXAMPLE}."
 
 
 def _smtp(address: SecretStr) -> Iterator[str]:
-    url = _split(address.get_secret_value())  # smtp:// needs no check: the gateway insists on STARTTLS
+    url = split(address.get_secret_value())  # smtp:// needs no check: the gateway insists on STARTTLS
     if url is None or url.scheme not in ("smtp", "smtps") or not url.hostname:
         yield "SMTP_URL is not the address of a mail server: write smtps://user:password@host:465."
 
 
 def _storage(endpoint: str, settings: Settings) -> Iterator[str]:
-    url = _split(f"//{endpoint}")
+    url = split(f"//{endpoint}")
     if url is None or not may_be_plain(url.hostname, settings):
         yield "MINIO_SECURE is off, but MINIO_ENDPOINT is another host: write MINIO_SECURE=true."
 
 
 def _http(name: str, address: str | None, settings: Settings) -> Iterator[str]:
-    url = _split(address or "https:")
+    url = split(address or "https:")
     if url is None or url.scheme not in ("http", "https"):
         yield f"{name} contains an address that is not a URL: write https://host."
     elif url.scheme == "http" and not may_be_plain(url.hostname, settings):
@@ -110,7 +108,7 @@ def _password(name: str, password: str, user: str | None) -> Iterator[str]:
         yield f"The password in {name} {weakness}: choose a random one, such as `openssl rand -hex 32` prints."
 
 
-def _split(address: str) -> SplitResult | None:
+def split(address: str) -> SplitResult | None:
     """The parts of an address; None if it has no valid host or port."""
     try:
         url = urlsplit(address)

@@ -1,6 +1,5 @@
 """Logging: one JSON object per line on standard output, or text for people with LOG_FORMAT=console."""
 
-import json
 import logging
 import sys
 from collections.abc import MutableMapping
@@ -10,14 +9,13 @@ from typing import Any
 import structlog
 from structlog.typing import Processor
 
+from models.platform.redaction import REDACTED, known_secrets, without_secrets
 from models.platform.settings import settings
 
 Event = MutableMapping[str, Any]
 SECRET_WORDS = (
     "password", "token", "secret", "authorization", "api_key", "cookie", "credential", "private_key", "signature",
 )  # fmt: skip
-REDACTED = "[redacted]"
-SHORTEST_SECRET = 6  # characters; shorter values would blank out ordinary words
 
 
 def configure(process: str) -> None:
@@ -94,20 +92,9 @@ def _redact(logger: Any, name: str, event_dict: Event) -> Event:
 
 
 def _without_secrets(renderer: Processor) -> Processor:
-    """The renderer, with every secret of the settings blanked out in its line: a driver's message may quote one."""
-    secrets = sorted(_written_secrets(), key=len, reverse=True)  # a URL before the password in it
+    secrets = known_secrets()
 
     def render(logger: Any, name: str, event_dict: Event) -> str:
-        line = str(renderer(logger, name, event_dict))
-        for secret in secrets:
-            if secret in line:
-                line = line.replace(secret, REDACTED)
-        return line
+        return without_secrets(str(renderer(logger, name, event_dict)), secrets)
 
     return render
-
-
-def _written_secrets() -> set[str]:
-    """The secrets as they stand in a line: as they are, and escaped as in JSON."""
-    values = {value for value in settings.secret_values() if len(value) >= SHORTEST_SECRET}
-    return values | {json.dumps(value)[1:-1] for value in values}

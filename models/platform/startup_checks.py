@@ -6,11 +6,10 @@ All refusals are collected, and printed as one list. Each line says which settin
 import ipaddress
 from collections.abc import Callable, Collection, Iterator
 from email.utils import parseaddr
-from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from models.platform.connections import is_local
+from models.platform.connections import is_local, split
 from models.platform.connections import problems as connection_problems
 from models.platform.secret_strength import key_weakness, password_weakness
 from models.platform.settings import Settings
@@ -121,16 +120,15 @@ def _hosts_and_origins(settings: Settings) -> Iterator[str]:
 
 
 def _is_safe_origin(origin: str) -> bool:
-    try:
-        url = urlsplit(origin)
-        return url.scheme == "https" and not is_local(url.hostname) and origin == f"https://{url.netloc}" != "https://*"
-    except ValueError:
+    url = split(origin)
+    if url is None or url.scheme != "https" or is_local(url.hostname):
         return False
+    return "*" not in url.netloc and origin == f"https://{url.netloc}"
 
 
 def _mails(settings: Settings) -> Iterator[str]:
-    url = urlsplit(settings.app_public_url)
-    if url.scheme != "https" or is_local(url.hostname):
+    url = split(settings.app_public_url)
+    if url is None or url.scheme != "https" or is_local(url.hostname):
         yield "APP_PUBLIC_URL, to which links in mails lead, is not a public https:// address: write your site's."
     if is_local(parseaddr(settings.mail_from)[1].rpartition("@")[2]):
         yield "MAIL_FROM is not an address of yours: write Name <no-reply@your-domain>."

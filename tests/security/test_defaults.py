@@ -61,7 +61,7 @@ def test_debug_weakens_nothing_in_production(http, clean, configure):
 
 
 def issue(http, headers=None, **options):
-    body = {"account": "analytics-batch", "scopes": ["conversations:read"]}
+    body = {"account": "support-console", "scopes": ["support:*"]}
     headers = {"Authorization": "Bearer dev-local", "Host": "localhost", **(headers or {})}
     return http.simulate_post("/api/v1/auth/service-accounts/issue", json=body, headers=headers, **options)
 
@@ -91,7 +91,7 @@ def test_development_alone_does_not_accept_unsigned_requests(http, clean, config
 def test_unsigned_requests_are_accepted_from_this_machine_only(http, clean, configure, peer, headers):
     configure(environment="development", service_issue_dev_local=True)
     assert issue(http, headers, remote_addr=peer).status_code == 401
-    assert issue(http, remote_addr="127.0.0.1").status_code != 401
+    assert issue(http, remote_addr="127.0.0.1").status_code == 201
 
 
 # ---------------------------------------------------------------- start-up refuses
@@ -122,13 +122,22 @@ UNSAFE = {
         "https://[",
     ],
     "TRUSTED_PROXIES": ["0.0.0.0/0", "::/0", "the-proxy"],
-    "APP_PUBLIC_URL": ["", "http://app.example.com", "https://localhost", "https://127.0.0.1:3000", "https://[::1]"],
+    "APP_PUBLIC_URL": [
+        "",
+        "http://app.example.com",
+        "https://localhost",
+        "https://127.0.0.1:3000",
+        "https://[::1]",
+        "https://[",
+    ],
     "MAIL_FROM": ["", "Example <no-reply@localhost>"],
     "DATABASE_URL": [
         "postgresql://app:Kq7vN2xW9rTz@db.example.com/app",
         "postgresql://app:Kq7vN2xW9rTz@db.example.com/app?sslmode=require",
         "postgresql://app:Kq7vN2xW9rTz@localhost,db.example.com/app?sslmode=prefer",
         "postgresql://app:app@localhost/app",
+        "postgresql://app:Kq7vN2xW9rTz@localhost/app?hostaddr=192.0.2.1",
+        "postgresql://app:Kq7vN2xW9rTz@/app?service=elsewhere",
         "postgresql://app:Kq7v%zz@localhost/app",
         "postgresql://longshore:longshore-db@localhost/app",
     ],

@@ -100,6 +100,13 @@ def test_only_production_tells_browsers_to_insist_on_tls(http, clean):
         assert hardened.simulate_get(path).headers[name] == value
 
 
+def test_the_server_does_not_tell_its_version():
+    """gunicorn sets the header itself, below the application."""
+    from gunicorn.http.wsgi import SERVER
+
+    assert SERVER == "gunicorn"
+
+
 def test_crawlers_are_sent_away(http):
     answer = http.simulate_get("/robots.txt")
     assert (answer.status_code, answer.text) == (200, "User-agent: *\nDisallow: /\n")

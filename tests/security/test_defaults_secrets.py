@@ -173,3 +173,23 @@ def test_a_process_that_cannot_reach_its_database_shows_no_secret(process):
     safe = {"database_url": "postgresql://user:marker-0123456789@127.0.0.1:1/db", "environment": "development"}
     ran = python("-c", STARTS[process], **{**SAFE, **values, **safe, "SERVICE_ISSUE_VERIFIER": "off"})
     assert MARKER not in ran.stdout + ran.stderr
+
+
+def test_the_stored_error_of_a_failed_job_shows_no_secret(user, configure, monkeypatch, caplog):
+    from models.jobs.ledger import Job
+    from models.platform.database import transaction
+    from workers.broker import broker
+    from workers.gateways import smtp
+    from workers.jobs import MAIL_NOTICE, enqueue
+    from workers.mail import accounts
+
+    def connection():
+        raise OSError(f"cannot reach {smtp.settings.smtp_url.get_secret_value()}")
+
+    assert accounts, "the actor is known"
+    configure(smtp_url="smtp://user:marker-0123456789@mail.example.com:25")
+    monkeypatch.setattr(smtp, "connection", connection)
+    with transaction():
+        job = enqueue(MAIL_NOTICE, user_id=str(user.id), notice="password_changed")
+    broker.get_actor(job.name).fn(str(job.id))
+    assert Job.get_by_id(job.id).error == "OSError: cannot reach [redacted]"
