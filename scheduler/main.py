@@ -15,11 +15,16 @@ import redis
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.cron import CronTrigger
 
+from models.platform.settings import settings
+from models.platform.startup_checks import require_safe
+
+if __name__ == "__main__":
+    require_safe(settings, "scheduler")  # the imports below already use the settings
+
 from models.jobs import presence
-from models.platform import logs, startup_checks
+from models.platform import logs
 from models.platform.database import database, release, transaction
 from models.platform.locks import SCHEDULER, try_session_lock
-from models.platform.settings import settings
 from scheduler.schedule import CRON
 from workers import jobs
 from workers.jobs import JobKind
@@ -108,5 +113,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    startup_checks.require_safe(settings, startup_checks.SCHEDULER)
     main()

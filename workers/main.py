@@ -10,14 +10,16 @@ if is_gevent_active():
 from models.platform import logs
 from models.platform.settings import settings
 from models.platform.startup_checks import WORKER, require_safe
-from workers import chat, housekeeping
-from workers.agents.catalog import catalog
-from workers.broker import broker
-from workers.heartbeat import heartbeat
-from workers.mail import accounts, signup
+
+require_safe(settings, WORKER)  # the imports below already use the settings
+
+from workers import chat, housekeeping  # noqa: E402
+from workers.agents.catalog import catalog  # noqa: E402
+from workers.broker import broker  # noqa: E402
+from workers.heartbeat import heartbeat  # noqa: E402
+from workers.mail import accounts, signup  # noqa: E402
 
 logs.configure("worker")
-require_safe(settings, WORKER)
 catalog()  # refuses to start with an MCP_TOOLS that cannot work
 broker.add_middleware(heartbeat)
 

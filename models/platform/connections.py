@@ -39,6 +39,8 @@ def problems(settings: Settings) -> Iterator[str]:
     yield from _redis("REDIS_URL", settings.redis_url, settings)
     if settings.broker_url:
         yield from _redis("BROKER_URL", settings.broker_url, settings)
+    elif not _has_database_number(settings.redis_url):
+        yield f"REDIS_URL has no number that BROKER_URL could follow: write {REDIS_EXAMPLE}, or BROKER_URL as well."
     if settings.smtp_url:
         yield from _smtp(settings.smtp_url)
     if settings.minio_endpoint and not settings.minio_secure:
@@ -79,6 +81,11 @@ def _redis(name: str, address: SecretStr, settings: Settings) -> Iterator[str]:
         yield from _password(name, url.password, url.username)
     elif not is_local(url.hostname) and "password" not in options:
         yield f"{name} has no password: write {REDIS_EXAMPLE}."
+
+
+def _has_database_number(address: SecretStr) -> bool:
+    url = split(address.get_secret_value())
+    return url is None or (url.scheme != "unix" and (url.path.strip("/") or "0").isdecimal())
 
 
 def _smtp(address: SecretStr) -> Iterator[str]:

@@ -32,6 +32,14 @@ def test_no_process_starts_with_nothing_set_and_all_refusals_come_in_one_list(pr
     assert ("SECRET_KEY" in refused) is (process in ("edge", "worker"))
 
 
+@pytest.mark.parametrize("process", ["worker", "scheduler", "release"])
+@pytest.mark.parametrize("address", ["redis://localhost:port/0", "redis://localhost/zero", "unix:///run/redis.sock"])
+def test_an_address_that_cannot_be_used_is_a_line_in_the_list(process, address):
+    started = python("-c", STARTS[process], **{**SAFE, "REDIS_URL": address, "BROKER_URL": ""})
+    assert started.returncode == 1 and "Traceback" not in started.stderr
+    assert "REDIS_URL" in started.stderr
+
+
 def test_the_command_check_prints_what_would_be_refused():
     refused = python("-m", "models", "check")
     assert refused.returncode == 1 and refused.stdout.splitlines() and not refused.stderr
