@@ -8,20 +8,28 @@ from peewee import CharField, ForeignKeyField
 
 from models.auth import passwords
 from models.auth.password_hashing import PasswordHasher
+from models.auth.password_history import PasswordHistory
 from models.auth.sessions import Session
 from models.auth.tenants import Tenant
 from models.auth.users import User
 from models.platform import audit
+from models.platform.authorization import OPERATOR_GRANT, OPERATOR_REVOKE, Caller, Rights, require
 from models.platform.database import transaction
-from models.platform.errors import NotFound
+from models.platform.errors import Conflict, NotFound
 from models.platform.model import Model
-from models.platform.principal import ANY_SCOPE, OPERATOR
+from models.platform.principal import ANY_SCOPE, OPERATOR, Root
 
 GRANTABLE = (*OPERATOR, ANY_SCOPE)
 
 
 class OperatorNotFound(NotFound):
     code = "operator_unknown"
+
+
+class PasswordNotTheirs(Conflict):
+    """Whoever has set the password would be an operator, too."""
+
+    code = "password_not_theirs"
 
 
 class OperatorGrant(Model):
@@ -57,24 +65,32 @@ def operators_with(scope: str) -> list[Operator]:
     return [operator for operator in list_operators() if {scope, ANY_SCOPE} & set(operator.scopes)]
 
 
-def grant(email: str, scopes: list[str], *, by: str) -> User:
+def grant(email: str, scopes: list[str], *, by: Caller) -> User:
     """Give a user operator scopes, which their tokens name from the next login or refresh on.
 
-    Raises OperatorNotFound if no account has this address.
+    An operator gives only what they hold; a shell is a root of trust and gives anything. Raises OutOfReach,
+    OperatorNotFound if no account has this address, or PasswordNotTheirs.
     """
+    require(by, OPERATOR_GRANT, Rights(None, frozenset(scopes)))
     with transaction():
         user = _user_by_email(email)
+        User.lock(user.id)  # an admin may be setting the password at this moment
+        if PasswordHistory.is_set_by_another(user.id):
+            raise PasswordNotTheirs(
+                f"Somebody else has set the password of {user.email}: let them choose their own first."
+            )
         grants = [{"user": user.id, "scope": scope} for scope in scopes]
         OperatorGrant.insert_many(grants).on_conflict_ignore().execute()
         audit.record("operator.granted", by, f"user:{user.id}", scopes=sorted(scopes))
         return user
 
 
-def revoke(email: str, scopes: list[str], *, by: str) -> User:
+def revoke(email: str, scopes: list[str], *, by: Caller) -> User:
     """Take operator scopes away, and end the user's sessions: their tokens still name the scopes.
 
     Raises OperatorNotFound if no account has this address, or the user has none of the scopes.
     """
+    require(by, OPERATOR_REVOKE)
     with transaction():
         user = _user_by_email(email)
         revoked = (OperatorGrant.user == user.id) & OperatorGrant.scope.in_(scopes)
@@ -85,7 +101,7 @@ def revoke(email: str, scopes: list[str], *, by: str) -> User:
         return user
 
 
-def create_account(email: str, password: str, tenant_name: str, *, by: str, hasher: PasswordHasher) -> User:
+def create_account(email: str, password: str, tenant_name: str, *, by: Root, hasher: PasswordHasher) -> User:
     """The first account of a new installation: the verified owner of a tenant of its own.
 
     Raises PasswordRejected or EmailTaken.
