@@ -83,13 +83,13 @@ def ask(principal: Principal, question: Question) -> tuple[Run, bool]:
 
     ConversationNotFound, ConversationBusy while another run is active, IdempotencyConflict.
     """
-    fingerprint = question.fingerprint
-    if question.idempotency_key:
-        earlier = _find_earlier_run(principal, question.idempotency_key, fingerprint)
+    fingerprint, idempotency_key = question.fingerprint, _own_idempotency_key(principal, question)
+    if idempotency_key:
+        earlier = _find_earlier_run(principal, idempotency_key, fingerprint)
         if earlier:
             return earlier, False
     key = question.conversation_id or str(uuid4())
-    started = _start_run(principal, question, key, fingerprint)
+    started = _start_run(principal, question, key, fingerprint, idempotency_key)
     if started is None:
         raise _refusal(principal, key)
     run, is_new_conversation = started
@@ -98,7 +98,17 @@ def ask(principal: Principal, question: Question) -> tuple[Run, bool]:
     return run, True
 
 
-def _start_run(principal: Principal, question: Question, key: str, fingerprint: str) -> tuple[Run, bool] | None:
+def _own_idempotency_key(principal: Principal, question: Question) -> str | None:
+    """The key as it is stored. All runs of machines have no user, so each service account has keys of its own."""
+    key = question.idempotency_key
+    if key is None or principal.account is None:
+        return key
+    return hashlib.sha256(f"{principal.account}\n{key}".encode()).hexdigest()
+
+
+def _start_run(
+    principal: Principal, question: Question, key: str, fingerprint: str, idempotency_key: str | None
+) -> tuple[Run, bool] | None:
     """(run, whether its conversation is new). None if the caller may not ask in the conversation, or not now."""
     reads = rows(principal, Conversation.reading)
     try:
@@ -116,7 +126,7 @@ def _start_run(principal: Principal, question: Question, key: str, fingerprint: 
             message=question.message,
             preview=question.message[:PREVIEW],
             request=Json(question.options or {}),
-            idempotency_key=question.idempotency_key,
+            idempotency_key=idempotency_key,
             fingerprint=fingerprint,
         )
     except IntegrityError as error:

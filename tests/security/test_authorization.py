@@ -328,6 +328,16 @@ def test_a_machine_searches_no_conversations(machine, tenant, ask):
     assert Conversation.search(Principal(None, tenant.id), "words") == []
 
 
+def test_a_machine_does_not_get_the_answer_to_another_machines_question(tenant, ask):
+    def asker(account):
+        scopes = frozenset(["conversations:write"])
+        return Principal(None, tenant.id, account=account, scopes=scopes, email_verified=True)
+
+    first, again = (ask(asker("one"), "how much?", idempotency_key="daily") for _ in range(2))
+    other = ask(asker("two"), "how much?", idempotency_key="daily")
+    assert first.id == again.id != other.id
+
+
 def test_a_machine_has_no_role_to_raise_or_lower(http, machine):
     headers = machine("billing-worker", "billing:manage")
     answer = http.simulate_get("/api/v1/conversations", headers={**headers, "X-Tenant-Role": "admin"})
