@@ -117,11 +117,11 @@ def _acting(req: Request, principal: Principal, action: Action) -> Principal:
     """
     if principal.account and not action.machines:
         raise PeopleOnly()
+    if action.elsewhere and (req.get_header("X-Operator-Override") or "").strip().lower() in TRUE:
+        return _elsewhere(req, principal, action)
     if not action.role:
         return principal
     named = req.get_header("X-Tenant-Id")
-    if action.elsewhere and (req.get_header("X-Operator-Override") or "").strip().lower() in TRUE:
-        return _elsewhere(req, principal, action, named)
     if principal.tenant_id is None:
         return _selecting(req, principal, action, named)
     if named and parse_uuid(named) != principal.tenant_id:
@@ -135,14 +135,15 @@ def _selecting(req: Request, principal: Principal, action: Action, named: str | 
         raise TenantMissing()
     if not can_act_elsewhere(principal, action):
         raise TenantMismatch(UNKNOWN_TENANT)
-    return _elsewhere(req, principal, action, named)
+    return _elsewhere(req, principal, action)
 
 
-def _elsewhere(req: Request, principal: Principal, action: Action, named: str | None) -> Principal:
-    tenant_id = None if action.everywhere else parse_uuid(named) if named else principal.tenant_id
-    acting = elsewhere(principal, action, tenant_id, req.get_header("X-Operator-Reason"))
+def _elsewhere(req: Request, principal: Principal, action: Action) -> Principal:
+    named, reason = req.get_header("X-Tenant-Id"), req.get_header("X-Operator-Reason")
     if action.everywhere:
-        return acting
+        return elsewhere(principal, action, None, reason)
+    tenant_id = parse_uuid(named) if named else principal.tenant_id
+    acting = elsewhere(principal, action, tenant_id, reason)
     if tenant_id is None or Tenant.get_or_none(Tenant.id == tenant_id) is None:
         raise TenantMismatch(UNKNOWN_TENANT)
     return _with_lower_role(req, acting)

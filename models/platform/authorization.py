@@ -64,7 +64,7 @@ class Action:
 PUBLIC                 = Action("public", public=True)
 OWN_ACCOUNT            = Action("account.own",            unverified=True, rows=Rows.OWN)
 PASSWORD_RESET         = Action("password.reset",         scope="support:read",          role="admin",  below=True)
-AGENT_READ             = Action("agent.read",             scope="tools:read",                           machines=True)
+AGENT_READ             = Action("agent.read",             scope="tools:read",                           machines=True, elsewhere=ANY_SCOPE)
 CONVERSATION_READ      = Action("conversation.read",      scope="conversations:read",    role="viewer", machines=True, rows=Rows.OWN, elsewhere=ANY_SCOPE)
 CONVERSATION_ASK       = Action("conversation.ask",       scope="conversations:write",   role="viewer", machines=True, rows=Rows.OWN, elsewhere=ANY_SCOPE)
 CONVERSATION_DELETE    = Action("conversation.delete",    scope="conversations:delete",  role="admin",  machines=True, elsewhere=ANY_SCOPE)
@@ -195,7 +195,7 @@ def _holds(caller: Principal, action: Action, rights: Rights) -> bool:
 
 
 def _covers(caller: Principal, action: Action, row: Row) -> bool:
-    covered = rows(caller, action)
+    covered = _reach(caller, action)
     if covered is Rows.ALL:
         return True
     if covered is Rows.NONE or row.tenant_id != caller.tenant_id:
@@ -205,8 +205,10 @@ def _covers(caller: Principal, action: Action, row: Row) -> bool:
 
 def rows(caller: Principal, action: Action) -> Rows:
     """Which rows the caller reaches with this action."""
-    if _not_at_all(caller, action):
-        return Rows.NONE
+    return Rows.NONE if _not_at_all(caller, action) else _reach(caller, action)
+
+
+def _reach(caller: Principal, action: Action) -> Rows:
     if action.rows is Rows.ALL or _is_everywhere(caller, action):
         return Rows.ALL
     if caller.tenant_id is None:
