@@ -88,9 +88,9 @@ def grant(email: str, scopes: list[str], *, by: Caller) -> User:
 def revoke(email: str, scopes: list[str], *, by: Caller) -> User:
     """Take operator scopes away, and end the user's sessions: their tokens still name the scopes.
 
-    Raises OperatorNotFound if no account has this address, or the user has none of the scopes.
+    Raises OutOfReach, or OperatorNotFound if no account has this address, or the user has none of the scopes.
     """
-    require(by, OPERATOR_REVOKE)
+    require(by, OPERATOR_REVOKE, Rights(None, frozenset(scopes)))
     with transaction():
         user = _user_by_email(email)
         revoked = (OperatorGrant.user == user.id) & OperatorGrant.scope.in_(scopes)

@@ -18,8 +18,7 @@ from models.platform.principal import Principal
 from models.runs.run import ACTIVE, Run
 
 # Insert the message and its queued run, in one round trip. No row is returned if the caller may not read the conversation,
-# or it has an active run. The run does not repeat the message's text, it refers to its
-# position in the conversation.
+# or it has an active run. The run does not repeat the message's text, it refers to its position in the conversation.
 ASK = """
 with opened as (
     insert into conversation as existing (id, tenant_id, user_id, key, entry_agent, message_count, last_message)

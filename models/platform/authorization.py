@@ -125,8 +125,10 @@ class OverrideReasonMissing(BadRequest):
 class Row(Protocol):
     """A row of a tenant. `owner` names the column of the user whose row it is, None if the tenant shares its rows."""
 
-    owner: str | None
-    tenant_id: UUID | None
+    @property
+    def owner(self) -> str | None: ...
+    @property
+    def tenant_id(self) -> UUID | None: ...
 
 
 @dataclass(frozen=True, slots=True)
