@@ -47,6 +47,9 @@ def admit(req: Request, action: Action) -> None:
     """Set the request's principal and claims. NotAuthenticated (401) or Forbidden (403) if the caller may not do this."""
     claims = read_token(req)
     principal = as_principal(claims)
+    structlog.contextvars.bind_contextvars(
+        subject=principal.subject, action=action.name
+    )  # refused calls are logged too
     try:
         principal = _acting(req, principal, action)
         require(principal, action)
@@ -57,7 +60,7 @@ def admit(req: Request, action: Action) -> None:
     if principal.override is not None:
         _record_override(req, principal, action)
     req.context.principal, req.context.claims = principal, claims
-    structlog.contextvars.bind_contextvars(subject=principal.subject, tenant_id=str(principal.tenant_id))
+    structlog.contextvars.bind_contextvars(tenant_id=str(principal.tenant_id))
 
 
 def read_token(req: Request) -> dict[str, Any]:

@@ -362,3 +362,11 @@ def test_a_deletion_that_fails_leaves_no_audit_row(http, signed):
     admin, _ = signed("admin")
     assert http.simulate_delete("/api/v1/conversations/unknown", headers=admin).status_code == 404
     assert AuditEvent.select().where(AuditEvent.action == "conversation.deleted").count() == 0
+
+
+def test_the_log_says_who_was_refused_what(http, signed, caplog):
+    headers, user = signed("viewer")
+    assert http.simulate_delete("/api/v1/conversations/one", headers=headers).status_code == 403
+    logged = caplog.records[-1].msg
+    assert (logged["subject"], logged["action"]) == (f"user:{user.id}", "conversation.delete")
+    assert logged["status_code"] == 403
