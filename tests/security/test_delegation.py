@@ -3,7 +3,9 @@
 The sequences are random; the functions, the tables and the catalogue's rules are the real ones.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from threading import Barrier
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -17,7 +19,7 @@ from models.auth.service_tokens import ServiceToken
 from models.auth.tenants import Tenant
 from models.auth.users import Membership, User
 from models.platform.authorization import OPERATOR_GRANT, SERVICE_TOKEN_ISSUE, elsewhere
-from models.platform.database import database, transaction
+from models.platform.database import database, release, transaction
 from models.platform.errors import BadRequest, Forbidden
 from models.platform.principal import GRANTS, RANK, Principal, Root, scope_satisfies, scopes_for
 
@@ -186,3 +188,27 @@ def test_the_sequences_reach_what_they_should(world):
     assert operators.scopes_of(found.users[0].id) == ["platform:operator"]
     assert sorted(token.scope_key for token in ServiceToken.select()) == ["billing:manage", "support:*"]
     assert found.setters == {1: 0}
+
+
+def test_a_reset_and_a_grant_at_the_same_moment_never_both_succeed(world):
+    """Whichever commits first stops the other one: an admin must not know the password of an operator."""
+    outcomes = set()
+    for _ in range(10):
+        found = world(OWNER_AND_MEMBER)
+        member, barrier = found.users[1], Barrier(2)
+
+        def attempt(act, barrier=barrier):
+            barrier.wait()
+            try:
+                with suppress(*REFUSED):
+                    return act()
+            finally:
+                release()
+
+        with ThreadPoolExecutor(2) as pool:
+            reset = pool.submit(attempt, lambda found=found: found.reset(0, 1))
+            grant = pool.submit(attempt, lambda found=found: found.shell(1, ["support:*"]))
+            reset.result(), grant.result()
+        is_reset = User.get_by_id(member.id).password_hash != member.password_hash
+        outcomes.add((is_reset, bool(operators.scopes_of(member.id))))
+    assert outcomes <= {(True, False), (False, True)} and outcomes
