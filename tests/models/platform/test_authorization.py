@@ -150,6 +150,7 @@ def test_nobody_acts_elsewhere_without_the_actions_grant_and_nothing_but_grants_
     assert scope_satisfies(principal.scopes, action.elsewhere)
     assert acting.scopes == principal.scopes & GRANTS
     assert (acting.tenant_id, acting.override, acting.subject) == (OTHER, "a call", principal.subject)
+    assert acting.role == "owner"
 
 
 @given(caller, guarded_action, guarded_action)
@@ -246,6 +247,36 @@ def test_an_operator_gives_no_grant_that_they_lack(giver, grants):
         if may(acting, authorization.OPERATOR_GRANT, Rights(None, grants)):
             assert acting.override
             assert all(giver.has_scope(scope) for scope in grants)
+
+
+ROLES = ["something else", *RANK]  # an unknown role counts as the lowest one
+
+
+@pytest.mark.parametrize("given_role", ROLES)
+@pytest.mark.parametrize("own_role", ROLES)
+def test_a_role_is_given_up_to_ones_own_and_a_password_set_below_it(own_role, given_role):
+    giver = replace(as_member("owner"), role=own_role)
+    given_rights = Rights(HOME, frozenset(), given_role)
+    rank, given_rank = RANK.get(own_role, 0), RANK.get(given_role, 0)
+    anybody = Action("role.give", rows=Rows.TENANT)
+    assert may(giver, anybody, given_rights) is (given_rank <= rank)
+    assert may(giver, replace(anybody, below=True), given_rights) is (given_rank < rank)
+    for acting in list(everywhere(as_member("owner", [authorization.ANY_SCOPE]), SERVICE_TOKEN_ISSUE))[2:]:
+        assert not may(acting, SERVICE_TOKEN_ISSUE, given_rights), "nobody gives a role elsewhere"
+
+
+def test_operators_reach_the_rows_of_the_platform():
+    operator = as_member("viewer", ["auth:invites", authorization.PLATFORM_OPERATOR])
+    assert rows(operator, authorization.INVITE_READ) is Rows.ALL
+    assert rows(elsewhere(operator, SERVICE_TOKEN_ISSUE, None, "a call"), SERVICE_TOKEN_ISSUE) is Rows.ALL
+    assert rows(elsewhere(operator, SERVICE_TOKEN_ISSUE, OTHER, "a call"), SERVICE_TOKEN_ISSUE) is Rows.TENANT
+    assert rows(operator, authorization.CONVERSATION_READ) is Rows.OWN
+    assert rows(replace(operator, tenant_id=None), authorization.CONVERSATION_READ) is Rows.NONE
+
+
+def test_a_long_reason_is_cut():
+    operator = as_member("viewer", [authorization.ANY_SCOPE])
+    assert elsewhere(operator, authorization.RUN_READ, OTHER, "x" * 600).override == "x" * 512
 
 
 @pytest.mark.parametrize("scope", sorted(GRANTS))
