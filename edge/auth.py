@@ -47,9 +47,8 @@ def admit(req: Request, action: Action) -> None:
     """Set the request's principal and claims. NotAuthenticated (401) or Forbidden (403) if the caller may not do this."""
     claims = read_token(req)
     principal = as_principal(claims)
-    structlog.contextvars.bind_contextvars(
-        subject=principal.subject, action=action.name
-    )  # refused calls are logged too
+    # bound before anything is refused, so that the access log says who was
+    structlog.contextvars.bind_contextvars(subject=principal.subject, action=action.name)
     try:
         principal = _acting(req, principal, action)
         require(principal, action)
