@@ -8,14 +8,13 @@ from peewee import CharField, ForeignKeyField
 
 from models.auth import passwords
 from models.auth.password_hashing import PasswordHasher
-from models.auth.password_history import PasswordHistory
 from models.auth.sessions import Session
 from models.auth.tenants import Tenant
 from models.auth.users import User
 from models.platform import audit
 from models.platform.authorization import OPERATOR_GRANT, OPERATOR_REVOKE, Caller, Rights, require
 from models.platform.database import transaction
-from models.platform.errors import Conflict, NotFound
+from models.platform.errors import NotFound
 from models.platform.model import Model
 from models.platform.principal import ANY_SCOPE, OPERATOR, Root
 
@@ -24,12 +23,6 @@ GRANTABLE = (*OPERATOR, ANY_SCOPE)
 
 class OperatorNotFound(NotFound):
     code = "operator_unknown"
-
-
-class PasswordNotTheirs(Conflict):
-    """Whoever has set the password would be an operator, too."""
-
-    code = "password_not_theirs"
 
 
 class OperatorGrant(Model):
@@ -74,11 +67,8 @@ def grant(email: str, scopes: list[str], *, by: Caller) -> User:
     require(by, OPERATOR_GRANT, Rights(None, frozenset(scopes)))
     with transaction():
         user = _user_by_email(email)
-        User.lock(user.id)  # an admin may be setting the password at this moment
-        if PasswordHistory.is_set_by_another(user.id):
-            raise PasswordNotTheirs(
-                f"Somebody else has set the password of {user.email}: let them choose their own first."
-            )
+        User.lock(user.id)
+        user.require_own_password()
         grants = [{"user": user.id, "scope": scope} for scope in scopes]
         OperatorGrant.insert_many(grants).on_conflict_ignore().execute()
         audit.record("operator.granted", by, f"user:{user.id}", scopes=sorted(scopes))

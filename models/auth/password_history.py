@@ -5,10 +5,7 @@ from uuid import UUID
 from peewee import ForeignKeyField, TextField
 
 from models.auth.users import User
-from models.platform.audit import AuditEvent
 from models.platform.model import Model
-
-SETTING_ACTIONS = ("auth.password_change", "auth.password_reset", "auth.password_reset_token")  # in the audit log
 
 
 class PasswordHistory(Model):
@@ -21,13 +18,6 @@ class PasswordHistory(Model):
         """The hashes of the last `count` passwords, newest first; none if `count` is negative."""
         query = cls.select(cls.password_hash).where(cls.user == user_id).order_by(cls.id.desc()).limit(max(0, count))
         return [entry.password_hash for entry in query]
-
-    @staticmethod
-    def is_set_by_another(user_id: UUID) -> bool:
-        """Whether somebody else, such as an admin, has set the user's present password, and so may know it."""
-        is_setting = (AuditEvent.subject == f"user:{user_id}") & AuditEvent.action.in_(SETTING_ACTIONS)
-        event = AuditEvent.select().where(is_setting).order_by(AuditEvent.id.desc()).limit(1).get_or_none()
-        return event is not None and event.actor != event.subject
 
     @classmethod
     def remember(cls, user_id: UUID, password_hash: str, count: int) -> None:

@@ -8,7 +8,7 @@ from models.auth.password_changes import ResetNotAllowed
 from models.auth.service_token_issuing import ServiceTokenRequest
 from models.auth.service_tokens import ServiceToken
 from models.auth.tenants import Tenant
-from models.auth.users import Membership
+from models.auth.users import Membership, PasswordNotTheirs
 from models.conversations.conversation import Conversation, Message
 from models.platform import audit
 from models.platform.audit import AuditEvent
@@ -126,7 +126,7 @@ def test_a_membership_elsewhere_that_arrives_meanwhile_stops_the_reset(signed, p
 def test_a_user_whose_password_an_admin_has_set_gets_no_grant_until_they_choose_their_own(signed, reset, change):
     (owner, _), (_, member) = signed("owner"), signed("member")
     assert reset(owner, member.id).status_code == 200
-    with pytest.raises(operators.PasswordNotTheirs):
+    with pytest.raises(PasswordNotTheirs):
         operators.grant(member.email, ["platform:operator"], by=ROOT)
     assert change(bearer(log_in(member.email, NEW)), new="orange ladder submarine", current=NEW).status_code == 200
     assert operators.grant(member.email, ["platform:operator"], by=ROOT).id == member.id

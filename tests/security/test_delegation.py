@@ -17,7 +17,7 @@ from models.auth.service_account_catalogue import ServiceAccount
 from models.auth.service_token_issuing import ServiceTokenNotAllowed, ServiceTokenRequest
 from models.auth.service_tokens import ServiceToken
 from models.auth.tenants import Tenant
-from models.auth.users import Membership, User
+from models.auth.users import Membership, PasswordNotTheirs, User
 from models.platform.authorization import OPERATOR_GRANT, SERVICE_TOKEN_ISSUE, elsewhere
 from models.platform.database import database, release, transaction
 from models.platform.errors import BadRequest, Forbidden
@@ -33,7 +33,7 @@ CATALOGUE_SCOPES = [
     "status:manage",
     "support:*",
 ]
-REFUSED = (Forbidden, BadRequest, ResetNotAllowed, UserNotFound, ServiceTokenNotAllowed, operators.PasswordNotTheirs)
+REFUSED = (Forbidden, BadRequest, ResetNotAllowed, UserNotFound, ServiceTokenNotAllowed, PasswordNotTheirs)
 
 user = st.sampled_from(USERS)
 grants = st.lists(st.sampled_from(sorted(GRANTS)), min_size=1, max_size=2, unique=True)

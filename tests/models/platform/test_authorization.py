@@ -274,6 +274,12 @@ def test_operators_reach_the_rows_of_the_platform():
     assert rows(replace(operator, tenant_id=None), authorization.CONVERSATION_READ) is Rows.NONE
 
 
+def test_a_caller_who_is_nobody_does_not_own_what_machines_made():
+    nobody = replace(as_member("member"), user_id=None)
+    assert rows(nobody, authorization.CONVERSATION_READ) is Rows.NONE
+    assert not may(nobody, authorization.CONVERSATION_READ, Row(HOME, None))
+
+
 def test_a_long_reason_is_cut():
     operator = as_member("viewer", [authorization.ANY_SCOPE])
     assert elsewhere(operator, authorization.RUN_READ, OTHER, "x" * 600).override == "x" * 512
