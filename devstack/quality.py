@@ -56,7 +56,7 @@ def lock(
 
 
 def mutate(
-    name: str = typer.Argument(help="ledger, recovery, hub or relay."),
+    name: str = typer.Argument(help="authorization, ledger, recovery, hub or relay."),
     state: Path = typer.Option(
         ROOT / "var" / "mutation", help="The folder for the copy of the project and its servers."
     ),

@@ -1,8 +1,7 @@
-"""From bearer token to Principal, and who may call which responder."""
+"""From bearer token to Principal, in the tenant where the request acts."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
-from uuid import UUID
 
 import structlog
 
@@ -13,43 +12,30 @@ from models.auth.service_tokens import ServiceToken
 from models.auth.sessions import Session
 from models.auth.signing_keys import InvalidToken
 from models.auth.tenants import Tenant
-from models.platform.errors import BadRequest, Forbidden, NotAuthenticated
+from models.platform import audit
+from models.platform.authorization import (
+    Action,
+    InsufficientRole,
+    PeopleOnly,
+    TenantMissing,
+    can_act_elsewhere,
+    elsewhere,
+    require,
+)
+from models.platform.database import release, transaction
+from models.platform.errors import Forbidden, NotAuthenticated
 from models.platform.ids import parse_uuid
-from models.platform.principal import RANK, Principal, role_for
+from models.platform.principal import RANK, Principal
 from models.platform.settings import settings
 
 TRUE = ("1", "true", "yes", "on")
-REASON_LENGTH = 512  # characters of an operator's reason that are stored
+REQUEST_LENGTH = 512  # characters of an operator's request that the audit log keeps
+UNKNOWN_TENANT = "The tenant that X-Tenant-Id names is unknown, or not for this caller."
 ALIASES = {"editor": "member"}  # other names of roles
-
-
-class EmailNotVerified(Forbidden):
-    code, message = "email_not_verified", "Email verification required."
-
-
-class InsufficientScope(Forbidden):
-    code, message = "insufficient_scope", "Insufficient scopes for this operation."
-
-
-class InsufficientRole(Forbidden):
-    code, message = "insufficient_role", "Insufficient tenant privileges for this operation."
 
 
 class TenantMismatch(Forbidden):
     code, message = "tenant_mismatch", "Tenant mismatch between token and X-Tenant-Id header."
-
-
-class TenantMissing(NotAuthenticated):
-    code, message = "tenant_missing", "Authenticated token is missing tenant context."
-
-
-class OverrideRefused(Forbidden):
-    code, message = "override_refused", "Platform operator scope (support:*) required for override."
-
-
-class OverrideReasonMissing(BadRequest):
-    code = "override_reason_missing"
-    message = "X-Operator-Reason header is required when X-Operator-Override is true."
 
 
 class AdminRequired(Forbidden):
@@ -57,50 +43,23 @@ class AdminRequired(Forbidden):
     message = "Tenant admin privileges required or set X-Operator-Override header to act as operator."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Guard:
-    """Who may call a responder.
-
-    role       the lowest role in the tenant that may call; None: no tenant is needed and the tenant headers are not read
-    scope      the scope that the token must have
-    verified   whether the caller's address must be verified; only with REQUIRE_EMAIL_VERIFICATION
-    people     whether service accounts are refused
-    override   whether operators may act in other tenants, with a reason
-    """
-
-    role: str | None = "viewer"
-    scope: str | None = None
-    verified: bool = True
-    people: bool = False
-    override: bool = False
-
-    def admit(self, req: Request) -> None:
-        """Set the request's principal and claims. NotAuthenticated (401) or Forbidden (403) if the caller may not call."""
-        claims = read_token(req)
-        principal = as_principal(claims)
-        if self.people and principal.account:
-            raise NotAuthenticated("Token subject must reference a user account.")
-        if self.override:
-            principal = _overriding(req, principal, self.role)
-        elif self.role:
-            principal = _in_tenant(req, principal)
-        if self.scope and not principal.has_scope(self.scope):
-            raise InsufficientScope()
-        if self.verified and settings.require_email_verification and not principal.email_verified:
-            raise EmailNotVerified()
-        if self.role and not principal.has_role(self.role):
-            raise InsufficientRole()
-        req.context.principal, req.context.claims = principal, claims
-        structlog.contextvars.bind_contextvars(subject=principal.subject, tenant_id=str(principal.tenant_id))
-
-
-PUBLIC: Guard | None = None  # anybody may call it
-OWN_ACCOUNT = Guard(role=None, verified=False, people=True)  # users, for their own account
-
-
-def operator(scope: str) -> Guard:
-    """Users who were granted this operator scope."""
-    return Guard(role=None, verified=False, people=True, scope=scope)
+def admit(req: Request, action: Action) -> None:
+    """Set the request's principal and claims. NotAuthenticated (401) or Forbidden (403) if the caller may not do this."""
+    claims = read_token(req)
+    principal = as_principal(claims)
+    # bound before anything is refused, so that the access log says who was
+    structlog.contextvars.bind_contextvars(subject=principal.subject, action=action.name)
+    try:
+        principal = _acting(req, principal, action)
+        require(principal, action)
+    except (TenantMismatch, InsufficientRole):
+        if action.everywhere:
+            raise AdminRequired() from None
+        raise
+    if principal.override is not None:
+        _record_override(req, principal, action)
+    req.context.principal, req.context.claims = principal, claims
+    structlog.contextvars.bind_contextvars(tenant_id=str(principal.tenant_id))
 
 
 def read_token(req: Request) -> dict[str, Any]:
@@ -131,7 +90,7 @@ def as_principal(claims: dict[str, Any]) -> Principal:
         verified = claims.get("email_verified") is True
         principal = Principal(user_id, tenant_id, _role(claims), scopes, session_id, verified)
     elif kind == "service-account" and name:
-        principal = Principal(None, tenant_id, role_for(scopes), scopes, session_id, True, account=name)
+        principal = Principal(None, tenant_id, scopes=scopes, session_id=session_id, email_verified=True, account=name)
     else:
         raise NotAuthenticated("Token subject must reference a user account.")
     if not is_alive(principal):
@@ -153,47 +112,64 @@ def _role(claims: dict[str, Any]) -> str:
     return max((role for role in roles if role in RANK), key=RANK.__getitem__, default="viewer")
 
 
-def _overriding(req: Request, principal: Principal, role: str | None) -> Principal:
-    """The principal as an owner with a reason, if an operator asks for that; otherwise as an admin of their own tenant."""
-    if (req.get_header("X-Operator-Override") or "").strip().lower() in TRUE:
-        if not principal.is_operator:
-            raise OverrideRefused()
-        reason = (req.get_header("X-Operator-Reason") or "").strip()
-        if not reason:
-            raise OverrideReasonMissing()
-        return replace(principal, role="owner", override=reason[:REASON_LENGTH])
-    try:
-        principal = _in_tenant(req, principal)
-    except Forbidden:
-        raise AdminRequired() from None
-    if role and not principal.has_role(role):
-        raise AdminRequired()
-    return principal
+def _acting(req: Request, principal: Principal, action: Action) -> Principal:
+    """The principal where this request acts: in their tenant, or elsewhere as an operator.
 
-
-def _in_tenant(req: Request, principal: Principal) -> Principal:
-    """The principal in their tenant, with their role there.
-
-    X-Tenant-Id may only repeat the token's tenant, and X-Tenant-Role may only lower its role. If the token has no
-    tenant, X-Tenant-Id selects one; only operators may do that.
+    X-Tenant-Id may only repeat the token's tenant, unless an operator acts elsewhere.
     """
-    header = req.get_header("X-Tenant-Id")
+    if principal.account and not action.machines:
+        raise PeopleOnly()
+    if action.elsewhere and (req.get_header("X-Operator-Override") or "").strip().lower() in TRUE:
+        return _elsewhere(req, principal, action)
+    if not action.role:
+        return principal
+    named = req.get_header("X-Tenant-Id")
     if principal.tenant_id is None:
-        principal = replace(principal, tenant_id=_selected_tenant(header, principal))
-    elif header and parse_uuid(header) != principal.tenant_id:
+        return _selecting(req, principal, action, named)
+    if named and parse_uuid(named) != principal.tenant_id:
         raise TenantMismatch()
+    return _with_lower_role(req, principal)
+
+
+def _selecting(req: Request, principal: Principal, action: Action, named: str | None) -> Principal:
+    """A machine without a tenant of its own: wherever it acts is elsewhere."""
+    if not named:
+        raise TenantMissing()
+    if not can_act_elsewhere(principal, action):
+        raise TenantMismatch(UNKNOWN_TENANT)
+    return _elsewhere(req, principal, action)
+
+
+def _elsewhere(req: Request, principal: Principal, action: Action) -> Principal:
+    named, reason = req.get_header("X-Tenant-Id"), req.get_header("X-Operator-Reason")
+    if action.everywhere:
+        return elsewhere(principal, action, None, reason)
+    tenant_id = parse_uuid(named) if named else principal.tenant_id
+    acting = elsewhere(principal, action, tenant_id, reason)
+    if tenant_id is None or Tenant.get_or_none(Tenant.id == tenant_id) is None:
+        raise TenantMismatch(UNKNOWN_TENANT)
+    return _with_lower_role(req, acting)
+
+
+def _with_lower_role(req: Request, principal: Principal) -> Principal:
+    """X-Tenant-Role may only lower a role."""
     role = (req.get_header("X-Tenant-Role") or "").strip().lower()
     if role not in RANK:
         return principal
-    if RANK[role] > RANK[principal.role]:
+    if RANK[role] > RANK.get(principal.role, 0):
         raise InsufficientRole("Requested tenant role exceeds privileges granted by token.")
     return replace(principal, role=role)
 
 
-def _selected_tenant(header: str | None, principal: Principal) -> UUID:
-    if not header:
-        raise TenantMissing()
-    tenant_id = parse_uuid(header)
-    if not principal.is_operator or tenant_id is None or Tenant.get_or_none(Tenant.id == tenant_id) is None:
-        raise TenantMismatch("The tenant that X-Tenant-Id names is unknown, or not for this caller.")
-    return tenant_id
+def _record_override(req: Request, principal: Principal, action: Action) -> None:
+    """Whatever happens next, it is on record that the operator was there. If that cannot be written, the call fails."""
+    with transaction():
+        audit.record(
+            "operator.acted_elsewhere",
+            principal,
+            f"tenant:{principal.tenant_id}" if principal.tenant_id else None,
+            client=req.context.client,
+            operation=action.name,
+            request=f"{req.method} {req.relative_uri}"[:REQUEST_LENGTH],
+        )
+    release()

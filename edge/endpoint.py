@@ -16,8 +16,9 @@ from pydantic import BaseModel
 from pydantic_core import to_json
 
 from edge import validation
-from edge.auth import Guard
+from edge.auth import admit
 from edge.request import Request
+from models.platform.authorization import Action, actions
 
 METHODS = ("get", "post", "put", "patch", "delete")
 # What an operation answers: a schema, [schema] for a list of it, a plain JSON schema, or nothing.
@@ -27,9 +28,9 @@ Responder: TypeAlias = Callable[..., Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """A responder's declaration. `guard` is None if anybody may call it. Without a `summary` it is undocumented."""
+    """A responder's declaration. Without a `summary` it is undocumented."""
 
-    guard: Guard | None
+    action: Action
     summary: str = ""
     tag: str = ""
     body: type[BaseModel] | None = None
@@ -48,7 +49,7 @@ def endpoint(
     summary: str,
     tag: str,
     *,
-    guard: Guard | None,
+    action: Action,
     status: int = 200,
     schema: Mapping[str, Any] | None = None,
     streams: type[BaseModel] | None = None,
@@ -59,7 +60,7 @@ def endpoint(
 ) -> Callable[[Responder], Responder]:
     """Declare an operation of the API.
 
-    guard             who may call it; None: anybody
+    action            what it does: a line of models.platform.authorization, which says who may
     status            of a successful answer
     schema            the JSON schema of an answer that is a plain dict
     streams           the schema of each server-sent event
@@ -73,7 +74,7 @@ def endpoint(
         signature = inspect.signature(function)
         answer = streams or _answer(signature.return_annotation, schema)
         operation = Operation(
-            guard=guard,
+            action=action,
             summary=summary,
             tag=tag,
             body=_schema_of(signature, "body"),
@@ -89,18 +90,18 @@ def endpoint(
     return declare
 
 
-def undocumented(*, guard: Guard | None) -> Callable[[Responder], Responder]:
+def undocumented(*, action: Action) -> Callable[[Responder], Responder]:
     """Declare a responder that writes its answer itself and is not in the API's document."""
-    return lambda function: _register(function, Operation(guard=guard), falcon.HTTP_200)
+    return lambda function: _register(function, Operation(action=action), falcon.HTTP_200)
 
 
 def _register(function: Responder, operation: Operation, status: str) -> Responder:
-    guard, body, query = operation.guard, operation.body, operation.query
+    action, body, query = operation.action, operation.body, operation.query
 
     @functools.wraps(function)
     def responder(resource: object, req: Request, resp: falcon.Response, **params: Any) -> None:
-        if guard is not None:
-            guard.admit(req)
+        if not action.public:
+            admit(req, action)
         if body is not None:
             params["body"] = validation.body(req, body)
         if query is not None:
@@ -136,7 +137,7 @@ class Route:
 
     @cached_property
     def operations(self) -> dict[str, Operation]:
-        """The operations by method in lower case. RuntimeError if a responder does not declare who may call it."""
+        """The operations by method in lower case. RuntimeError if a responder declares no action of the table."""
         operations: dict[str, Operation] = {}
         for method in METHODS:
             responder = getattr(self.resource, self._name(method), None)
@@ -145,6 +146,8 @@ class Route:
             operation = _operations.get(getattr(responder, "__func__", responder))
             if operation is None:
                 raise RuntimeError(f"{method.upper()} {self.path} has neither @endpoint nor @undocumented")
+            if actions().get(operation.action.name) is not operation.action:
+                raise RuntimeError(f"{method.upper()} {self.path} has an unknown action, {operation.action.name}")
             operations[method] = operation
         return operations
 

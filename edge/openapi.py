@@ -9,15 +9,17 @@ import falcon
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from edge.auth import PUBLIC
 from edge.endpoint import Answer, Operation, Route, undocumented
 from edge.request import Request
 from edge.schemas.common import ErrorEnvelope, HTTPValidationError
+from models.platform.authorization import PUBLIC
 from models.platform.settings import Settings
 
 REF = "#/components/schemas/{model}"
 NULLABLE = {"anyOf": [{"type": "string"}, {"type": "null"}]}
 STREAM = "text/event-stream"
+TENANT_HEADERS = ("X-Tenant-Id", "X-Tenant-Role")
+OPERATOR_HEADERS = ("X-Operator-Override", "X-Operator-Reason")
 PARAMETER = re.compile(r"{(\w+)(?::(\w+))?}")
 JsonObject = dict[str, Any]
 
@@ -61,10 +63,10 @@ def _components(operations: Iterable[Operation]) -> JsonObject:
 def _operation(path: str, operation: Operation) -> JsonObject:
     parameters = list(_parameters(path, operation))
     result: JsonObject = {"summary": operation.summary, "tags": [operation.tag]}
-    if operation.guard is not None:
+    if not operation.action.public:
         result["security"] = [{"bearer": []}]
-        if operation.guard.scope:
-            result["description"] = f"Needs the scope `{operation.guard.scope}`."
+        if operation.action.scope:
+            result["description"] = f"Needs the scope `{operation.action.scope}`."
     if parameters:
         result["parameters"] = parameters
     if operation.body:
@@ -87,10 +89,16 @@ def _parameters(path: str, operation: Operation) -> Iterator[JsonObject]:
     if operation.query:
         for name, schema in operation.query.model_json_schema(ref_template=REF)["properties"].items():
             yield {"name": name, "in": "query", "required": False, "schema": _query_schema(schema)}
-    for name in (("X-Tenant-Id", "X-Tenant-Role") if operation.tenant else ()) + operation.headers:
+    for name in (*_tenant_headers(operation), *operation.headers):
         yield {"name": name, "in": "header", "required": False, "schema": NULLABLE}
     for name in operation.required_headers:
         yield {"name": name, "in": "header", "required": True, "schema": {"type": "string"}}
+
+
+def _tenant_headers(operation: Operation) -> tuple[str, ...]:
+    if not operation.tenant:
+        return ()
+    return TENANT_HEADERS + (OPERATOR_HEADERS if operation.action.elsewhere else ())
 
 
 def _query_schema(schema: JsonObject) -> JsonObject:
@@ -129,7 +137,7 @@ class OpenApi:
     def __init__(self, document: JsonObject) -> None:
         self.text = json.dumps(document, ensure_ascii=False).encode()
 
-    @undocumented(guard=PUBLIC)
+    @undocumented(action=PUBLIC)
     def on_get(self, req: Request, resp: falcon.Response) -> None:
         resp.data, resp.content_type = self.text, falcon.MEDIA_JSON
         resp.set_header("Cache-Control", "public, max-age=60")

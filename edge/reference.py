@@ -14,9 +14,9 @@ from typing import IO
 
 import falcon
 
-from edge.auth import PUBLIC
 from edge.endpoint import undocumented
 from edge.request import Request
+from models.platform.authorization import PUBLIC
 from models.platform.errors import NotFound
 
 # Scalar writes inline styles as it renders; scripts may come from our own origin only.
@@ -92,11 +92,11 @@ class Reference:
             "scalar.js": Asset(bundle(), "text/javascript; charset=utf-8"),
         }
 
-    @undocumented(guard=PUBLIC)
+    @undocumented(action=PUBLIC)
     def on_get(self, req: Request, resp: falcon.Response) -> None:
         send(self.page, req, resp)
 
-    @undocumented(guard=PUBLIC)
+    @undocumented(action=PUBLIC)
     def on_get_asset(self, req: Request, resp: falcon.Response, name: str) -> None:
         if name not in self.assets:
             raise NotFound()

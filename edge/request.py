@@ -10,7 +10,7 @@ from models.platform.principal import Principal
 
 
 class Context(structures.Context):
-    """Set by the middleware, except `principal` and `claims`: the guard of the responder sets those, if it has one."""
+    """Set by the middleware, except `principal` and `claims`: `edge.auth.admit` sets those, unless the route is public."""
 
     began: float  # time.perf_counter() when the request arrived
     correlation_id: str

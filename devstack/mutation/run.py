@@ -38,6 +38,7 @@ class Target:
 
 
 TARGETS = {
+    "authorization": Target("models", "may", ("models/**/test_authorization*.py", "models/**/test_tenant_scoping*.py")),
     "ledger": Target("models", "LeaseLost", ("models/**/test_jobs*.py", "models/**/test_ledger*.py")),
     "hub": Target("edge", "Hub", ("edge/**/test_hub*.py", "edge/**/test_relay*.py")),
     "recovery": Target("models", "take_unclaimed", ("models/**/test_ledger*.py", "models/**/test_recovery*.py")),

@@ -4,26 +4,24 @@ from typing import Any
 
 import falcon
 
-from edge.auth import Guard
 from edge.endpoint import endpoint
 from edge.request import Request
 from edge.schemas.agents import AgentStatus, AgentSummary
 from models.conversations.conversation import Conversation
+from models.platform.authorization import AGENT_READ
 from models.platform.clock import iso_or_none
 from workers.agents.catalog import catalog
 
-READER = Guard(role=None, scope="tools:read")
-
 
 class Agents:
-    @endpoint("List Available Agents", "agents", guard=READER)
+    @endpoint("List Available Agents", "agents", action=AGENT_READ)
     def on_get(self, req: Request, resp: falcon.Response) -> list[AgentSummary]:
         return [
             AgentSummary(name=agent.key, status="active", description=agent.description)
             for agent in catalog().agents.values()
         ]
 
-    @endpoint("Get Agent Status", "agents", guard=READER)
+    @endpoint("Get Agent Status", "agents", action=AGENT_READ)
     def on_get_status(self, req: Request, resp: falcon.Response, agent_name: str) -> AgentStatus:
         agent = catalog().get(agent_name)
         last_used, count = Conversation.usage_of_agent(req.context.principal, agent.key)
@@ -31,7 +29,9 @@ class Agents:
 
 
 class Tools:
-    @endpoint("List Available Tools", "tools", guard=READER, schema={"type": "object", "additionalProperties": True})
+    @endpoint(
+        "List Available Tools", "tools", action=AGENT_READ, schema={"type": "object", "additionalProperties": True}
+    )
     def on_get(self, req: Request, resp: falcon.Response) -> dict[str, Any]:
         tools = list(catalog().tools.values())
         return {

@@ -3,13 +3,13 @@
 import falcon
 
 from edge import relay
-from edge.auth import Guard
 from edge.endpoint import endpoint
 from edge.errors import Invalid
 from edge.request import Request
 from edge.schemas.chat import AgentChatRequest, AgentChatResponse, StreamingChatEvent
 from models.conversations.asking import Question, ask
 from models.platform import limits
+from models.platform.authorization import CONVERSATION_ASK
 from models.platform.database import transaction
 from models.platform.errors import Conflict, DomainError
 from models.platform.settings import settings
@@ -18,7 +18,6 @@ from workers.agents.catalog import catalog
 from workers.jobs import CHAT_RUN, enqueue
 
 HEADERS = ("Idempotency-Key",)
-WRITER = Guard(scope="conversations:write")
 LONGEST_KEY = 255  # characters of an Idempotency-Key
 # The status of POST /chat by the error code of its failed run.
 STATUS = {
@@ -48,7 +47,7 @@ class RunCancelled(Conflict):
 
 
 class Chat:
-    @endpoint("Chat With Agent", "chat", guard=WRITER, tenant=True, headers=HEADERS)
+    @endpoint("Chat With Agent", "chat", action=CONVERSATION_ASK, tenant=True, headers=HEADERS)
     def on_post(self, req: Request, resp: falcon.Response, body: AgentChatRequest) -> AgentChatResponse:
         principal = req.context.principal
         limits.hit("chat_per_minute", settings.chat_rate_limit_per_minute, 60, principal.tenant_id, principal.subject)
@@ -60,7 +59,14 @@ class Chat:
 
 
 class ChatStream:
-    @endpoint("Stream Chat With Agent", "chat", guard=WRITER, tenant=True, headers=HEADERS, streams=StreamingChatEvent)
+    @endpoint(
+        "Stream Chat With Agent",
+        "chat",
+        action=CONVERSATION_ASK,
+        tenant=True,
+        headers=HEADERS,
+        streams=StreamingChatEvent,
+    )
     def on_post(self, req: Request, resp: falcon.Response, body: AgentChatRequest) -> None:
         principal = req.context.principal
         per_minute = settings.chat_stream_rate_limit_per_minute

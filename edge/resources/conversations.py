@@ -4,7 +4,6 @@ from typing import cast
 
 import falcon
 
-from edge.auth import Guard
 from edge.endpoint import endpoint
 from edge.request import Request
 from edge.schemas.conversations import (
@@ -19,19 +18,17 @@ from edge.schemas.conversations import (
     Role,
 )
 from models.conversations.conversation import Conversation, ListedConversation, Message, RunEvent
+from models.platform.authorization import CONVERSATION_DELETE, CONVERSATION_READ
 from models.platform.clock import iso
-
-READER = Guard(scope="conversations:read")
-DELETER = Guard(role="admin", scope="conversations:delete")
 
 
 class Conversations:
-    @endpoint("List Conversations", "conversations", guard=READER, tenant=True)
+    @endpoint("List Conversations", "conversations", action=CONVERSATION_READ, tenant=True)
     def on_get(self, req: Request, resp: falcon.Response, query: ConversationQuery) -> ConversationListResponse:
         page = Conversation.page(req.context.principal, query.limit, query.cursor, query.agent)
         return ConversationListResponse(items=[summary(row) for row in page.items], next_cursor=page.next_cursor)
 
-    @endpoint("Get Conversation", "conversations", guard=READER, tenant=True)
+    @endpoint("Get Conversation", "conversations", action=CONVERSATION_READ, tenant=True)
     def on_get_one(self, req: Request, resp: falcon.Response, conversation_id: str) -> ConversationHistory:
         conversation = Conversation.get_visible(req.context.principal, conversation_id)
         return ConversationHistory(
@@ -42,11 +39,11 @@ class Conversations:
             agent_context={"entry_agent": conversation.entry_agent, "active_agent": conversation.active_agent},
         )
 
-    @endpoint("Delete Conversation", "conversations", guard=DELETER, status=204, tenant=True)
+    @endpoint("Delete Conversation", "conversations", action=CONVERSATION_DELETE, status=204, tenant=True)
     def on_delete_one(self, req: Request, resp: falcon.Response, conversation_id: str) -> None:
-        Conversation.remove(req.context.principal, conversation_id)
+        Conversation.remove(req.context.principal, conversation_id, client=req.context.client)
 
-    @endpoint("Get Conversation Events", "conversations", guard=READER, tenant=True)
+    @endpoint("Get Conversation Events", "conversations", action=CONVERSATION_READ, tenant=True)
     def on_get_events(
         self, req: Request, resp: falcon.Response, conversation_id: str, query: EventsQuery
     ) -> ConversationEventsResponse:

@@ -10,12 +10,12 @@ from typing import Any
 import falcon
 
 from edge import metrics
-from edge.auth import PUBLIC
 from edge.endpoint import endpoint
 from edge.request import Request
 from edge.schemas.common import HealthResponse
 from models.auth.key_file import keyset
 from models.jobs import presence
+from models.platform.authorization import PUBLIC
 from models.platform.clock import iso, now
 from models.platform.database import database
 from models.platform.errors import Unavailable
@@ -37,7 +37,7 @@ def report(status: str) -> HealthResponse:
 
 
 class Root:
-    @endpoint("Root", "default", guard=PUBLIC, schema={})
+    @endpoint("Root", "default", action=PUBLIC, schema={})
     def on_get(self, req: Request, resp: falcon.Response) -> dict[str, str]:
         return {
             "service": settings.app_name,
@@ -55,11 +55,11 @@ class Root:
 class Health:
     """`on_get`: this process answers. `ready`: Postgres, Redis and a worker do too. `storage`: for information only."""
 
-    @endpoint("Health Check", "health", guard=PUBLIC)
+    @endpoint("Health Check", "health", action=PUBLIC)
     def on_get(self, req: Request, resp: falcon.Response) -> HealthResponse:
         return report("healthy")
 
-    @endpoint("Readiness Check", "health", guard=PUBLIC, also={503: HealthResponse})
+    @endpoint("Readiness Check", "health", action=PUBLIC, also={503: HealthResponse})
     def on_get_ready(self, req: Request, resp: falcon.Response) -> HealthResponse:
         checks = {"database": check_database, "redis": check_redis, "worker": check_worker}
         failed = [name for name, check in checks.items() if not _passes(name, check)]
@@ -67,7 +67,7 @@ class Health:
             raise NotReady(f"Not ready: {', '.join(failed)}.", details={"failed": failed})
         return report("ready")
 
-    @endpoint("Storage Health", "health", guard=PUBLIC)
+    @endpoint("Storage Health", "health", action=PUBLIC)
     def on_get_storage(self, req: Request, resp: falcon.Response) -> HealthResponse:
         return report(storage.status())
 
@@ -96,7 +96,7 @@ def check_worker() -> bool:
 class Jwks:
     """The keys that verify our tokens."""
 
-    @endpoint("JSON Web Key Set", "auth", guard=PUBLIC, schema={})
+    @endpoint("JSON Web Key Set", "auth", action=PUBLIC, schema={})
     def on_get(self, req: Request, resp: falcon.Response) -> dict[str, Any] | None:
         keys = keyset()
         etag = keys.etag

@@ -7,15 +7,15 @@ import falcon
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from edge.auth import PUBLIC
 from edge.endpoint import undocumented
 from edge.request import Request
+from models.platform.authorization import PUBLIC
 from models.platform.errors import NotAuthenticated
 from models.platform.settings import settings
 
 
 class Metrics:
-    @undocumented(guard=PUBLIC)
+    @undocumented(action=PUBLIC)
     def on_get(self, req: Request, resp: falcon.Response) -> None:
         if settings.metrics_token:
             scheme, _, token = (req.auth or "").partition(" ")

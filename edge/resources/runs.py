@@ -5,32 +5,33 @@ from typing import cast
 import falcon
 
 from edge import relay
-from edge.auth import Guard
 from edge.endpoint import endpoint
 from edge.errors import Invalid
 from edge.request import Request
 from edge.schemas.chat import StreamingChatEvent
 from edge.schemas.runs import RunError, RunResponse, RunState, RunStreamQuery
+from models.platform.authorization import RUN_CANCEL, RUN_READ
 from models.platform.clock import iso, iso_or_none
 from models.runs.run import Run
 
-READER = Guard(scope="conversations:read")
 LONGEST_CURSOR = 16  # digits
 
 
 class Runs:
-    @endpoint("Get Run", "runs", guard=READER, tenant=True)
+    @endpoint("Get Run", "runs", action=RUN_READ, tenant=True)
     def on_get(self, req: Request, resp: falcon.Response, run_id: str) -> RunResponse:
         return show(Run.find(req.context.principal, run_id))
 
-    @endpoint("Follow Run", "runs", guard=READER, tenant=True, headers=("Last-Event-ID",), streams=StreamingChatEvent)
+    @endpoint(
+        "Follow Run", "runs", action=RUN_READ, tenant=True, headers=("Last-Event-ID",), streams=StreamingChatEvent
+    )
     def on_get_stream(self, req: Request, resp: falcon.Response, run_id: str, query: RunStreamQuery) -> None:
         principal, after = req.context.principal, cursor(req, query)
         run = Run.find(principal, run_id)
         with relay.slot(principal) as slot:
             relay.follow(resp, run, principal, after=after, slot=slot)
 
-    @endpoint("Cancel Run", "runs", guard=Guard(scope="conversations:write"), status=202, tenant=True)
+    @endpoint("Cancel Run", "runs", action=RUN_CANCEL, status=202, tenant=True)
     def on_post_cancel(self, req: Request, resp: falcon.Response, run_id: str) -> RunResponse:
         return show(Run.cancel(req.context.principal, run_id))
 

@@ -12,10 +12,11 @@ from models.auth.sessions import Session
 from models.auth.tenants import Tenant
 from models.auth.users import User
 from models.platform import audit
+from models.platform.authorization import OPERATOR_GRANT, OPERATOR_REVOKE, Caller, Rights, require
 from models.platform.database import transaction
 from models.platform.errors import NotFound
 from models.platform.model import Model
-from models.platform.principal import ANY_SCOPE, OPERATOR
+from models.platform.principal import ANY_SCOPE, OPERATOR, Root
 
 GRANTABLE = (*OPERATOR, ANY_SCOPE)
 
@@ -57,24 +58,29 @@ def operators_with(scope: str) -> list[Operator]:
     return [operator for operator in list_operators() if {scope, ANY_SCOPE} & set(operator.scopes)]
 
 
-def grant(email: str, scopes: list[str], *, by: str) -> User:
+def grant(email: str, scopes: list[str], *, by: Caller) -> User:
     """Give a user operator scopes, which their tokens name from the next login or refresh on.
 
-    Raises OperatorNotFound if no account has this address.
+    An operator gives only what they hold; a shell is a root of trust and gives anything. Raises OutOfReach,
+    OperatorNotFound if no account has this address, or PasswordNotTheirs.
     """
+    require(by, OPERATOR_GRANT, Rights(None, frozenset(scopes)))
     with transaction():
         user = _user_by_email(email)
+        User.lock(user.id)
+        user.require_own_password()
         grants = [{"user": user.id, "scope": scope} for scope in scopes]
         OperatorGrant.insert_many(grants).on_conflict_ignore().execute()
         audit.record("operator.granted", by, f"user:{user.id}", scopes=sorted(scopes))
         return user
 
 
-def revoke(email: str, scopes: list[str], *, by: str) -> User:
+def revoke(email: str, scopes: list[str], *, by: Caller) -> User:
     """Take operator scopes away, and end the user's sessions: their tokens still name the scopes.
 
-    Raises OperatorNotFound if no account has this address, or the user has none of the scopes.
+    Raises OutOfReach, or OperatorNotFound if no account has this address, or the user has none of the scopes.
     """
+    require(by, OPERATOR_REVOKE, Rights(None, frozenset(scopes)))
     with transaction():
         user = _user_by_email(email)
         revoked = (OperatorGrant.user == user.id) & OperatorGrant.scope.in_(scopes)
@@ -85,7 +91,7 @@ def revoke(email: str, scopes: list[str], *, by: str) -> User:
         return user
 
 
-def create_account(email: str, password: str, tenant_name: str, *, by: str, hasher: PasswordHasher) -> User:
+def create_account(email: str, password: str, tenant_name: str, *, by: Root, hasher: PasswordHasher) -> User:
     """The first account of a new installation: the verified owner of a tenant of its own.
 
     Raises PasswordRejected or EmailTaken.

@@ -5,16 +5,17 @@ Each way first chooses the password without a transaction, because hashing takes
 
 from uuid import UUID
 
-from models.auth import email_tokens, passwords
+from models.auth import email_tokens, operators, passwords
 from models.auth.password_hashing import PasswordHasher
 from models.auth.password_history import PasswordHistory
 from models.auth.sessions import Session
 from models.auth.users import Membership, User
 from models.platform import audit
+from models.platform.authorization import PASSWORD_RESET, Rights, may
 from models.platform.client_info import UNKNOWN_CLIENT, ClientInfo
 from models.platform.database import in_transaction, release
 from models.platform.errors import Conflict, Forbidden, NotFound
-from models.platform.principal import RANK, Principal
+from models.platform.principal import Principal, scopes_for
 from models.platform.settings import settings
 
 
@@ -28,6 +29,7 @@ class UserNotFound(NotFound):
 
 class ResetNotAllowed(Forbidden):
     code = "reset_not_allowed"
+    message = "This user has a role, a membership or a grant that you lack: have them reset the password by mail."
 
 
 def choose_password(user: User, new_password: str, *, hasher: PasswordHasher) -> str:
@@ -55,6 +57,17 @@ def set_password(
     audit.record(f"auth.{reason}", by, f"user:{user.id}", client=client)
 
 
+@in_transaction
+def reset_by_admin(admin: Principal, user: User, password_hash: str, *, client: ClientInfo = UNKNOWN_CLIENT) -> None:
+    """Set another user's password. The right to do so is checked again: hashing took time, and a grant may be new.
+
+    Raises UserNotFound, ResetNotAllowed or PasswordChangedMeanwhile.
+    """
+    User.lock(user.id)
+    user_to_reset(admin, user.id)
+    set_password(user, password_hash, "password_reset", by=admin, client=client)
+
+
 def choose_password_by_token(token: str, new_password: str, *, hasher: PasswordHasher) -> tuple[User, str]:
     """(the user whom a mailed token lets reset their password, the new password's hash). The token stays usable.
 
@@ -75,16 +88,23 @@ def reset_by_token(token: str, user: User, password_hash: str, *, client: Client
 
 
 def user_to_reset(admin: Principal, user_id: UUID) -> User:
-    """A user whose password the admin may set: of lower rank in the admin's tenant, and in no other tenant.
+    """A user whose password the admin may set: of lower rank in the admin's tenant, in no other tenant, and with no
+    grant that the admin lacks. Whoever sets a password could sign in with it.
 
     Raises UserNotFound or ResetNotAllowed.
     """
-    memberships = Membership.of_user(user_id)
-    roles_here = [membership.role for membership in memberships if membership.tenant_id == admin.tenant_id]
-    if not roles_here:
+    rights = _rights_of(user_id)
+    if not any(right.tenant_id == admin.tenant_id for right in rights):
         raise UserNotFound()
-    if RANK.get(roles_here[0], 0) >= RANK[admin.role]:
-        raise ResetNotAllowed("Only somebody with a higher role can set this user's password.")
-    if len(memberships) > 1:
-        raise ResetNotAllowed("This user belongs to other tenants too: have them reset the password by mail.")
+    if not all(may(admin, PASSWORD_RESET, right) for right in rights):
+        raise ResetNotAllowed()
     return User.get_by_id(user_id)
+
+
+def _rights_of(user_id: UUID) -> list[Rights]:
+    """What somebody who signs in as this user may do, in each of their tenants."""
+    grants = operators.scopes_of(user_id)
+    return [
+        Rights(membership.tenant_id, frozenset((*scopes_for(membership.role), *grants)), membership.role)
+        for membership in Membership.of_user(user_id)
+    ]

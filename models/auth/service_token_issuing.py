@@ -9,6 +9,7 @@ from models.auth.service_tokens import ServiceToken
 from models.auth.tenants import Tenant
 from models.auth.tokens import REFRESH, hash_refresh_token, key_id_of, now_in_seconds, sign
 from models.platform import audit, limits
+from models.platform.authorization import SERVICE_TOKEN_ISSUE, Caller, Rights, require
 from models.platform.client_info import UNKNOWN_CLIENT, ClientInfo
 from models.platform.clock import now
 from models.platform.database import in_transaction, transaction
@@ -50,13 +51,15 @@ class ServiceTokenRequest:
 def issue(
     request: ServiceTokenRequest,
     *,
-    by: Principal | str,
+    by: Caller,
     reason: str | None = None,
     client: ClientInfo = UNKNOWN_CLIENT,
 ) -> tuple[ServiceToken, str]:
     """(the stored token, the token itself). One account, tenant and set of scopes has one live token.
 
-    Raises ServiceTokenNotAllowed, TenantNotFound, ServiceTokenExists or QuotaExceeded; each attempt counts.
+    A user gives only scopes that they hold in that tenant; the catalogue alone limits a deployment that signs.
+
+    Raises ServiceTokenNotAllowed, TenantNotFound, OutOfReach, ServiceTokenExists or QuotaExceeded; each attempt counts.
     """
     account = catalogue().get(request.account)
     if account is None:
@@ -64,8 +67,9 @@ def issue(
     _count_attempt(request.account)
     tenant_id = _tenant_id(request, account)
     scopes = _scopes(request, account)
+    require(by, SERVICE_TOKEN_ISSUE, Rights(tenant_id, frozenset(scopes)))
     stored, token = _sign(request, scopes, tenant_id, _lifetime(request, account))
-    stored.issued_by, stored.reason = by if isinstance(by, str) else by.subject, reason
+    stored.issued_by, stored.reason = by.subject if isinstance(by, Principal) else by, reason
     with transaction():
         _end_live_token(stored, force=request.force)
         stored.save(force_insert=True)
@@ -74,7 +78,7 @@ def issue(
 
 
 @in_transaction
-def _record(stored: ServiceToken, by: Principal | str, client: ClientInfo) -> None:
+def _record(stored: ServiceToken, by: Caller, client: ClientInfo) -> None:
     audit.record(
         "auth.service_token_issued",
         by,

@@ -16,6 +16,7 @@ from models.auth.tokens import (
     sign_access_token,
 )
 from models.platform import audit
+from models.platform.authorization import SERVICE_TOKEN_READ
 from models.platform.client_info import UNKNOWN_CLIENT, ClientInfo
 from models.platform.clock import now
 from models.platform.database import in_transaction, transaction
@@ -34,7 +35,7 @@ class ServiceTokenNotFound(NotFound):
 class ServiceToken(TenantModel):
     """A service account's refresh token. `id` is its `jti`, and the `sid` of the access tokens made with it."""
 
-    owner = None
+    owner, reading = None, SERVICE_TOKEN_READ
     account = CharField()
     tenant_id = UUIDField(null=True)  # type: ignore[assignment]  # some accounts have no tenant
     scopes: list[str] = BinaryJSONField()
@@ -73,11 +74,6 @@ class ServiceToken(TenantModel):
         return cls.select(cls.id).where((cls.id == token_id) & cls.revoked_at.is_null()).exists()
 
     @classmethod
-    def managed_by(cls, principal: Principal) -> "ModelSelect[ServiceToken]":
-        """The tokens of the caller's tenant; of all tenants for an operator with an override."""
-        return cls.select() if principal.override else cls.visible_to(principal)
-
-    @classmethod
     def page(
         cls,
         principal: Principal,
@@ -90,11 +86,11 @@ class ServiceToken(TenantModel):
         limit: int,
         offset: int,
     ) -> "Page[ServiceToken]":
-        """The tokens that the caller manages, newest first. `account` matches a part of the name.
+        """The tokens that the caller may see, newest first. `account` matches a part of the name.
 
         An operator with an override chooses by `tenant_id`, and with `include_global` tokens without a tenant as well.
         """
-        query = cls.managed_by(principal)
+        query = cls.visible_to(principal)
         if principal.override:
             query = cls._in_tenants(query, tenant_id, include_global)
         if account:
@@ -126,7 +122,7 @@ class ServiceToken(TenantModel):
     ) -> None:
         """Revoke a token; a second time changes nothing. Raises ServiceTokenNotFound for one the caller cannot see."""
         with transaction():
-            token = cls.managed_by(principal).where(cls.id == token_id).for_update().first() if token_id else None
+            token = cls.visible_to(principal).where(cls.id == token_id).for_update().first() if token_id else None
             if token is None:
                 raise ServiceTokenNotFound()
             if token.revoked_at:

@@ -7,12 +7,14 @@ from peewee import CharField, Expression, ForeignKeyField, IntegerField, TextFie
 
 from models.auth.email_addresses import normalize_email
 from models.auth.tenants import Tenant
+from models.platform.audit import AuditEvent
 from models.platform.clock import now
 from models.platform.database import database, in_transaction
 from models.platform.errors import BadRequest, Conflict, Forbidden, Locked, NotAuthenticated
 from models.platform.ids import parse_uuid
 from models.platform.model import DateTimeTZField, Model
 
+PASSWORD_SET = ("auth.password_change", "auth.password_reset", "auth.password_reset_token")  # in the audit log
 ACCOUNT_COLUMNS = ("id", "email", "display_name", "status", "email_verified_at", "created_at")
 # Asked at every page load of most clients, so one fixed statement.
 WITH_MEMBERSHIPS = f"""
@@ -35,6 +37,10 @@ class InvalidTenant(NotAuthenticated):
 
 class NotAMember(NotAuthenticated):
     code, message = "not_a_member", "User is not a member of the requested tenant."
+
+
+class PasswordNotTheirs(Conflict):
+    code = "password_not_theirs"
 
 
 class TenantRequired(BadRequest):
@@ -106,6 +112,19 @@ class User(Model):
     def password_is_unchanged(self) -> Expression:
         """A condition for queries: this user's row still has the password hash that was read into this object."""
         return (User.id == self.id) & (User.password_hash == self.password_hash)
+
+    @in_transaction
+    def require_own_password(self) -> None:
+        """Raises PasswordNotTheirs if somebody else has set the password: whoever did would get all that the user is given.
+
+        The row must be locked, because an admin may be setting the password at this moment.
+        """
+        is_setting = (AuditEvent.subject == f"user:{self.id}") & AuditEvent.action.in_(PASSWORD_SET)
+        event = AuditEvent.select().where(is_setting).order_by(AuditEvent.id.desc()).limit(1).get_or_none()
+        if event is not None and event.actor != event.subject:
+            raise PasswordNotTheirs(
+                f"Somebody else has set the password of {self.email}. Let them choose their own first."
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from models.auth.operators import GRANTABLE, Operator
 from models.auth.password_hashing import PasswordHasher
 from models.commands import CommandFailed
 from models.platform.database import database, transaction
-from models.platform.principal import OPERATOR
+from models.platform.principal import OPERATOR, Root
 
 HELP = "List, create, grant and revoke operators, who act in all tenants."
 
@@ -84,8 +84,9 @@ def _revoke(email: str, scopes: list[str]) -> None:
     print(f"{user.email} has {remaining}; all sessions were ended.")
 
 
-def _actor() -> str:
+def _actor() -> Root:
+    """A shell is a root of trust: whoever can start one here could as well write to the database."""
     try:
-        return f"operator:{getpass.getuser()}"
+        return Root(f"operator:{getpass.getuser()}")
     except (KeyError, OSError):  # the user of a container may have no name
-        return "operator:cli"
+        return Root("operator:cli")

@@ -9,6 +9,7 @@ from uuid import uuid4
 from peewee import IntegrityError
 
 from models.conversations.conversation import PREVIEW, Conversation, ConversationNotFound
+from models.platform.authorization import Rows, rows
 from models.platform.database import Json, in_transaction
 from models.platform.errors import Conflict
 from models.platform.ids import parse_uuid, uuid7
@@ -16,9 +17,8 @@ from models.platform.locks import lock
 from models.platform.principal import Principal
 from models.runs.run import ACTIVE, Run
 
-# Insert the message and its queued run, in one round trip. No row is returned if the conversation is someone else's, or
-# has an active run. The run does not repeat the message's text, it refers to its
-# position in the conversation.
+# Insert the message and its queued run, in one round trip. No row is returned if the caller may not read the conversation,
+# or it has an active run. The run does not repeat the message's text, it refers to its position in the conversation.
 ASK = """
 with opened as (
     insert into conversation as existing (id, tenant_id, user_id, key, entry_agent, message_count, last_message)
@@ -26,7 +26,7 @@ with opened as (
     on conflict (tenant_id, key) do update set entry_agent = excluded.entry_agent,
         message_count = existing.message_count + 1, last_message = excluded.last_message,
         last_message_at = clock_timestamp(), updated_at = clock_timestamp()
-    where existing.user_id = excluded.user_id or %(sees_tenant)s
+    where %(reads_tenant)s or (%(reads_own)s and existing.user_id = excluded.user_id)
     returning id, key, message_count
 ), started as (
     insert into run (id, tenant_id, user_id, kind, conversation_id, conversation_key, agent, state,
@@ -82,13 +82,13 @@ def ask(principal: Principal, question: Question) -> tuple[Run, bool]:
 
     ConversationNotFound, ConversationBusy while another run is active, IdempotencyConflict.
     """
-    fingerprint = question.fingerprint
-    if question.idempotency_key:
-        earlier = _find_earlier_run(principal, question.idempotency_key, fingerprint)
+    fingerprint, idempotency_key = question.fingerprint, _own_idempotency_key(principal, question)
+    if idempotency_key:
+        earlier = _find_earlier_run(principal, idempotency_key, fingerprint)
         if earlier:
             return earlier, False
     key = question.conversation_id or str(uuid4())
-    started = _start_run(principal, question, key, fingerprint)
+    started = _start_run(principal, question, key, fingerprint, idempotency_key)
     if started is None:
         raise _refusal(principal, key)
     run, is_new_conversation = started
@@ -97,8 +97,19 @@ def ask(principal: Principal, question: Question) -> tuple[Run, bool]:
     return run, True
 
 
-def _start_run(principal: Principal, question: Question, key: str, fingerprint: str) -> tuple[Run, bool] | None:
+def _own_idempotency_key(principal: Principal, question: Question) -> str | None:
+    """The key as it is stored. All runs of machines have no user, so each service account has keys of its own."""
+    key = question.idempotency_key
+    if key is None or principal.account is None:
+        return key
+    return hashlib.sha256(f"{principal.account}\n{key}".encode()).hexdigest()
+
+
+def _start_run(
+    principal: Principal, question: Question, key: str, fingerprint: str, idempotency_key: str | None
+) -> tuple[Run, bool] | None:
     """(run, whether its conversation is new). None if the caller may not ask in the conversation, or not now."""
+    reads = rows(principal, Conversation.reading)
     try:
         row = Run.one_with_extras(
             ASK,
@@ -107,13 +118,14 @@ def _start_run(principal: Principal, question: Question, key: str, fingerprint: 
             message_id=uuid7(),
             tenant_id=principal.tenant_id,
             user_id=principal.user_id,
-            sees_tenant=principal.sees_tenant,
+            reads_tenant=reads is Rows.TENANT,
+            reads_own=reads is Rows.OWN,
             key=key,
             agent=question.agent,
             message=question.message,
             preview=question.message[:PREVIEW],
             request=Json(question.options or {}),
-            idempotency_key=question.idempotency_key,
+            idempotency_key=idempotency_key,
             fingerprint=fingerprint,
         )
     except IntegrityError as error:

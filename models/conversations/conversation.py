@@ -7,6 +7,9 @@ from uuid import UUID
 
 from peewee import SQL, CharField, Expression, ForeignKeyField, IntegerField, TextField, UUIDField, fn
 
+from models.platform import audit
+from models.platform.authorization import CONVERSATION_READ
+from models.platform.client_info import UNKNOWN_CLIENT, ClientInfo
 from models.platform.clock import now
 from models.platform.database import transaction
 from models.platform.errors import NotFound
@@ -51,7 +54,7 @@ class AgentUsage(NamedTuple):
 
 
 class Conversation(TenantModel):
-    owner = "user_id"
+    owner, reading = "user_id", CONVERSATION_READ
     key = CharField(max_length=255)
     user_id = UUIDField(null=True)
     entry_agent = CharField()
@@ -86,6 +89,8 @@ class Conversation(TenantModel):
     @classmethod
     def search(cls, principal: Principal, text: str, limit: int = 20) -> list[SearchHit]:
         """The caller's own conversations with a message that holds all words of `text` (English), best match first."""
+        if principal.user_id is None:  # machines have no conversations of their own
+            return []
         words = fn.plainto_tsquery("english", text)
         vector = SQL('"t2"."search"')
         rank = fn.max(fn.ts_rank_cd(vector, words))
@@ -117,7 +122,7 @@ class Conversation(TenantModel):
         return list(query.where(RunEvent.workflow_run_id == workflow_run_id) if workflow_run_id else query)
 
     @classmethod
-    def remove(cls, principal: Principal, key: str) -> None:
+    def remove(cls, principal: Principal, key: str, *, client: ClientInfo = UNKNOWN_CLIENT) -> None:
         """Delete a conversation with its messages, events and runs. An active run is cancelled. ConversationNotFound."""
         with transaction():
             conversation = cls.visible_to(principal).where(cls.key == key).for_update().get_or_none()
@@ -128,12 +133,19 @@ class Conversation(TenantModel):
             message = "The conversation was deleted."
             closed = [Run.stop(run_id, message, wait_for_worker=False) for run_id in active]
             conversation.delete_instance()
+            cls._record_removal(principal, conversation, client)
         for run in closed:
             if run:
                 progress.send_terminal(run)
         stream_keys = [progress.stream_key(run.id) for run in runs if run.id not in active]
         if stream_keys:
             redis_client().delete(*stream_keys)
+
+    @classmethod
+    def _record_removal(cls, principal: Principal, conversation: "Conversation", client: ClientInfo) -> None:
+        owner = str(conversation.user_id) if conversation.user_id else None
+        subject = f"conversation:{conversation.id}"
+        audit.record("conversation.deleted", principal, subject, client=client, key=conversation.key, owner=owner)
 
 
 class Message(Model):

@@ -2,12 +2,14 @@
 
 import re
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 from uuid import UUID
 
 import peewee
 from playhouse.postgres_ext import BinaryJSONField
 
+from models.platform import authorization
+from models.platform.authorization import Action, Rows
 from models.platform.clock import now
 from models.platform.database import database
 from models.platform.ids import uuid7
@@ -85,26 +87,33 @@ class TenantModel(Model):
     """A row that belongs to a tenant. Routes may only read such rows through `visible_to`.
 
     `owner` names the column with the id of the user that a row belongs to, or is None if the whole tenant shares the
-    rows. A subclass that does not declare it raises TypeError.
+    rows. `reading` is the action that shows rows. A subclass that does not declare both raises TypeError.
     """
 
     owner: ClassVar[str | None]
+    reading: ClassVar[Action]
     tenant_id = peewee.UUIDField()
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if "owner" not in cls.__dict__:
-            raise TypeError(f"{cls.__name__} must declare `owner`: the column of a row's user, or None.")
+        if "owner" not in cls.__dict__ or "reading" not in cls.__dict__:
+            raise TypeError(f"{cls.__name__} must declare `owner`, the column of a row's user or None, and `reading`.")
+        if (cls.reading.rows is Rows.OWN) != (cls.owner is not None):
+            raise TypeError(
+                f"{cls.__name__} has an owner, or {cls.reading.name} covers one's own rows: both or neither."
+            )
 
     @classmethod
     def visible_to(cls, principal: Principal) -> "peewee.ModelSelect[Self]":
-        """A query for the rows that this caller may see: all of the tenant for its admins and service accounts, otherwise
-        the caller's own. No rows without a tenant."""
-        if principal.tenant_id is None:
-            return cls.select().where(peewee.SQL("false"))
-        query = cls.select().where(cls.tenant_id == principal.tenant_id)
-        if principal.sees_tenant or cls.owner is None:
-            return query
-        if principal.user_id is None:
-            return query.where(peewee.SQL("false"))
-        return query.where(getattr(cls, cls.owner) == principal.user_id)
+        """A query for the rows that this caller may read. Whoever changes a row must be able to see it, too."""
+        query = cls.select()
+        match authorization.rows(principal, cls.reading):
+            case Rows.ALL:
+                return query
+            case Rows.TENANT:
+                return query.where(cls.tenant_id == principal.tenant_id)
+            case Rows.OWN:
+                is_own = getattr(cls, cast(str, cls.owner)) == principal.user_id
+                return query.where((cls.tenant_id == principal.tenant_id) & is_own)
+            case Rows.NONE:
+                return query.where(peewee.SQL("false"))

@@ -1,4 +1,4 @@
-"""Who is calling: what every check of permissions and visibility is based on."""
+"""Who is calling: what every decision of models.platform.authorization is based on."""
 
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -8,9 +8,10 @@ WRITE = (*READ, "conversations:write")
 MANAGE = (*WRITE, "conversations:delete", "billing:read", "billing:manage", "support:read")
 RANK = {"viewer": 0, "member": 1, "admin": 2, "owner": 3}
 _SCOPES = {"owner": MANAGE, "admin": MANAGE, "member": WRITE, "editor": WRITE}
-# Scopes that no membership gives. They are granted to operators: `python -m models operators`.
+# Grants: scopes that no membership gives, and that hold in every tenant. `python -m models operators` gives them.
 PLATFORM_OPERATOR, ANY_SCOPE = "platform:operator", "support:*"
 OPERATOR = (PLATFORM_OPERATOR, "auth:invites", "auth:signup_requests", "status:manage")
+GRANTS = frozenset((*OPERATOR, ANY_SCOPE))
 
 
 def scopes_for(role: str) -> list[str]:
@@ -18,21 +19,31 @@ def scopes_for(role: str) -> list[str]:
     return sorted(_SCOPES.get(role.lower(), READ))
 
 
-def role_for(scopes: frozenset[str]) -> str:
-    """The role of a service account, which has no membership: the lowest one that has all of its scopes."""
-    return next((role for role in ("viewer", "member") if scopes <= set(scopes_for(role))), "admin")
+def satisfying(required: str) -> frozenset[str]:
+    """The scopes that include the required one. `ns:*` includes every `ns:...`, and `support:*` includes all."""
+    return frozenset((required, f"{required.split(':', 1)[0]}:*", ANY_SCOPE))
 
 
 def scope_satisfies(scopes: frozenset[str] | set[str], required: str) -> bool:
-    """Whether `scopes` include the required one. `ns:*` includes every `ns:...`, and `support:*` includes all."""
-    return required in scopes or f"{required.split(':', 1)[0]}:*" in scopes or ANY_SCOPE in scopes
+    """Whether `scopes` include the required one."""
+    return not satisfying(required).isdisjoint(scopes)
+
+
+class Root(str):
+    """The name of a root of trust, whose rights no table limits: it may give what nobody holds yet.
+
+    There are two: a shell of the installation (`operator:jo`), and a deployment that signs its requests (`signer:ci`).
+    """
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
     """A user in a tenant, or a service account, which has an `account` name and no `user_id`.
 
-    `override`: the reason that an operator gave for acting in another tenant than their own.
+    `tenant_id`: where the caller acts. `role`: of a user there; a service account has none, and acts by its scopes.
+    `override`: the reason that an operator gave for acting elsewhere; None for a caller who acts in their own tenant.
     """
 
     user_id: UUID | None
@@ -53,18 +64,5 @@ class Principal:
         return scope_satisfies(self.scopes, required)
 
     def has_role(self, required: str) -> bool:
-        """Whether the caller's role is the required one or a higher one."""
-        return RANK.get(self.role, 0) >= RANK[required]
-
-    @property
-    def is_admin(self) -> bool:
-        return self.has_role("admin")
-
-    @property
-    def sees_tenant(self) -> bool:
-        """Whether the caller sees all rows of the tenant. A service account does: it has no rows of its own."""
-        return self.is_admin or self.account is not None
-
-    @property
-    def is_operator(self) -> bool:
-        return bool(self.scopes & {PLATFORM_OPERATOR, ANY_SCOPE})
+        """Whether a user's role is the required one or a higher one. A service account has no role."""
+        return self.account is None and RANK.get(self.role, 0) >= RANK[required]

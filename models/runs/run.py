@@ -7,6 +7,7 @@ from peewee import BigIntegerField, CharField, IntegrityError, TextField, UUIDFi
 
 from models.jobs.ledger import RUNNING as JOB_RUNNING
 from models.jobs.ledger import Job, JobNotRetryable
+from models.platform.authorization import RUN_READ
 from models.platform.clock import now
 from models.platform.database import in_transaction, transaction
 from models.platform.errors import Conflict, NotFound
@@ -29,7 +30,7 @@ class RunFinished(Conflict):
 
 
 class Run(TenantModel):
-    owner = "user_id"
+    owner, reading = "user_id", RUN_READ
     user_id = UUIDField(null=True)  # null if a service account started the run
     kind = CharField(default="chat")
     conversation_id = UUIDField(null=True)

@@ -47,13 +47,13 @@ def signed(tenant):
     import os
 
     from models.auth import operators
-    from models.platform.principal import OPERATOR
+    from models.platform.principal import OPERATOR, Root
 
     def make(role="member", verified=True, tenant=tenant, operator=False):
         email = f"{role}-{os.urandom(4).hex()}@example.com"
         user = add_user(email, "correct horse battery", tenant=tenant, role=role, verified=verified)
         if operator:
-            operators.grant(email, list(OPERATOR), by="test")
+            operators.grant(email, list(OPERATOR), by=Root("test"))
         tokens = log_in(email)
         return {"Authorization": f"Bearer {tokens.access_token}", "Host": "localhost"}, user
 
@@ -63,10 +63,10 @@ def signed(tenant):
 @pytest.fixture
 def ask_as(ask, tenant):
     """ask_as(user, message, conversation_id, role="member") -> the run of a question that this user asks."""
-    from models.platform.principal import Principal
+    from models.platform.principal import Principal, scopes_for
 
     def make(user, *question, role="member"):
-        return ask(Principal(user.id, tenant.id, role), *question)
+        return ask(Principal(user.id, tenant.id, role, frozenset(scopes_for(role)), None, True), *question)
 
     return make
 

@@ -10,11 +10,11 @@ ENVELOPE = {"success", "error", "message", "detail", "details", "correlation_id"
 
 # (method, path, operation), with the method in lower case
 OPERATIONS = [(method, path, operation) for path, method, operation in documented(routes(settings, CHEAP_HASHER))]
-GUARDED = [entry for entry in OPERATIONS if entry[2].guard]
-VERIFIED_ONLY = [entry for entry in GUARDED if entry[2].guard.verified]
-TENANT_ONLY = [entry for entry in GUARDED if entry[2].guard.role]
-ADMIN_ONLY = [entry for entry in GUARDED if entry[2].guard.role in ("admin", "owner")]
-USERS_ONLY = [entry for entry in GUARDED if entry[2].guard.people]
+GUARDED = [entry for entry in OPERATIONS if not entry[2].action.public]
+VERIFIED_ONLY = [entry for entry in GUARDED if not entry[2].action.unverified]
+TENANT_ONLY = [entry for entry in GUARDED if entry[2].action.role]
+ADMIN_ONLY = [entry for entry in GUARDED if entry[2].action.role in ("admin", "owner")]
+USERS_ONLY = [entry for entry in GUARDED if not entry[2].action.machines]
 WITH_BODY = [entry for entry in OPERATIONS if entry[2].body]
 WITH_QUERY = [entry for entry in OPERATIONS if entry[2].query]
 STREAMS = [entry for entry in OPERATIONS if entry[2].streams]

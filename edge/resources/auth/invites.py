@@ -4,22 +4,20 @@ from uuid import UUID
 
 import falcon
 
-from edge.auth import operator
 from edge.endpoint import endpoint
 from edge.request import Request
 from edge.schemas.auth import signup as schemas
 from models.auth.invites import Invite
 from models.auth.signup_requests import SignupRequest
+from models.platform.authorization import INVITE_ISSUE, INVITE_READ, INVITE_REVOKE
 from models.platform.client_info import ClientInfo
 from models.platform.database import transaction
 from models.platform.principal import Principal
 from workers.jobs import MAIL_INVITE, enqueue
 
-INVITE_OPERATOR = operator("auth:invites")
-
 
 class Invites:
-    @endpoint("List Invites", "auth", guard=INVITE_OPERATOR)
+    @endpoint("List Invites", "auth", action=INVITE_READ)
     def on_get(
         self, req: Request, resp: falcon.Response, query: schemas.InviteQuery
     ) -> schemas.SignupInviteListResponse:
@@ -28,7 +26,7 @@ class Invites:
             invites=[show_invite(invite) for invite in page.items], total=page.total
         )
 
-    @endpoint("Issue Invite", "auth", guard=INVITE_OPERATOR, status=201)
+    @endpoint("Issue Invite", "auth", action=INVITE_ISSUE, status=201)
     def on_post(
         self, req: Request, resp: falcon.Response, body: schemas.SignupInviteIssueRequest
     ) -> schemas.SignupInviteIssueResponse:
@@ -38,7 +36,7 @@ class Invites:
                 enqueue(MAIL_INVITE, invite_id=str(invite.id))
         return show_issued(invite)
 
-    @endpoint("Revoke Invite", "auth", guard=INVITE_OPERATOR)
+    @endpoint("Revoke Invite", "auth", action=INVITE_REVOKE)
     def on_post_revoke(self, req: Request, resp: falcon.Response, invite_id: UUID) -> schemas.SignupInviteResponse:
         return show_invite(Invite.revoke(req.context.principal, invite_id, client=req.context.client))
 

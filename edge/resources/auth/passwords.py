@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import falcon
 
-from edge.auth import OWN_ACCOUNT, PUBLIC, Guard
 from edge.endpoint import endpoint
 from edge.errors import Invalid
 from edge.request import Request
@@ -24,6 +23,7 @@ from models.auth.password_login import InvalidCredentials, confirm_password
 from models.auth.passwords import PasswordRejected, PasswordReused
 from models.auth.users import User
 from models.platform import limits
+from models.platform.authorization import OWN_ACCOUNT, PASSWORD_RESET, PUBLIC
 from models.platform.database import transaction
 from models.platform.settings import settings
 from workers.jobs import MAIL_NOTICE, MAIL_RESET, MAIL_VERIFY, enqueue
@@ -57,7 +57,7 @@ def rejected_as_422(field: str) -> Iterator[None]:
 class Email:
     """`send`: mail a verification token to the caller. `verify`: use it."""
 
-    @endpoint("Send Email Verification", "auth", guard=OWN_ACCOUNT, status=202)
+    @endpoint("Send Email Verification", "auth", action=OWN_ACCOUNT, status=202)
     def on_post_send(self, req: Request, resp: falcon.Response) -> SuccessResponse:
         principal = req.context.principal
         user = User.get_or_none(User.id == principal.user_id)
@@ -70,7 +70,7 @@ class Email:
             enqueue(MAIL_VERIFY, user_id=str(principal.user_id))
         return SuccessResponse(message="Verification email sent.", data={"email_verified": False})
 
-    @endpoint("Verify Email Token", "auth", guard=PUBLIC)
+    @endpoint("Verify Email Token", "auth", action=PUBLIC)
     def on_post_verify(
         self, req: Request, resp: falcon.Response, body: EmailVerificationConfirmRequest
     ) -> SuccessResponse:
@@ -84,7 +84,7 @@ class Password:
     def __init__(self, hasher: PasswordHasher):
         self.hasher = hasher
 
-    @endpoint("Request Password Reset", "auth", guard=PUBLIC, status=202)
+    @endpoint("Request Password Reset", "auth", action=PUBLIC, status=202)
     def on_post_forgot(self, req: Request, resp: falcon.Response, body: PasswordForgotRequest) -> SuccessResponse:
         email = normalize_email(body.email)
         limits.hit("password_reset_email", settings.password_reset_email_rate_limit_per_hour, HOUR, email)
@@ -95,7 +95,7 @@ class Password:
             enqueue(MAIL_RESET, email=email)
         return SuccessResponse(message="If the account exists, password reset instructions have been sent.")
 
-    @endpoint("Confirm Password Reset", "auth", guard=PUBLIC)
+    @endpoint("Confirm Password Reset", "auth", action=PUBLIC)
     def on_post_confirm(
         self, req: Request, resp: falcon.Response, body: PasswordResetConfirmRequest
     ) -> SuccessResponse:
@@ -108,7 +108,7 @@ class Password:
             enqueue(MAIL_NOTICE, user_id=str(user.id), notice="password_changed")
         return SuccessResponse(message="Password has been reset successfully.")
 
-    @endpoint("Change Password", "auth", guard=OWN_ACCOUNT)
+    @endpoint("Change Password", "auth", action=OWN_ACCOUNT)
     def on_post_change(self, req: Request, resp: falcon.Response, body: PasswordChangeRequest) -> SuccessResponse:
         principal, client = req.context.principal, req.context.client
         with lockout_mail():
@@ -119,12 +119,12 @@ class Password:
             enqueue(MAIL_NOTICE, user_id=str(user.id), notice="password_changed")
         return SuccessResponse(message="Password updated successfully")
 
-    @endpoint("Admin Reset Password", "auth", guard=Guard(role="admin", scope="support:read", people=True))
+    @endpoint("Admin Reset Password", "auth", action=PASSWORD_RESET)
     def on_post_reset(self, req: Request, resp: falcon.Response, body: PasswordResetRequest) -> SuccessResponse:
         principal, client = req.context.principal, req.context.client
         user = password_changes.user_to_reset(principal, body.user_id)
         password_hash = password_changes.choose_password(user, body.new_password, hasher=self.hasher)
         with transaction():
-            password_changes.set_password(user, password_hash, "password_reset", by=principal, client=client)
+            password_changes.reset_by_admin(principal, user, password_hash, client=client)
             enqueue(MAIL_NOTICE, user_id=str(user.id), notice="password_reset")
         return SuccessResponse(message="Password reset successfully")

@@ -3,7 +3,6 @@
 import falcon
 
 from edge import request_signatures
-from edge.auth import PUBLIC, Guard
 from edge.endpoint import endpoint
 from edge.metrics import SERVICE_TOKENS
 from edge.request import Request
@@ -13,12 +12,11 @@ from models.auth import service_token_issuing
 from models.auth.service_account_catalogue import catalogue
 from models.auth.service_token_issuing import ServiceTokenRequest
 from models.auth.service_tokens import ServiceToken
+from models.platform.authorization import PUBLIC, SERVICE_TOKEN_ISSUE, SERVICE_TOKEN_READ, SERVICE_TOKEN_REVOKE, Caller
 from models.platform.errors import BadRequest, DomainError, Forbidden
 from models.platform.ids import parse_uuid
-from models.platform.principal import Principal
+from models.platform.principal import Principal, Root
 
-OPERATOR_HEADERS = ("X-Operator-Override", "X-Operator-Reason")
-ADMIN_OR_OPERATOR = Guard(role="admin", people=True, override=True)
 REASON_LENGTH = 256  # characters of the reason that a revoked token keeps
 
 
@@ -32,7 +30,7 @@ class ServiceAccountIssue:
     @endpoint(
         "Issue Service Account Token",
         "auth",
-        guard=PUBLIC,
+        action=PUBLIC,
         status=201,
         headers=("X-Vault-Payload",),
         required_headers=("Authorization",),
@@ -41,7 +39,7 @@ class ServiceAccountIssue:
         self, req: Request, resp: falcon.Response, body: schemas.ServiceAccountIssueRequest
     ) -> schemas.ServiceAccountTokenResponse:
         signed, signer = request_signatures.require(req, body)
-        return issue(req, signed, by=signer)
+        return issue(req, signed, by=Root(signer))
 
 
 class ServiceAccounts:
@@ -50,9 +48,8 @@ class ServiceAccounts:
     @endpoint(
         "Issue Service Account Token From Browser",
         "auth",
-        guard=ADMIN_OR_OPERATOR,
+        action=SERVICE_TOKEN_ISSUE,
         status=201,
-        headers=OPERATOR_HEADERS,
         tenant=True,
     )
     def on_post_browser(
@@ -66,7 +63,7 @@ class ServiceAccounts:
             body = body.model_copy(update={"tenant_id": tenant_id})
         return issue(req, body, by=principal, reason=body.reason.strip())
 
-    @endpoint("List Service Account Tokens", "auth", guard=ADMIN_OR_OPERATOR, headers=OPERATOR_HEADERS, tenant=True)
+    @endpoint("List Service Account Tokens", "auth", action=SERVICE_TOKEN_READ, tenant=True)
     def on_get(
         self, req: Request, resp: falcon.Response, query: schemas.ServiceAccountTokenQuery
     ) -> schemas.ServiceAccountTokenListResponse:
@@ -81,7 +78,7 @@ class ServiceAccounts:
             items=[show_token(token) for token in page.items], total=page.total, limit=query.limit, offset=query.offset
         )
 
-    @endpoint("Revoke Service Account Token", "auth", guard=ADMIN_OR_OPERATOR, headers=OPERATOR_HEADERS, tenant=True)
+    @endpoint("Revoke Service Account Token", "auth", action=SERVICE_TOKEN_REVOKE, tenant=True)
     def on_post_revoke(
         self, req: Request, resp: falcon.Response, jti: str, body: schemas.ServiceAccountTokenRevokeRequest
     ) -> SuccessResponse:
@@ -100,7 +97,7 @@ def _own_tenant(principal: Principal, tenant_id: str | None, refusal: str) -> st
 
 
 def issue(
-    req: Request, body: schemas.ServiceAccountIssueRequest, *, by: Principal | str, reason: str | None = None
+    req: Request, body: schemas.ServiceAccountIssueRequest, *, by: Caller, reason: str | None = None
 ) -> schemas.ServiceAccountTokenResponse:
     account = body.account if body.account in catalogue() else "unknown"  # callers must not create labels
     try:

@@ -4,7 +4,6 @@ from uuid import UUID
 
 import falcon
 
-from edge.auth import OWN_ACCOUNT, PUBLIC
 from edge.endpoint import endpoint
 from edge.metrics import SIGNINGS
 from edge.request import Request
@@ -26,6 +25,7 @@ from models.auth.password_hashing import PasswordHasher
 from models.auth.sessions import Session
 from models.auth.tokens import IssuedTokens
 from models.auth.users import User
+from models.platform.authorization import OWN_ACCOUNT, PUBLIC
 from models.platform.client_info import describe_user_agent
 from models.platform.clock import iso
 
@@ -40,7 +40,7 @@ class Token:
     def __init__(self, hasher: PasswordHasher):
         self.hasher = hasher
 
-    @endpoint("Login For Access Token", "auth", guard=PUBLIC)
+    @endpoint("Login For Access Token", "auth", action=PUBLIC)
     def on_post(self, req: Request, resp: falcon.Response, body: UserLoginRequest) -> UserSessionResponse:
         with lockout_mail():
             tokens = password_login.log_in(
@@ -50,7 +50,7 @@ class Token:
 
 
 class Refresh:
-    @endpoint("Refresh Access Token", "auth", guard=PUBLIC)
+    @endpoint("Refresh Access Token", "auth", action=PUBLIC)
     def on_post(self, req: Request, resp: falcon.Response, body: UserRefreshRequest) -> UserSessionResponse:
         return show_tokens(token_refresh.refresh(body.refresh_token, client=req.context.client))
 
@@ -58,13 +58,13 @@ class Refresh:
 class Logout:
     """`on_post`: ends the session of a refresh token. `all`: ends all sessions of the user, in all tenants."""
 
-    @endpoint("Logout Session", "auth", guard=OWN_ACCOUNT)
+    @endpoint("Logout Session", "auth", action=OWN_ACCOUNT)
     def on_post(self, req: Request, resp: falcon.Response, body: UserLogoutRequest) -> SuccessResponse:
         ended = logout.end_session_of_token(req.context.principal, body.refresh_token, client=req.context.client)
         message = "Session revoked successfully." if ended else "Session already inactive."
         return SuccessResponse(message=message, data={"revoked": ended})
 
-    @endpoint("Logout All Sessions", "auth", guard=OWN_ACCOUNT)
+    @endpoint("Logout All Sessions", "auth", action=OWN_ACCOUNT)
     def on_post_all(self, req: Request, resp: falcon.Response) -> SuccessResponse:
         token_count = logout.end_all_sessions(req.context.principal, client=req.context.client)
         message = "All sessions revoked successfully." if token_count else "No active sessions to revoke."
@@ -72,14 +72,14 @@ class Logout:
 
 
 class Sessions:
-    @endpoint("List User Sessions", "auth", guard=OWN_ACCOUNT)
+    @endpoint("List User Sessions", "auth", action=OWN_ACCOUNT)
     def on_get(self, req: Request, resp: falcon.Response, query: SessionQuery) -> UserSessionListResponse:
         principal = req.context.principal
         page = Session.page(principal.user_id, **query.model_dump())
         items = [show_session(session, principal.session_id) for session in page.items]
         return UserSessionListResponse(sessions=items, total=page.total, limit=query.limit, offset=query.offset)
 
-    @endpoint("Revoke User Session", "auth", guard=OWN_ACCOUNT)
+    @endpoint("Revoke User Session", "auth", action=OWN_ACCOUNT)
     def on_delete_one(self, req: Request, resp: falcon.Response, session_id: UUID) -> SuccessResponse:
         logout.end_session(req.context.principal, session_id, client=req.context.client)
         return SuccessResponse(message="Session revoked successfully.", data={"revoked": True})
@@ -101,7 +101,7 @@ def show_session(session: Session, current: UUID | None) -> UserSessionItem:
 
 
 class Me:
-    @endpoint("Get Current User Info", "auth", guard=OWN_ACCOUNT)
+    @endpoint("Get Current User Info", "auth", action=OWN_ACCOUNT)
     def on_get(self, req: Request, resp: falcon.Response) -> SuccessResponse:
         principal = req.context.principal
         user, memberships = User.with_memberships(principal.user_id)

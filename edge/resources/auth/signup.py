@@ -3,7 +3,6 @@
 import falcon
 
 from edge import metrics
-from edge.auth import PUBLIC
 from edge.endpoint import endpoint
 from edge.errors import Invalid
 from edge.request import Request
@@ -12,6 +11,7 @@ from edge.resources.auth.sessions import show_tokens
 from edge.schemas.auth import signup as schemas
 from models.auth import passwords, signup
 from models.auth.password_hashing import PasswordHasher
+from models.platform.authorization import PUBLIC
 from models.platform.database import release, transaction
 from workers.jobs import MAIL_VERIFY, enqueue
 
@@ -23,7 +23,7 @@ def show_policy() -> schemas.SignupAccessPolicyResponse:
 
 
 class SignupPolicy:
-    @endpoint("Get Signup Access Policy", "auth", guard=PUBLIC)
+    @endpoint("Get Signup Access Policy", "auth", action=PUBLIC)
     def on_get(self, req: Request, resp: falcon.Response) -> schemas.SignupAccessPolicyResponse:
         return show_policy()
 
@@ -34,7 +34,7 @@ class Register:
     def __init__(self, hasher: PasswordHasher):
         self.hasher = hasher
 
-    @endpoint("Register Tenant", "auth", guard=PUBLIC, status=201)
+    @endpoint("Register Tenant", "auth", action=PUBLIC, status=201)
     def on_post(
         self, req: Request, resp: falcon.Response, body: schemas.UserRegisterRequest
     ) -> schemas.UserRegisterResponse:

@@ -5,7 +5,6 @@ from uuid import UUID
 import falcon
 
 from edge import metrics
-from edge.auth import PUBLIC, operator
 from edge.endpoint import endpoint
 from edge.request import Request
 from edge.resources.auth.invites import show_issued
@@ -14,6 +13,7 @@ from edge.schemas.auth import signup as schemas
 from models.auth import operators, signup
 from models.auth.signup_requests import SignupRequest
 from models.auth.users import User
+from models.platform.authorization import PUBLIC, SIGNUP_REQUEST_APPROVE, SIGNUP_REQUEST_READ, SIGNUP_REQUEST_REJECT
 from models.platform.database import transaction
 from workers.jobs import (
     MAIL_ACCESS_KNOWN,
@@ -24,14 +24,11 @@ from workers.jobs import (
     enqueue,
 )
 
-SCOPE = "auth:signup_requests"
-REQUEST_OPERATOR = operator(SCOPE)
-
 
 class RequestAccess:
     """The answer is the same for a new address, a known one, and a request that a robot filled in."""
 
-    @endpoint("Submit Access Request", "auth", guard=PUBLIC, status=202)
+    @endpoint("Submit Access Request", "auth", action=PUBLIC, status=202)
     def on_post(
         self, req: Request, resp: falcon.Response, body: schemas.SignupRequestPublicRequest
     ) -> schemas.SignupAccessPolicyResponse:
@@ -51,12 +48,12 @@ class RequestAccess:
 def _enqueue_mails(request: SignupRequest) -> None:
     """To the requester, and to every operator who may decide. A known address costs the same as an unknown one."""
     enqueue(MAIL_ACCESS_KNOWN if User.by_email(request.email) else MAIL_ACCESS_RECEIVED, request_id=str(request.id))
-    for recipient in operators.operators_with(SCOPE):
+    for recipient in operators.operators_with("auth:signup_requests"):
         enqueue(MAIL_ACCESS_REQUESTED, request_id=str(request.id), operator_id=str(recipient.user.id))
 
 
 class SignupRequests:
-    @endpoint("List Signup Requests", "auth", guard=REQUEST_OPERATOR)
+    @endpoint("List Signup Requests", "auth", action=SIGNUP_REQUEST_READ)
     def on_get(
         self, req: Request, resp: falcon.Response, query: schemas.SignupRequestQuery
     ) -> schemas.SignupRequestListResponse:
@@ -65,7 +62,7 @@ class SignupRequests:
             requests=[show_request(request) for request in page.items], total=page.total
         )
 
-    @endpoint("Approve Signup Request", "auth", guard=REQUEST_OPERATOR)
+    @endpoint("Approve Signup Request", "auth", action=SIGNUP_REQUEST_APPROVE)
     def on_post_approve(
         self, req: Request, resp: falcon.Response, request_id: UUID, body: schemas.SignupRequestApprovalRequest
     ) -> schemas.SignupRequestDecisionResponse:
@@ -80,7 +77,7 @@ class SignupRequests:
             enqueue(MAIL_INVITE, invite_id=str(invite.id))
         return schemas.SignupRequestDecisionResponse(request=show_request(request), invite=show_issued(invite))
 
-    @endpoint("Reject Signup Request", "auth", guard=REQUEST_OPERATOR)
+    @endpoint("Reject Signup Request", "auth", action=SIGNUP_REQUEST_REJECT)
     def on_post_reject(
         self, req: Request, resp: falcon.Response, request_id: UUID, body: schemas.SignupRequestRejectionRequest
     ) -> schemas.SignupRequestDecisionResponse:

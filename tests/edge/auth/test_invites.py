@@ -11,6 +11,7 @@ from models.auth.invites import Invite
 from models.auth.signup_requests import SignupRequest
 from models.platform.clock import now
 from models.platform.database import release
+from models.platform.principal import Root
 from tests.support.accounts import add_user, count_events, log_in, status_and_message
 
 PASSWORD = "a-long-walk-by-the-sea"
@@ -289,7 +290,7 @@ def test_each_list_needs_its_own_scope(http, signed, scope, path):
 
     _, user = signed("owner")
     if scope:
-        operators.grant(user.email, [scope], by="test")
+        operators.grant(user.email, [scope], by=Root("test"))
     tokens = log_in(user.email)
     headers = {"Authorization": f"Bearer {tokens.access_token}"}
     assert http.simulate_get(f"/api/v1/auth/{path}", headers=headers).status_code == 403

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from models.auth import service_account_catalogue, service_token_issuing, service_tokens
+from models.auth import operators, service_account_catalogue, service_token_issuing, service_tokens
 from models.auth.service_token_issuing import ServiceTokenExists, ServiceTokenRequest
 from models.auth.service_tokens import ServiceToken
 from models.auth.sessions import RefreshToken
@@ -15,10 +15,10 @@ from models.conversations.conversation import Conversation
 from models.platform.audit import AuditEvent
 from models.platform.clock import now
 from models.platform.database import release
-from models.platform.ids import parse_uuid
-from models.platform.principal import Principal
+from models.platform.ids import parse_uuid, uuid7
+from models.platform.principal import ANY_SCOPE, PLATFORM_OPERATOR, Principal, Root
 from models.runs.run import Run
-from tests.support.accounts import bearer, status_and_message
+from tests.support.accounts import bearer, log_in, status_and_message
 
 REASON = "a nightly report"
 
@@ -150,7 +150,7 @@ def test_parallel_issues_leave_one_live_token(tenant, force, account):
         try:
             tenant_id = str(tenant.id) if account == "analytics-batch" else None
             request = ServiceTokenRequest(account, ["conversations:read"], tenant_id, force=force)
-            return service_token_issuing.issue(request, by="test")[0]
+            return service_token_issuing.issue(request, by=Root("test"))[0]
         except ServiceTokenExists:
             return None
         finally:
@@ -214,7 +214,8 @@ def test_a_machines_token_can_be_exchanged_until_it_is_revoked(http, machine, ex
     headers, refresh = machine()
     again = exchange(refresh)
     assert again.status_code == 200 and again.json["user_id"] == "service-account:analytics-batch"
-    ServiceToken.revoke(Principal(None, None, override="test", account="test"), ServiceToken.get().id, "leaked")
+    operator = Principal(uuid7(), None, "owner", frozenset([PLATFORM_OPERATOR]), None, True, override="a call")
+    ServiceToken.revoke(operator, ServiceToken.get().id, "leaked")
     assert http.simulate_get("/api/v1/conversations", headers=headers).status_code == 401
     assert status_and_message(exchange(refresh)) == (401, "Refresh token has been revoked or expired.")
 
@@ -248,7 +249,8 @@ def test_an_operators_machine_without_a_tenant_acts_in_the_one_it_names(http, ma
     headers, _ = machine("support-console", ["support:*"], tenant_id=None)
 
     def conversations(**more):
-        return http.simulate_get("/api/v1/conversations", headers={**headers, **more})
+        reason = {"X-Operator-Reason": "a customer called"}
+        return http.simulate_get("/api/v1/conversations", headers={**headers, **reason, **more})
 
     assert conversations().status_code == 401
     assert len(conversations(**{"X-Tenant-Id": str(tenant.id)}).json["items"]) == 1
@@ -384,5 +386,11 @@ def test_an_operator_acts_in_any_tenant_and_the_reason_is_audited(http, browser,
     assert ServiceToken.get_by_id(theirs).revoked_reason == "a customer called"
     event = AuditEvent.get(AuditEvent.action == "auth.service_token_revoked")
     assert (event.actor, event.tenant_id) == (f"user:{user.id}", other.id)
-    assert browser(act, tenant_id=str(other.id)).json["tenant_id"] == str(other.id)
+
+
+def test_an_operator_with_any_scope_issues_tokens_for_any_tenant_and_for_none(browser, signed, elsewhere):
+    (other, _), (_, user) = elsewhere, signed("viewer")
+    operators.grant(user.email, [ANY_SCOPE], by=Root("test"))
+    act = overriding({"Authorization": f"Bearer {log_in(user.email).access_token}"})
+    assert browser(act, "billing-worker", ["billing:read"], tenant_id=str(other.id)).json["tenant_id"] == str(other.id)
     assert browser(act, "support-console", ["support:*"]).json["tenant_id"] is None

@@ -8,6 +8,7 @@ from playhouse.pool import MaxConnectionsExceeded
 
 from edge.app import create_app
 from edge.endpoint import Route, undocumented
+from models.platform.authorization import PUBLIC
 from tests.support.routes import assert_envelope
 
 
@@ -17,7 +18,7 @@ class Failing:
     def __init__(self, error):
         self.error, self.closed = error, False
 
-    @undocumented(guard=None)
+    @undocumented(action=PUBLIC)
     def on_get(self, req, resp):
         resp.stream = self
         resp.etag = "good"

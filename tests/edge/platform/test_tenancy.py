@@ -9,7 +9,7 @@ from models.auth.service_tokens import ServiceToken
 from models.auth.sessions import Session
 from models.auth.tenants import Tenant
 from models.conversations.conversation import Conversation, Message
-from models.platform.principal import Principal
+from models.platform.principal import Principal, Root
 from models.runs.run import Run
 from tests.support.routes import ADMIN_ONLY, TENANT_ONLY, USERS_ONLY, WITH_PARAMETER, WITHOUT_PARAMETER, fill
 
@@ -18,11 +18,11 @@ PLATFORM_PARAMETERS = {"agent_name", "request_id", "invite_id"}
 WITH_TENANT_ID = [
     entry for entry in WITH_PARAMETER if PLATFORM_PARAMETERS.isdisjoint(name for name, _ in PARAMETER.findall(entry[1]))
 ]
-LISTS = [entry for entry in WITHOUT_PARAMETER if entry[0] == "get" and entry[2].guard]
+LISTS = [entry for entry in WITHOUT_PARAMETER if entry[0] == "get" and not entry[2].action.public]
 
 
 def issue_token(tenant, account, scope):
-    return service_token_issuing.issue(ServiceTokenRequest(account, [scope], str(tenant.id)), by="test")
+    return service_token_issuing.issue(ServiceTokenRequest(account, [scope], str(tenant.id)), by=Root("test"))
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_another_tenant_in_the_header_is_a_403_and_changes_nothing(
 def test_a_lowered_role_has_only_the_rights_of_that_role(http, signed, victim_ids, method, path, operation, role):
     headers, _ = signed("owner")
     answer = http.simulate_request(method.upper(), fill(path), headers={**headers, "X-Tenant-Role": role}, json={})
-    allowed = Principal(None, None, role).has_role(operation.guard.role)
+    allowed = Principal(None, None, role).has_role(operation.action.role)
     assert (answer.status_code == 403) is not allowed, answer.text
 
 

@@ -13,6 +13,7 @@ from models.auth.users import Membership
 from models.conversations.conversation import Conversation
 from models.jobs.ledger import Job
 from models.platform.audit import AuditEvent
+from models.platform.authorization import may
 from models.platform.clock import now
 from models.platform.database import NoTransaction, in_transaction, transaction
 from models.platform.ids import uuid7
@@ -26,6 +27,12 @@ for module in pkgutil.walk_packages(models.__path__, "models."):
 
 # Models with a tenant that no tenant's route lists: reached by their user, or by the platform's operators alone.
 REACHED_OTHERWISE = {Membership, Session, Job, AuditEvent}
+# What a member sees of a tenant, given their own row and all rows.
+MEMBER_SEES = {
+    Conversation: lambda own, both: {own},
+    Run: lambda own, both: {own},
+    ServiceToken: lambda own, both: set(),  # admins only
+}
 REQUIRED = {
     Conversation: lambda: {"key": str(uuid7()), "entry_agent": "triage"},
     Run: lambda: {"conversation_key": "c", "agent": "triage"},
@@ -64,7 +71,7 @@ def test_the_owner_is_the_only_user_column_of_a_model(model):
 
 def test_a_model_that_does_not_declare_its_owner_is_refused():
     with pytest.raises(TypeError, match="must declare `owner`"):
-        type("Forgetful", (TenantModel,), {})
+        type("Forgetful", (TenantModel,), {"owner": None})
 
 
 @pytest.mark.parametrize("model", SCOPED)
@@ -78,7 +85,7 @@ def test_members_see_their_own_rows_and_admins_all_of_the_tenant(model, person):
     }
     both = {rows[ours], rows[colleague]}
     assert seen[admin] == both and seen[theirs] == {rows[theirs]}
-    assert seen[ours] == ({rows[ours]} if model.owner else both)
+    assert seen[ours] == MEMBER_SEES[model](rows[ours], both)
 
 
 @pytest.mark.parametrize("model", SCOPED)
@@ -88,8 +95,29 @@ def test_callers_without_a_tenant_or_a_user_see_no_rows(model, person):
     assert not list(model.visible_to(Principal(None, None, account="machine")))
     if model.owner:
         tenant_id = person("member").tenant_id
-        assert not list(model.visible_to(Principal(None, tenant_id)))
-        assert list(model.visible_to(Principal(None, tenant_id, account="machine")))
+        assert not list(model.visible_to(Principal(None, tenant_id, scopes=model.reading.scopes, email_verified=True)))
+
+
+@pytest.mark.parametrize("model", [model for model in SCOPED if model.reading.machines])
+def test_a_machine_sees_its_tenant_if_its_scopes_let_it_read(model, person):
+    row = make(model, person("member"))
+    tenant_id = model.get_by_id(row).tenant_id
+
+    def seen(*scopes):
+        machine = Principal(None, tenant_id, scopes=frozenset(scopes), email_verified=True, account="machine")
+        return [found.id for found in model.visible_to(machine)]
+
+    assert (seen("conversations:read"), seen("conversations:write", "tools:read"), seen()) == ([row], [], [])
+
+
+@pytest.mark.parametrize("model", SCOPED)
+def test_a_right_to_one_row_is_the_right_to_find_it(model, person):
+    callers = [person(role) for role in ("viewer", "member", "admin")]
+    callers += [person("owner", tenant=Tenant.create(slug="other", name="Other"))]
+    rows = [model.get_by_id(make(model, caller)) for caller in callers]
+    for caller in callers:
+        found = {row.id for row in model.visible_to(caller)}
+        assert found == {row.id for row in rows if may(caller, model.reading, row)}
 
 
 def make(model, principal):

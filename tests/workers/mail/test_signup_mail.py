@@ -9,7 +9,7 @@ from models.jobs.ledger import Job
 from models.platform.client_info import UNKNOWN_CLIENT
 from models.platform.clock import now
 from models.platform.database import transaction
-from models.platform.principal import OPERATOR, Principal
+from models.platform.principal import OPERATOR, Principal, Root
 from tests.support.accounts import add_user
 from workers.broker import broker
 from workers.jobs import (
@@ -62,7 +62,7 @@ def test_an_expired_invite_is_not_mailed(mailbox):
 
 def test_the_requester_and_the_operator_are_mailed(mailbox, tenant):
     user = add_user("ops@example.com", "correct horse battery", tenant=tenant)
-    operators.grant(user.email, ["auth:signup_requests"], by="test")
+    operators.grant(user.email, ["auth:signup_requests"], by=Root("test"))
     pending = request()
     mail(MAIL_ACCESS_RECEIVED, request_id=str(pending.id))
     mail(MAIL_ACCESS_REQUESTED, request_id=str(pending.id), operator_id=str(user.id))
