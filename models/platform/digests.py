@@ -16,3 +16,13 @@ def keyed_digest(purpose: str, data: bytes | str) -> bytes:
 def keyed_hex_digest(purpose: str, data: bytes | str) -> str:
     """`keyed_digest` as 64 hexadecimal characters."""
     return keyed_digest(purpose, data).hex()
+
+
+def is_hex_digest(stored: str, purpose: str, data: bytes | str) -> bool:
+    """Whether `stored` is the digest of `data`. Takes the same time whether it is or not."""
+    return hmac.compare_digest(stored, keyed_hex_digest(purpose, data))
+
+
+def lasting_hex_digest(purpose: str, data: bytes | str) -> str:
+    """A digest for the keys of counters."""
+    return keyed_hex_digest(purpose, data)
