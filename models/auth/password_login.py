@@ -91,6 +91,7 @@ def confirm_password(
 
 
 def _prove(email: str, password: str, budgets: list[Budget], hasher: PasswordHasher, client: ClientInfo) -> User:
+    release()
     with lockout.guess(budgets) as attempt:
         user = User.by_email(email)
         release()

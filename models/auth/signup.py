@@ -82,8 +82,7 @@ def charged_address(kind: str, email: str) -> Iterator[Attempt]:
     try:
         with attempts.attempt(_budgets(kind, normalize_email(email))) as attempt:
             yield attempt
-            if not attempt.ended:
-                attempt.spend()
+            attempt.spend()
     except BudgetFull as full:
         raise QuotaExceeded(full.budget.quota, full.retry_after) from None
 

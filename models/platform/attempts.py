@@ -36,16 +36,15 @@ end
 return {0, 0, 0}
 """
 # KEYS: budgets. ARGV: limit, window and block of each. Returns the numbers of those that this closes. If a window has
-# ended meanwhile, the place is one of the next window.
+# ended since the place was taken, one of the next window is spent.
 _SPEND = """
 local closed = {}
 for number, key in ipairs(KEYS) do
   local limit, window, block = tonumber(ARGV[3 * number - 2]), ARGV[3 * number - 1], tonumber(ARGV[3 * number])
-  if redis.call('exists', key) == 0 then
-    redis.call('hset', key, 'taken', 1)
-    redis.call('expire', key, window)
-  end
-  if redis.call('hincrby', key, 'spent', 1) == limit then
+  local spent = redis.call('hincrby', key, 'spent', 1)
+  if redis.call('ttl', key) < 0 then redis.call('expire', key, window) end
+  if tonumber(redis.call('hget', key, 'taken') or 0) < spent then redis.call('hset', key, 'taken', spent) end
+  if spent == limit then
     if block > 0 then redis.call('expire', key, block) end
     table.insert(closed, number)
   end
@@ -99,7 +98,7 @@ class BudgetFull(Exception):
 
 
 class Attempt:
-    """Places that were taken in budgets, until `give_back`, `succeed` or `spend` says how the attempt ended."""
+    """Places that were taken in budgets, until `give_back`, `succeed` or `spend` is called: the first of them counts."""
 
     def __init__(self, budgets: Iterable[Budget]):
         self.budgets = [budget for budget in budgets if budget.limit > 0]
@@ -121,23 +120,21 @@ class Attempt:
 
     def give_back(self) -> None:
         """Free the places. If Redis is away, they stay taken until their windows end."""
-        self.ended = True
-        self._run(_GIVE_BACK, *(0 for _ in self.budgets))
+        self._end(_GIVE_BACK, *(0 for _ in self.budgets))
 
     def succeed(self) -> None:
         """Free the places, and what was spent before in budgets that forgive."""
-        self.ended = True
-        self._run(_GIVE_BACK, *(int(budget.forgiving) for budget in self.budgets))
+        self._end(_GIVE_BACK, *(int(budget.forgiving) for budget in self.budgets))
 
     def spend(self) -> list[Budget]:
         """Keep the places. Returns the budgets that this has closed."""
-        self.ended = True
         values = [value for budget in self.budgets for value in (budget.limit, budget.window, budget.block)]
-        return [self.budgets[number - 1] for number in self._run(_SPEND, *values)]
+        return [self.budgets[number - 1] for number in self._end(_SPEND, *values)]
 
-    def _run(self, script: str, *values: int) -> list[int]:
-        if not self.keys:
+    def _end(self, script: str, *values: int) -> list[int]:
+        if self.ended or not self.keys:
             return []
+        self.ended = True
         try:
             return fast_redis_client().eval(script, len(self.keys), *self.keys, *values) or []
         except redis.RedisError as error:
@@ -147,7 +144,7 @@ class Attempt:
 
 @contextlib.contextmanager
 def attempt(budgets: Iterable[Budget]) -> Iterator[Attempt]:
-    """Take places for the block. Unless the block spends them, they are given back.
+    """Take places for the block. Unless the block has spent them, they are given back.
 
     Raises BudgetFull or CountersAway.
     """
@@ -156,8 +153,7 @@ def attempt(budgets: Iterable[Budget]) -> Iterator[Attempt]:
     try:
         yield taken
     finally:
-        if not taken.ended:
-            taken.give_back()
+        taken.give_back()
 
 
 def reopen(budget: Budget) -> None:
