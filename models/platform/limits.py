@@ -45,7 +45,7 @@ class QuotaExceeded(RateLimited):
 @cache
 def _windows() -> FixedWindowRateLimiter:
     pool = fast_redis_client().connection_pool
-    storage = RedisStorage(settings.redis_url, pool, key_prefix=settings.rate_limit_key_prefix)
+    storage = RedisStorage("redis://", pool, key_prefix=settings.rate_limit_key_prefix)  # the pool knows the URL
     return FixedWindowRateLimiter(storage)
 
 
