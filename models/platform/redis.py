@@ -48,12 +48,11 @@ class Pool(redis.ConnectionPool):
             raise
 
     def release(self, connection: Any) -> None:
-        taken = connection in self._in_use_connections
-        self._in_use_connections.discard(connection)
-        if self.owns_connection(connection):  # it is not from before a fork
-            self._available_connections.append(connection)
-        if taken:
-            self.slots.release()
+        if connection not in self._in_use_connections:  # it is from before a fork
+            return
+        self._in_use_connections.remove(connection)
+        self._available_connections.append(connection)
+        self.slots.release()
 
 
 def connect(url: str, **options: Any) -> redis.Redis:

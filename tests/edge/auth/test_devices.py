@@ -69,3 +69,13 @@ def test_the_api_document_names_the_device_token(http):
     assert "X-Device-Token" in sign_in["responses"]["200"]["headers"]
     for path in ("password/confirm", "password/change"):
         assert "X-Device-Token" in paths[f"/api/v1/auth/{path}"]["post"]["responses"]["200"]["headers"]
+
+
+def test_scripts_of_allowed_origins_can_read_the_device_token(http, user):
+    headers = {"Origin": "http://localhost:3000"}
+    body = {"email": user.email, "password": PASSWORD}
+    answer = http.simulate_post("/api/v1/auth/token", json=body, headers=headers)
+    assert "X-Device-Token" in answer.headers["Access-Control-Expose-Headers"] and answer.headers["X-Device-Token"]
+    headers |= {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "X-Device-Token"}
+    answer = http.simulate_options("/api/v1/auth/token", headers=headers)
+    assert answer.headers["Access-Control-Allow-Headers"] in ("*", "X-Device-Token")
