@@ -35,7 +35,7 @@ def lockout_mail() -> Iterator[None]:
     try:
         yield
     except InvalidCredentials as error:
-        if error.locked_email:
+        if error.locked_email and mail_quotas.charge_lock(error.locked_email):
             with transaction():
                 enqueue(MAIL_LOCKED, email=error.locked_email)
         raise

@@ -40,6 +40,14 @@ def test_the_fifth_failure_locks_and_then_right_and_wrong_passwords_get_the_same
     assert [job.args for job in jobs_named("mail.locked")] == [{"email": user.email}]
 
 
+def test_an_owner_gets_no_more_than_three_mails_a_day_about_locks(sign_in, user, jobs_named):
+    for _ in range(5):
+        for _ in range(5):
+            assert sign_in(WRONG).status_code == 401
+        let_pass(user, 3600)
+    assert (count_events("auth.account_locked"), len(jobs_named("mail.locked"))) == (5, 3)
+
+
 def test_after_a_lock_the_right_password_works_and_counting_restarts(sign_in, user):
     for _ in range(5):
         sign_in(WRONG)
