@@ -4,7 +4,6 @@ A user may have several that are valid: whoever has one mailed must not void the
 use of one voids them all.
 """
 
-import hmac
 import secrets
 from datetime import timedelta
 from uuid import UUID
@@ -14,13 +13,14 @@ from peewee import CharField, Expression, UUIDField
 from models.platform import locks
 from models.platform.clock import now
 from models.platform.database import in_transaction, transaction
-from models.platform.digests import keyed_hex_digest
+from models.platform.digests import is_hex_digest, keyed_hex_digest
 from models.platform.errors import BadRequest
 from models.platform.ids import parse_uuid, uuid7
 from models.platform.model import DateTimeTZField, Model
 
 VERIFY_EMAIL, RESET_PASSWORD = "verify_email", "reset_password"
 NAMES = {VERIFY_EMAIL: "Verification", RESET_PASSWORD: "Password reset"}
+DIGEST = "email-token"  # the purpose of its hashes
 SECRET_LENGTH = 64  # hexadecimal characters
 KEPT = 10  # tokens of a user that are valid at once; the quotas of mails allow fewer
 
@@ -47,7 +47,7 @@ def create(user_id: UUID, purpose: str, minutes: float) -> str:
             id=token_id,
             user_id=user_id,
             purpose=purpose,
-            secret_hash=_hash(secret),
+            secret_hash=keyed_hex_digest(DIGEST, secret),
             expires_at=now() + timedelta(minutes=minutes),
         )
         newest = EmailToken.select(EmailToken.id).where(_of(user_id, purpose)).order_by(EmailToken.id.desc())
@@ -95,7 +95,7 @@ def _find(token: str, purpose: str) -> EmailToken:
         email_token is None
         or email_token.purpose != purpose
         or email_token.expires_at <= now()
-        or not hmac.compare_digest(email_token.secret_hash, _hash(secret))
+        or not is_hex_digest(email_token.secret_hash, DIGEST, secret)
     ):
         raise InvalidEmailToken(f"{NAMES[purpose]} token is invalid or expired.")
     return email_token
@@ -107,7 +107,3 @@ def _parse(token: str, purpose: str) -> tuple[UUID, str]:
     if token_id is None or len(secret) != SECRET_LENGTH:
         raise InvalidEmailToken(f"{NAMES[purpose]} token is malformed.")
     return token_id, secret
-
-
-def _hash(secret: str) -> str:
-    return keyed_hex_digest("email-token", secret)
