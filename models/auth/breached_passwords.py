@@ -51,26 +51,26 @@ class BreachList:
 def is_breached(password: str) -> bool:
     """Whether the list or the service knows the password. May wait for the service: hold no database connection.
 
-    Raises BreachServiceAway, if the service does not answer and BREACHED_PASSWORDS_REQUIRED is set.
+    Raises BreachServiceAway, if the service does not answer and BREACH_SERVICE_REQUIRED is set.
     """
     digest = hashlib.sha1(password.encode(errors="surrogatepass"), usedforsecurity=False).digest()
     listed = breach_list()
     if listed is not None and digest[:WIDTH] in listed:
         return True
-    return breached_range.is_known(digest) if settings.breached_passwords_api_url else False
+    return breached_range.is_known(digest) if settings.breach_service else False
 
 
 def breach_list() -> BreachList | None:
-    """The list of BREACHED_PASSWORDS_PATH; None without one. Raises BreachListInvalid."""
-    return _open(settings.breached_passwords_path) if settings.breached_passwords_path else None
+    """The list of BREACH_LIST_PATH; None without one. Raises BreachListInvalid."""
+    return _open(settings.breach_list_path) if settings.breach_list_path else None
 
 
 def require_usable() -> None:
-    """SystemExit, if BREACHED_PASSWORDS_PATH names something that is not a list."""
+    """SystemExit, if BREACH_LIST_PATH names something that is not a list."""
     try:
         breach_list()
     except BreachListInvalid as error:
-        raise SystemExit(f"BREACHED_PASSWORDS_PATH: {error}") from None
+        raise SystemExit(f"BREACH_LIST_PATH: {error}") from None
 
 
 @cache

@@ -33,7 +33,7 @@ class _Unusable(Exception):
 
 def is_known(digest: bytes) -> bool:
     """Whether the service knows the password with this SHA-1 hash. Without an answer: False, unless
-    BREACHED_PASSWORDS_REQUIRED is set; then it raises BreachServiceAway."""
+    BREACH_SERVICE_REQUIRED is set; then it raises BreachServiceAway."""
     import httpx2
 
     text = digest.hex().upper()
@@ -42,7 +42,7 @@ def is_known(digest: bytes) -> bool:
     except (httpx2.HTTPError, _Unusable) as error:
         LOOKUPS.labels("unavailable").inc()
         log.warning("breached_passwords.unavailable", extra={"reason": repr(error)})
-        if settings.breached_passwords_required:
+        if settings.breach_service_required:
             raise BreachServiceAway() from error
         return False
     LOOKUPS.labels("known" if known else "unknown").inc()
@@ -50,7 +50,7 @@ def is_known(digest: bytes) -> bool:
 
 
 def _answer(prefix: str) -> bytes:
-    url, until = f"{(settings.breached_passwords_api_url or '').rstrip('/')}/{prefix}", time.monotonic() + SECONDS
+    url, until = f"{(settings.breach_service or '').rstrip('/')}/{prefix}", time.monotonic() + SECONDS
     body = b""
     with _client().stream("GET", url, headers={"Add-Padding": "true"}) as response:
         if response.status_code != 200:

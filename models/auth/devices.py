@@ -22,7 +22,7 @@ PURPOSE = "device-password"  # of the digest in the `pwd` claim
 
 def issue(user_id: UUID, password_hash: str, device_id: UUID | None = None) -> str:
     """A token for a device, new if `device_id` is None."""
-    expires = now_in_seconds() + timedelta(days=settings.auth_device_token_days)
+    expires = now_in_seconds() + timedelta(days=settings.auth_known_device_days)
     subject, password = f"{USER_SUBJECT}{user_id}", keyed_hex_digest(PURPOSE, password_hash)
     return sign(subject, DEVICE, device_id or uuid7(), [], expires, pwd=password)
 

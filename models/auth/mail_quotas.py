@@ -23,9 +23,9 @@ def charge_reset(email: str, client: ClientInfo) -> bool:
     limits.hit("password_reset_ip", settings.password_reset_ip_rate_limit_per_hour, HOUR, client.network)
     address = _digest(email)
     limit, seconds = settings.password_reset_email_rate_limit_per_hour, 60 * settings.password_reset_token_ttl_minutes
-    return limits.within(
-        "password_reset_email_from", (limit + 1) // 2, seconds, address, client.network
-    ) and limits.within("password_reset_email", limit, seconds, address)
+    return limits.within("password_reset_share", (limit + 1) // 2, seconds, address, client.network) and limits.within(
+        "password_reset_email", limit, seconds, address
+    )
 
 
 def charge_lock(email: str) -> bool:

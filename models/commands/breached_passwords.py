@@ -7,7 +7,7 @@ from models.auth import breached_passwords
 from models.auth.breached_passwords import BreachListInvalid
 from models.commands import CommandFailed
 
-HELP = "Make the list of breached passwords that BREACHED_PASSWORDS_PATH names."
+HELP = "Make the list of breached passwords that BREACH_LIST_PATH names."
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

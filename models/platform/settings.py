@@ -9,7 +9,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 DEV_SECRET = "development-only-secret"
-BREACH_SERVICE = r"^(https://|http://(localhost|127\.0\.0\.1)[:/])"  # without TLS only on this machine
+SAFE_URL = r"^(https://|http://(localhost|127\.0\.0\.1)[:/])"  # without TLS only on this machine
 
 
 class Settings(BaseSettings):
@@ -112,10 +112,10 @@ class Settings(BaseSettings):
     auth_lockout_threshold: int = 5  # failed logins that lock an account; 0: never
     auth_lockout_window_minutes: int = 60  # after this long without one, counting starts again
     auth_lockout_duration_minutes: int = 60
-    breached_passwords_path: str | None = None  # list of passwords known from breaches; see `breached-passwords build`
-    breached_passwords_api_url: Annotated[str, Field(pattern=BREACH_SERVICE)] | None = None  # asked as well, if set
-    breached_passwords_required: bool = False  # no new passwords while that service does not answer
-    auth_device_token_days: int = 400  # a device that has not logged in for this long is not known any more
+    breach_list_path: str | None = None  # list of passwords known from breaches; see `breached-passwords build`
+    breach_service: Annotated[str, Field(pattern=SAFE_URL)] | None = None  # asked as well, if set
+    breach_service_required: bool = False  # no new passwords while that service does not answer
+    auth_known_device_days: int = 400  # a device that has not logged in for this long is not known any more
     auth_refresh_grace_seconds: int = 10  # a used refresh token is answered again for this long; 0: never
     auth_ip_lockout_threshold: int = 50  # failed logins from one network that block it for a while; 0: never
     auth_ip_lockout_window_minutes: int = (

@@ -50,7 +50,7 @@ def test_only_a_token_of_this_user_and_this_password_makes_a_device_known(sign_i
 
 
 def test_an_expired_device_token_makes_no_device_known(sign_in, user, configure):
-    configure(auth_device_token_days=-1)
+    configure(auth_known_device_days=-1)
     token = devices.issue(user.id, user.password_hash)
     lock(user)
     assert sign_in(device=token).status_code == 423

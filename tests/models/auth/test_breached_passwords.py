@@ -31,7 +31,7 @@ def listed(tmp_path, configure):
     def build(known):
         path = tmp_path / "breached.bin"
         breached_passwords.build(download(known), path)
-        configure(breached_passwords_path=str(path))
+        configure(breach_list_path=str(path))
         return path
 
     yield build
@@ -103,8 +103,8 @@ def test_the_edge_does_not_start_with_a_list_that_it_cannot_read(tmp_path, confi
         path.write_bytes(content)
     with pytest.raises(BreachListInvalid):
         BreachList(path)
-    configure(breached_passwords_path=str(path))
-    with pytest.raises(SystemExit, match="BREACHED_PASSWORDS_PATH"):
+    configure(breach_list_path=str(path))
+    with pytest.raises(SystemExit, match="BREACH_LIST_PATH"):
         create_app(hasher=CHEAP_HASHER)
 
 
@@ -135,7 +135,7 @@ def service(configure):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Service)
     server.known, server.padding, server.asked, server.status, server.headers = [NEW], [], [], 200, {}
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    configure(breached_passwords_api_url=f"http://127.0.0.1:{server.server_port}/range/")
+    configure(breach_service=f"http://127.0.0.1:{server.server_port}/range/")
     yield server
     server.shutdown()
     server.server_close()
@@ -163,7 +163,7 @@ def test_the_service_is_not_asked_for_a_listed_password(service, listed):
 @pytest.mark.parametrize("flaw", ["away", "error", "redirect", "too long"])
 def test_a_service_that_does_not_answer_refuses_nothing_unless_it_is_required(service, configure, flaw, monkeypatch):
     if flaw == "away":
-        configure(breached_passwords_api_url="http://127.0.0.1:1/range")
+        configure(breach_service="http://127.0.0.1:1/range")
     elif flaw == "error":
         service.status = 500
     elif flaw == "redirect":
@@ -172,7 +172,7 @@ def test_a_service_that_does_not_answer_refuses_nothing_unless_it_is_required(se
         monkeypatch.setattr(breached_range, "LARGEST_ANSWER", 10)
     before = lookups("unavailable")
     assert not breached_passwords.is_breached(NEW)
-    configure(breached_passwords_required=True)
+    configure(breach_service_required=True)
     with pytest.raises(breached_range.BreachServiceAway):
         breached_passwords.is_breached(NEW)
     assert lookups("unavailable") == before + 2
@@ -182,4 +182,4 @@ def test_a_service_that_does_not_answer_refuses_nothing_unless_it_is_required(se
 @pytest.mark.parametrize("url", ["http://example.com/range/", "ftp://example.com", "file:///etc/passwd", "example.com"])
 def test_the_service_must_be_asked_over_tls(configure, url):
     with pytest.raises(ValidationError):
-        configure(breached_passwords_api_url=url)
+        configure(breach_service=url)

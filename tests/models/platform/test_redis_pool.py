@@ -1,17 +1,17 @@
 """The pool of connections to Redis."""
 
+import os
 import threading
 
 import pytest
 import redis
 
 from models.platform import redis as clients
-from models.platform.settings import settings
 
 
 @pytest.fixture
 def pool(clean):
-    found = clients.Pool.from_url(settings.redis_url, max_connections=2)
+    found = clients.Pool.from_url(os.environ["REDIS_URL"], max_connections=2)
     yield found
     found.disconnect()
 
