@@ -8,6 +8,7 @@ from edge import errors, hashing
 from edge.middleware import Envelope, cors
 from edge.request import Request
 from edge.routes import routes
+from models.auth import breached_passwords
 from models.auth.key_file import keyset
 from models.auth.password_hashing import PasswordHasher
 from models.auth.service_account_catalogue import catalogue
@@ -19,7 +20,7 @@ from workers.agents.catalog import catalog
 
 
 def create_app(settings: Settings = process_settings, *, hasher: PasswordHasher | None = None) -> falcon.App[Any, Any]:
-    """The application. SystemExit for settings, signing keys or a catalogue that cannot work.
+    """The application. SystemExit for settings, signing keys, a catalogue or a breach list that cannot work.
 
     `hasher` hashes all passwords; the default works in low-priority threads.
     """
@@ -28,6 +29,7 @@ def create_app(settings: Settings = process_settings, *, hasher: PasswordHasher 
     keyset()
     catalogue()
     catalog()
+    breached_passwords.require_usable()
     app: falcon.App[Any, Any] = falcon.App(request_type=Request, middleware=[Envelope(settings), cors(settings)])
     app.req_options.strip_url_path_trailing_slash = True
     app.resp_options.secure_cookies_by_default = True

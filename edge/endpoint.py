@@ -39,6 +39,7 @@ class Operation:
     tenant: bool = False
     headers: tuple[str, ...] = ()
     required_headers: tuple[str, ...] = ()
+    answer_headers: tuple[str, ...] = ()
     streams: bool = False
 
 
@@ -57,6 +58,7 @@ def endpoint(
     tenant: bool = False,
     headers: tuple[str, ...] = (),
     required_headers: tuple[str, ...] = (),
+    answer_headers: tuple[str, ...] = (),
 ) -> Callable[[Responder], Responder]:
     """Declare an operation of the API.
 
@@ -68,6 +70,7 @@ def endpoint(
     tenant            whether the X-Tenant headers are read
     headers           optional headers that the responder reads
     required_headers  headers that it needs
+    answer_headers    headers that a successful answer may have
     """
 
     def declare(function: Responder) -> Responder:
@@ -83,6 +86,7 @@ def endpoint(
             tenant=tenant,
             headers=headers,
             required_headers=required_headers,
+            answer_headers=answer_headers,
             streams=streams is not None,
         )
         return _register(function, operation, falcon.code_to_http_status(status))

@@ -149,5 +149,5 @@ def cors(settings: Settings) -> Cors:
     return Cors(
         allow_origins="*" if "*" in origins else origins,
         allow_credentials=None if "*" in origins else origins,
-        expose_headers=["X-Correlation-ID", "X-Run-Id", "Retry-After", "Idempotent-Replayed"],
+        expose_headers=["X-Correlation-ID", "X-Run-Id", "Retry-After", "Idempotent-Replayed", "X-Device-Token"],
     )

@@ -71,7 +71,7 @@ def _operation(path: str, operation: Operation) -> JsonObject:
         result["parameters"] = parameters
     if operation.body:
         result["requestBody"] = {"required": True, "content": {"application/json": {"schema": _schema(operation.body)}}}
-    result["responses"] = {str(code): _answer(model, operation.streams) for code, model in operation.answers.items()}
+    result["responses"] = {str(code): _answer(operation, model) for code, model in operation.answers.items()}
     if operation.body or parameters:
         result["responses"]["422"] = _error("The request does not fit its schema.", HTTPValidationError)
     result["responses"]["default"] = _error("Any other error.", ErrorEnvelope)
@@ -110,13 +110,14 @@ def _query_schema(schema: JsonObject) -> JsonObject:
     }  # fmt: skip
 
 
-def _answer(answer: Answer, streams: bool) -> JsonObject:
+def _answer(operation: Operation, answer: Answer) -> JsonObject:
     if answer is None:
         return {"description": "Done; no content."}
     content = {"application/json": {"schema": _schema(answer)}}
-    if streams:
+    if operation.streams:
         content[STREAM] = {"schema": _schema(answer)}
-    return {"description": "Success.", "content": content}
+    headers = {name: {"schema": {"type": "string"}} for name in operation.answer_headers}
+    return {"description": "Success.", "content": content, **({"headers": headers} if headers else {})}
 
 
 def _model(answer: Answer) -> type[BaseModel] | None:

@@ -2,7 +2,7 @@
 
 import time
 
-from models.auth import email_tokens, service_tokens, sessions, signup_requests
+from models.auth import email_tokens, refresh_successors, service_tokens, sessions, signup_requests
 from models.conversations.conversation import RunEvent
 from models.jobs.ledger import Job
 from models.platform.audit import AuditEvent
@@ -50,6 +50,7 @@ def purge_run_events(lease: Lease) -> None:
 @actor(SESSION_PURGE)
 def purge_sessions(lease: Lease) -> None:
     sessions.purge_sessions()
+    refresh_successors.purge()
     email_tokens.purge()
     service_tokens.purge()
     signup_requests.purge(settings.audit_retention_days)

@@ -22,6 +22,8 @@ NO_LIMITS = {
     "CHAT_RATE_LIMIT_PER_MINUTE": "0",
     "CHAT_STREAM_RATE_LIMIT_PER_MINUTE": "0",
     "CHAT_STREAM_CONCURRENT_LIMIT": "0",
+    "AUTH_LOCKOUT_THRESHOLD": "1000000",  # counted as always, though one user signs in many times at once
+    "AUTH_IP_LOCKOUT_THRESHOLD": "1000000",
     "LOG_LEVEL": "WARNING",
 }
 JOBS = ("pickup", "throughput", "claim")

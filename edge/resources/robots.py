@@ -2,12 +2,12 @@
 
 import falcon
 
-from edge.auth import PUBLIC
 from edge.endpoint import undocumented
 from edge.request import Request
+from models.platform.authorization import PUBLIC
 
 
 class Robots:
-    @undocumented(guard=PUBLIC)
+    @undocumented(action=PUBLIC)
     def on_get(self, req: Request, resp: falcon.Response) -> None:
         resp.content_type, resp.text = falcon.MEDIA_TEXT, "User-agent: *\nDisallow: /\n"

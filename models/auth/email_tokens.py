@@ -1,11 +1,16 @@
-"""One-time tokens sent by mail: `<id>.<secret>`. The database holds the secret's keyed hash only."""
+"""One-time tokens sent by mail: `<id>.<secret>`. The database holds the secret's keyed hash only.
+
+A user may have several that are valid: whoever has one mailed must not void the one that the user is about to use. The
+use of one voids them all.
+"""
 
 import secrets
 from datetime import timedelta
 from uuid import UUID
 
-from peewee import CharField, UUIDField
+from peewee import CharField, Expression, UUIDField
 
+from models.platform import locks
 from models.platform.clock import now
 from models.platform.database import in_transaction, transaction
 from models.platform.digests import is_hex_digest, keyed_hex_digest
@@ -15,8 +20,9 @@ from models.platform.model import DateTimeTZField, Model
 
 VERIFY_EMAIL, RESET_PASSWORD = "verify_email", "reset_password"
 NAMES = {VERIFY_EMAIL: "Verification", RESET_PASSWORD: "Password reset"}
-SECRET_LENGTH = 64  # hexadecimal characters
 DIGEST = "email-token"  # the purpose of its hashes
+SECRET_LENGTH = 64  # hexadecimal characters
+KEPT = 10  # tokens of a user that are valid at once; the quotas of mails allow fewer
 
 
 class InvalidEmailToken(BadRequest):
@@ -34,10 +40,9 @@ class EmailToken(Model):
 
 
 def create(user_id: UUID, purpose: str, minutes: float) -> str:
-    """A new token that lives for `minutes`. It voids the user's earlier tokens of the same purpose."""
+    """A new token that lives for `minutes`. It voids only those of the user's tokens that are older than the newest KEPT."""
     token_id, secret = uuid7(), secrets.token_hex(SECRET_LENGTH // 2)
     with transaction():
-        revoke(user_id, purpose)
         EmailToken.create(
             id=token_id,
             user_id=user_id,
@@ -45,25 +50,32 @@ def create(user_id: UUID, purpose: str, minutes: float) -> str:
             secret_hash=keyed_hex_digest(DIGEST, secret),
             expires_at=now() + timedelta(minutes=minutes),
         )
+        newest = EmailToken.select(EmailToken.id).where(_of(user_id, purpose)).order_by(EmailToken.id.desc())
+        EmailToken.delete().where(_of(user_id, purpose) & EmailToken.id.not_in(newest.limit(KEPT))).execute()
     return f"{token_id.hex}.{secret}"
 
 
 @in_transaction
 def redeem(token: str, purpose: str) -> UUID:
-    """Use the token up and return its user's id. Raises InvalidEmailToken. If the transaction is rolled back, the token stays usable."""
-    email_token = _find(token, purpose, for_update=True)
-    email_token.delete_instance()
-    return email_token.user_id
+    """Use the token up and return its user's id. Voids the user's other tokens of this purpose. Raises InvalidEmailToken.
+
+    If the transaction is rolled back, all of them stay usable.
+    """
+    user_id = _find(token, purpose).user_id
+    locks.lock("email-token", user_id)  # of two tokens used at once, only one counts
+    _find(token, purpose)
+    EmailToken.delete().where(_of(user_id, purpose)).execute()
+    return user_id
 
 
 def user_id_of(token: str, purpose: str) -> UUID:
     """The user that the token was created for; the token stays usable. Raises InvalidEmailToken."""
-    return _find(token, purpose, for_update=False).user_id
+    return _find(token, purpose).user_id
 
 
-def revoke(user_id: UUID, purpose: str) -> None:
-    """Void the user's tokens of this purpose."""
-    EmailToken.delete().where((EmailToken.user_id == user_id) & (EmailToken.purpose == purpose)).execute()
+def discard(token: str) -> None:
+    """Void a token that was not sent."""
+    EmailToken.delete().where(EmailToken.id == parse_uuid(token.partition(".")[0])).execute()
 
 
 def purge() -> int:
@@ -72,9 +84,13 @@ def purge() -> int:
     return deleted
 
 
-def _find(token: str, purpose: str, *, for_update: bool) -> EmailToken:
+def _of(user_id: UUID, purpose: str) -> Expression:
+    return (EmailToken.user_id == user_id) & (EmailToken.purpose == purpose)
+
+
+def _find(token: str, purpose: str) -> EmailToken:
     token_id, secret = _parse(token, purpose)
-    email_token = EmailToken.lock(token_id) if for_update else EmailToken.get_or_none(EmailToken.id == token_id)
+    email_token = EmailToken.get_or_none(EmailToken.id == token_id)
     if (
         email_token is None
         or email_token.purpose != purpose

@@ -1,81 +1,82 @@
-"""Failed logins: five within an hour lock the account, fifty within ten minutes slow down a network."""
+"""How many wrong passwords get as far as a hash.
 
-import logging
+Strangers share five an hour for each address, whether it has an account or not, and fifty in ten minutes for each
+network. A known device and an open session have five an hour of their own, so nobody can use these limits to keep the
+owner of an account out.
+"""
+
+import contextlib
+from collections.abc import Iterator
 from uuid import UUID
 
-from models.auth.users import User
-from models.platform import audit, limits
+from models.auth.email_addresses import normalize_email
+from models.platform import attempts
+from models.platform.attempts import Attempt, Budget, BudgetFull
 from models.platform.client_info import ClientInfo
-from models.platform.clock import now
-from models.platform.database import database, transaction
+from models.platform.digests import lasting_hex_digest
+from models.platform.errors import Locked
+from models.platform.limits import QuotaExceeded
 from models.platform.settings import settings
 
-log = logging.getLogger(__name__)
-QUOTA = "login_network"
-
-# One statement, so that no parallel guess escapes the count. It looks up the address, so unknown ones cost the same.
-COUNT_FAILURE = """
-update users set failed_at = now(),
-    failures = case when reached then 0 else counted end,
-    locked_until = case when reached then now() + %(lock_minutes)s * interval '1 minute' else locked_until end
-from (
-    select id as user_id, counted, counted >= %(threshold)s and %(threshold)s > 0 as reached from (
-        select id,
-            case when failed_at > now() - %(window_minutes)s * interval '1 minute' then failures + 1 else 1 end as counted
-        from users where lower(email) = %(email)s and coalesce(locked_until, now()) <= now() for update
-    ) candidate
-) failure
-where id = user_id
-returning id, reached"""
+ADDRESS, DEVICE, SESSION, NETWORK = "login_address", "login_device", "login_session", "login_network"
 
 
-def refuse_throttled_network(client: ClientInfo) -> None:
-    """Raises QuotaExceeded if too many logins failed from the client's address or network."""
-    for network in client.networks:
-        limits.check(
-            QUOTA,
-            settings.auth_ip_lockout_threshold,
-            _window_seconds(),
-            network,
-            message="Too many login attempts from this network segment.",
-        )
+def of_stranger(email: str, client: ClientInfo) -> list[Budget]:
+    """The budgets of a login from a device that is not known."""
+    return [*map(_network, client.networks), address_budget(email)]
 
 
-def record_failure(email: str, user: User | None, client: ClientInfo) -> UUID | None:
-    """Count a failed login against the network and the account, and audit it.
+def of_device(device_id: UUID) -> list[Budget]:
+    return [_lock(DEVICE, str(device_id))]
 
-    Returns the user's id if this failure locked the account. `user` is None for an unknown address.
+
+def of_session(session_id: UUID) -> list[Budget]:
+    """The budget of a user who is logged in and has to prove who they are again."""
+    return [_lock(SESSION, str(session_id))]
+
+
+def unlock(email: str) -> None:
+    """Forget what strangers got wrong, after the owner has set a new password."""
+    attempts.reopen(address_budget(email))
+
+
+@contextlib.contextmanager
+def guess(budgets: list[Budget]) -> Iterator[Attempt]:
+    """Count a guess for the block, which spends it if the password is wrong.
+
+    Raises Locked or QuotaExceeded, whether the password is right or not, or CountersAway.
     """
-    for network in client.networks:
-        limits.count(QUOTA, settings.auth_ip_lockout_threshold, _window_seconds(), network)
-    with transaction():
-        locked_user_id = _count_failure(email)
-        action = "auth.account_locked" if locked_user_id else "auth.sign_in_failed"
-        audit.record(action, "anonymous", f"user:{user.id}" if user else None, client=client)
-    log.warning("auth.login_failed", extra={"client_ip": client.masked, "locked": locked_user_id is not None})
-    return locked_user_id
+    try:
+        with attempts.attempt(budgets) as attempt:
+            yield attempt
+    except BudgetFull as full:
+        raise _refusal(full) from None
 
 
-def clear_failures(user_id: UUID) -> bool:
-    """Forget the failures before a successful login. False, and nothing changes, if the account is locked."""
-    not_locked = User.locked_until.is_null() | (User.locked_until <= now())
-    update = User.update(failures=0, failed_at=None, locked_until=None)
-    return bool(update.where((User.id == user_id) & not_locked).execute())
+def locks(closed: list[Budget]) -> bool:
+    """Whether one of these is more than a network: then the owner has to know."""
+    return any(budget.quota != NETWORK for budget in closed)
 
 
-def _count_failure(email: str) -> UUID | None:
-    values = {
-        "email": email,
-        "threshold": settings.auth_lockout_threshold,
-        "window_minutes": settings.auth_lockout_window_minutes,
-        "lock_minutes": settings.auth_lockout_duration_minutes,
-    }
-    counted = database.execute_sql(COUNT_FAILURE, values).fetchone()
-    if counted is None:  # an unknown address, or an account that is locked already
-        return None
-    user_id, reached = counted
-    return user_id if reached else None
+def _refusal(full: BudgetFull) -> Locked | QuotaExceeded:
+    if full.budget.quota == NETWORK:
+        text = "Too many login attempts from this network segment."
+        return QuotaExceeded(NETWORK, full.retry_after, text)
+    if full.closed:
+        return Locked(headers={"Retry-After": str(full.retry_after)})
+    return QuotaExceeded(full.budget.quota, full.retry_after, "Too many login attempts at the same time.")
 
 
-def _window_seconds() -> int:
-    return 60 * settings.auth_ip_lockout_window_minutes
+def address_budget(email: str) -> Budget:
+    """What strangers have for this address."""
+    return _lock(ADDRESS, lasting_hex_digest("login-address", normalize_email(email)))
+
+
+def _lock(quota: str, key: str) -> Budget:
+    window, block = settings.auth_lockout_window_minutes, settings.auth_lockout_duration_minutes
+    return Budget(quota, key, settings.auth_lockout_threshold, 60 * window, 60 * block, forgiving=True)
+
+
+def _network(network: str) -> Budget:
+    seconds = 60 * settings.auth_ip_lockout_window_minutes
+    return Budget(NETWORK, network, settings.auth_ip_lockout_threshold, seconds)

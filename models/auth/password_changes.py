@@ -5,7 +5,7 @@ Each way first chooses the password without a transaction, because hashing takes
 
 from uuid import UUID
 
-from models.auth import email_tokens, operators, passwords
+from models.auth import email_tokens, lockout, operators, passwords
 from models.auth.password_hashing import PasswordHasher
 from models.auth.password_history import PasswordHistory
 from models.auth.sessions import Session
@@ -13,7 +13,7 @@ from models.auth.users import Membership, User
 from models.platform import audit
 from models.platform.authorization import PASSWORD_RESET, Rights, may
 from models.platform.client_info import UNKNOWN_CLIENT, ClientInfo
-from models.platform.database import in_transaction, release
+from models.platform.database import database, in_transaction, release
 from models.platform.errors import Conflict, Forbidden, NotFound
 from models.platform.principal import Principal, scopes_for
 from models.platform.settings import settings
@@ -44,16 +44,16 @@ def choose_password(user: User, new_password: str, *, hasher: PasswordHasher) ->
 def set_password(
     user: User, password_hash: str, reason: str, *, by: Principal | str, client: ClientInfo = UNKNOWN_CLIENT
 ) -> None:
-    """Store the new hash, unlock the account and end all of the user's sessions.
+    """Store the new hash, unlock the account, end all of the user's sessions and forget their devices.
 
     `reason` goes into the audit log (as `auth.<reason>`) and into the ended sessions. Raises PasswordChangedMeanwhile if
     the password is no longer the one in `user`.
     """
-    unlocked = {"failures": 0, "failed_at": None, "locked_until": None}
-    if not User.update(password_hash=password_hash, **unlocked).where(user.password_is_unchanged).execute():
+    if not User.update(password_hash=password_hash).where(user.password_is_unchanged).execute():
         raise PasswordChangedMeanwhile()
     PasswordHistory.remember(user.id, user.password_hash, settings.auth_password_history_count)
     Session.revoke(Session.user == user.id, reason)
+    database.after_commit(lambda: lockout.unlock(user.email))
     audit.record(f"auth.{reason}", by, f"user:{user.id}", client=client)
 
 
@@ -84,7 +84,6 @@ def reset_by_token(token: str, user: User, password_hash: str, *, client: Client
     """Use up a mailed token and set the password. Raises InvalidEmailToken or PasswordChangedMeanwhile."""
     email_tokens.redeem(token, email_tokens.RESET_PASSWORD)
     set_password(user, password_hash, "password_reset_token", by=f"user:{user.id}", client=client)
-    email_tokens.revoke(user.id, email_tokens.RESET_PASSWORD)
 
 
 def user_to_reset(admin: Principal, user_id: UUID) -> User:

@@ -1,27 +1,33 @@
 """Proving one's identity by e-mail address and password, and logging in with them."""
 
+import logging
+from dataclasses import replace
 from uuid import UUID
 
-from models.auth import lockout
+from models.auth import devices, lockout
 from models.auth.email_addresses import normalize_email
 from models.auth.password_hashing import PasswordHasher
 from models.auth.session_tokens import open_session
 from models.auth.tokens import IssuedTokens
 from models.auth.users import Membership, User
+from models.platform import audit
+from models.platform.attempts import Budget
 from models.platform.client_info import UNKNOWN_CLIENT, ClientInfo
 from models.platform.database import in_transaction, release, transaction
-from models.platform.errors import Locked, NotAuthenticated
+from models.platform.errors import NotAuthenticated
 from models.platform.principal import Principal
+
+log = logging.getLogger(__name__)
 
 
 class InvalidCredentials(NotAuthenticated):
-    """`locked_user_id`: the user whose account this attempt has locked, so that the caller can mail them; or None."""
+    """`locked_email`: the address whose logins this attempt has locked, so that the caller can mail its owner; or None."""
 
     code, message = "invalid_credentials", "Invalid email or password."
 
-    def __init__(self, locked_user_id: UUID | None = None):
+    def __init__(self, locked_email: str | None = None):
         super().__init__()
-        self.locked_user_id = locked_user_id
+        self.locked_email = locked_email
 
 
 class WrongPassword(InvalidCredentials):
@@ -35,53 +41,76 @@ def log_in(
     *,
     hasher: PasswordHasher,
     client: ClientInfo = UNKNOWN_CLIENT,
+    device_token: str | None = None,
 ) -> IssuedTokens:
-    """Open a session in the given tenant, or in the user's only one.
+    """Open a session in the given tenant, or in the user's only one. The answer has a token that makes the device known.
 
     Raises what `authenticate`, `Membership.for_session` and `User.require_active` raise.
     """
-    user = authenticate(email, password, hasher=hasher, client=client)
+    device_id = devices.recognise(device_token, email)
+    user = authenticate(email, password, hasher=hasher, client=client, device_id=device_id)
     membership = Membership.for_session(user.id, tenant_id)
     user.require_active()
     with transaction():
         require_unchanged_password(user)
-        return open_session(user, membership, client)
+        tokens = open_session(user, membership, client)
+    return replace(tokens, device_token=devices.issue(user.id, user.password_hash, device_id))
 
 
-def authenticate(email: str, password: str, *, hasher: PasswordHasher, client: ClientInfo = UNKNOWN_CLIENT) -> User:
-    """The user with this address and password.
+def authenticate(
+    email: str,
+    password: str,
+    *,
+    hasher: PasswordHasher,
+    client: ClientInfo = UNKNOWN_CLIENT,
+    device_id: UUID | None = None,
+) -> User:
+    """The user with this address and password. `device_id`: the known device that they use, if it is one.
 
-    Raises InvalidCredentials, Locked (for the right password only), or QuotaExceeded for a throttled network. Errors and
-    timing reveal nothing about an account to somebody who does not know its password.
+    Raises InvalidCredentials, Locked, QuotaExceeded or CountersAway. Errors and timing reveal nothing about an account to
+    somebody who does not know its password: an address without one is counted, locked and hashed for in the same way.
     """
-    email = normalize_email(email)
-    lockout.refuse_throttled_network(client)
-    user = User.by_email(email)
-    release()
-    matches = hasher.verify(user.password_hash if user else None, password)
-    if user is None or not matches:
-        raise InvalidCredentials(lockout.record_failure(email, user, client))
-    # Check the lock only now: of many parallel guesses, none may succeed after the one that locked the account.
-    if not lockout.clear_failures(user.id):
-        raise Locked()
-    _upgrade_hash(user, password, hasher)
-    return user
+    budgets = lockout.of_device(device_id) if device_id else lockout.of_stranger(email, client)
+    return _prove(normalize_email(email), password, budgets, hasher, client)
 
 
 def confirm_password(
     principal: Principal, password: str, *, hasher: PasswordHasher, client: ClientInfo = UNKNOWN_CLIENT
 ) -> User:
-    """The caller's user, if this is their password. Failures count like failed logins.
+    """The caller's user, if this is their password. Raises like `authenticate`, and WrongPassword for InvalidCredentials.
 
-    Raises WrongPassword instead of InvalidCredentials.
+    Failures count against the session: its owner is not locked out by them, and nobody else by theirs.
     """
     user = User.get_or_none(User.id == principal.user_id)
-    if user is None:
+    if user is None or principal.session_id is None:
         raise NotAuthenticated("Unknown user.")
     try:
-        return authenticate(user.email, password, hasher=hasher, client=client)
+        return _prove(normalize_email(user.email), password, lockout.of_session(principal.session_id), hasher, client)
     except InvalidCredentials as error:
-        raise WrongPassword(error.locked_user_id) from None
+        raise WrongPassword(error.locked_email) from None
+
+
+def _prove(email: str, password: str, budgets: list[Budget], hasher: PasswordHasher, client: ClientInfo) -> User:
+    release()
+    with lockout.guess(budgets) as attempt:
+        user = User.by_email(email)
+        release()
+        if hasher.verify(user.password_hash if user else None, password) and user:
+            attempt.succeed()
+        else:
+            raise InvalidCredentials(_record_failure(email, user, attempt.spend(), client))
+    _upgrade_hash(user, password, hasher)
+    return user
+
+
+def _record_failure(email: str, user: User | None, closed: list[Budget], client: ClientInfo) -> str | None:
+    """Audit it. Returns the address if this failure has locked it."""
+    locked = lockout.locks(closed)
+    action = "auth.account_locked" if locked else "auth.sign_in_failed"
+    with transaction():
+        audit.record(action, "anonymous", f"user:{user.id}" if user else None, client=client)
+    log.warning("auth.login_failed", extra={"client_ip": client.masked, "locked": locked})
+    return email if locked else None
 
 
 @in_transaction

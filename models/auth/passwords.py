@@ -3,6 +3,7 @@
 import string
 from collections.abc import Iterable
 
+from models.auth import breached_passwords
 from models.auth.password_hashing import PasswordHasher
 from models.platform.errors import BadRequest
 
@@ -22,15 +23,21 @@ class PasswordReused(PasswordRejected):
     code, message = "password_reused", "Password was recently used."
 
 
+class PasswordBreached(PasswordRejected):
+    code, message = "password_breached", "Password is known from a data breach. Choose another one."
+
+
 def choose_password(password: str, email: str, previous_hashes: Iterable[str] = (), *, hasher: PasswordHasher) -> str:
     """The hash of a password that satisfies the policy and matches none of the previous hashes.
 
-    Raises PasswordReused or PasswordRejected. Takes tens of milliseconds per hash: hold no database connection.
+    Raises PasswordReused, PasswordBreached, PasswordRejected or BreachServiceAway. Takes tens of milliseconds per hash: hold no database connection.
     """
     if len(password) <= MAX_LENGTH and any(hasher.matches(previous, password) for previous in previous_hashes):
         raise PasswordReused()
     if reason := hasher.run(rejection_reason, password, _guessable_parts(email)):
         raise PasswordRejected(reason)
+    if breached_passwords.is_breached(password):
+        raise PasswordBreached()
     return hasher.hash(password)
 
 

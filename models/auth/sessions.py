@@ -4,7 +4,7 @@ import logging
 from datetime import timedelta
 from uuid import UUID
 
-from peewee import CharField, Expression, ForeignKeyField, UUIDField, fn
+from peewee import BlobField, CharField, Expression, ForeignKeyField, UUIDField, fn
 
 from models.auth import session_cache
 from models.auth.tenants import Tenant
@@ -91,7 +91,10 @@ class Session(Model):
 
 
 class RefreshToken(Model):
-    """`id` is the token's `jti` claim. Only the keyed hash of the token is stored."""
+    """`id` is the token's `jti` claim. Only the keyed hash of the token is stored.
+
+    `successor`: the tokens that were issued when it was used, for a while; see `refresh_successors`.
+    """
 
     session_id: UUID
     session = ForeignKeyField(Session, on_delete="CASCADE", lazy_load=False)
@@ -100,6 +103,7 @@ class RefreshToken(Model):
     revoked_at = DateTimeTZField(null=True)
     revoked_reason = CharField(null=True)
     user_id = UUIDField()
+    successor = BlobField(null=True)
 
 
 def purge_sessions(days: int = 30) -> int:

@@ -2,20 +2,24 @@
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from models.auth import devices
 from models.auth.email_addresses import normalize_email
 from models.auth.invite_reservations import Reservation
 from models.auth.session_tokens import open_session
 from models.auth.tenants import Plan, Tenant
 from models.auth.tokens import IssuedTokens
 from models.auth.users import Membership, User
-from models.platform import audit, limits
+from models.platform import attempts, audit, limits
+from models.platform.attempts import Attempt, Budget, BudgetFull
 from models.platform.client_info import UNKNOWN_CLIENT, ClientInfo
 from models.platform.clock import now
 from models.platform.database import in_transaction, release
+from models.platform.digests import lasting_hex_digest
 from models.platform.errors import Conflict, Forbidden
+from models.platform.limits import QuotaExceeded
 from models.platform.settings import settings
 
 PUBLIC, INVITE_ONLY, APPROVAL = "public", "invite_only", "approval"
@@ -62,18 +66,32 @@ def require_requests_enabled() -> None:
         raise SignupIsOpen()
 
 
-def count_attempt(kind: str, email: str, client: ClientInfo) -> None:
-    """Count an attempt by network, address and mail domain, whether it succeeds or not. Raises QuotaExceeded.
-
-    The domains of public mail providers are not counted: their users would block each other.
-    """
-    email = normalize_email(email)
-    domain = email.rpartition("@")[2]
+def count_attempt(kind: str, client: ClientInfo) -> None:
+    """Count an attempt against the network it comes from, whether it succeeds or not. Raises QuotaExceeded."""
     limits.hit(f"{kind}_per_hour", settings.signup_rate_limit_per_hour, HOUR, client.network)
     limits.hit(f"{kind}_per_day", settings.signup_rate_limit_per_ip_day, DAY, client.network)
-    limits.hit(f"{kind}_per_email_day", settings.signup_rate_limit_per_email_day, DAY, email)
+
+
+@contextlib.contextmanager
+def charged_address(kind: str, email: str) -> Iterator[Attempt]:
+    """Charge the block to the address and its mail domain, unless it raises or gives its places back.
+
+    What comes to nothing costs them nothing: strangers could use up what belongs to others. The domains of public mail
+    providers are not charged, since their users have nothing to do with each other. Raises QuotaExceeded.
+    """
+    try:
+        with attempts.attempt(_budgets(kind, normalize_email(email))) as attempt:
+            yield attempt
+            attempt.spend()
+    except BudgetFull as full:
+        raise QuotaExceeded(full.budget.quota, full.retry_after) from None
+
+
+def _budgets(kind: str, email: str) -> Iterator[Budget]:
+    domain, per_day = email.rpartition("@")[2], settings.signup_rate_limit_per_email_day
+    yield Budget(f"{kind}_per_email_day", lasting_hex_digest("signup-address", email), per_day, DAY)
     if domain not in settings.items(settings.signup_shared_domains.lower()):
-        limits.hit(f"{kind}_per_domain_day", settings.signup_rate_limit_per_domain_day, DAY, domain)
+        yield Budget(f"{kind}_per_domain_day", domain, settings.signup_rate_limit_per_domain_day, DAY)
 
 
 @contextlib.contextmanager
@@ -124,7 +142,8 @@ def register(
         client=client,
         invite=str(reservation.invite_id) if reservation else None,
     )
-    return open_session(user, Membership.for_session(user.id, tenant.id), client), tenant
+    tokens = open_session(user, Membership.for_session(user.id, tenant.id), client)
+    return replace(tokens, device_token=devices.issue(user.id, user.password_hash)), tenant
 
 
 def _trial_end(plan: Plan, requested_days: int | None) -> datetime | None:

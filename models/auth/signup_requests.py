@@ -8,7 +8,7 @@ from peewee import CharField, TextField, fn
 from models.auth.email_addresses import normalize_email
 from models.auth.invite_reservations import Reservation
 from models.auth.invites import ACTIVE, Invite
-from models.platform import audit
+from models.platform import audit, locks
 from models.platform.client_info import ClientInfo
 from models.platform.clock import now
 from models.platform.database import in_transaction
@@ -74,6 +74,7 @@ class SignupRequest(Model):
         limit, since = settings.signup_concurrent_requests_limit, now() - timedelta(days=1)
         if limit <= 0:
             return
+        locks.lock("signup-request", client.network)  # requests sent at once count each other
         pending = (cls.network == client.network) & (cls.status == PENDING) & (cls.created_at > since)
         count, oldest = cls.select(fn.count(cls.id), fn.min(cls.created_at)).where(pending).scalar(as_tuple=True)
         if count >= limit:

@@ -4,7 +4,7 @@ import logging
 from typing import Any
 from uuid import UUID
 
-from models.auth import service_tokens
+from models.auth import refresh_successors, service_tokens
 from models.auth.session_tokens import issue_tokens
 from models.auth.sessions import RefreshToken, Session
 from models.auth.tokens import InvalidRefreshToken, IssuedTokens, is_refresh_token, read_refresh_token
@@ -22,7 +22,8 @@ ROTATED = "rotated"
 def refresh(token: str, *, client: ClientInfo = UNKNOWN_CLIENT) -> IssuedTokens:
     """New tokens for a refresh token. Raises InvalidRefreshToken, QuotaExceeded, or what `Membership.for_session` raises.
 
-    A user's refresh token works once. If it is used again, somebody has copied it, and the session ends.
+    A user's refresh token works once. For AUTH_REFRESH_GRACE_SECONDS it is answered with the same tokens again: two tabs
+    may send it at once. If it is used after that, somebody has copied it, and the session ends.
     A service account's refresh token works until it expires or is revoked, and is returned unchanged.
     """
     claims = read_refresh_token(token)
@@ -31,9 +32,13 @@ def refresh(token: str, *, client: ClientInfo = UNKNOWN_CLIENT) -> IssuedTokens:
         return service_tokens.exchange(claims.jti, token)
     with transaction():
         session, refresh_token = _lock_session_and_token(claims.jti, token)
-        reused = refresh_token.revoked_reason == ROTATED and session.revoked_at is None
-        if not reused:
-            return _rotate(session, refresh_token, client)
+        if session.revoked_at:
+            raise InvalidRefreshToken()
+        if refresh_token.revoked_reason != ROTATED:
+            return _rotate(session, refresh_token, token, client)
+        if issued := _newest_successor(token, refresh_token):
+            _require_allowed(session)
+            return issued
         _end_stolen_session(session, client)
     log.warning("auth.refresh_token_reuse", extra={"session_id": str(session.id), "user_id": str(session.user_id)})
     raise InvalidRefreshToken()
@@ -52,19 +57,40 @@ def _lock_session_and_token(jti: UUID, token: str) -> tuple[Session, RefreshToke
 
 
 @in_transaction
-def _rotate(session: Session, refresh_token: RefreshToken, client: ClientInfo) -> IssuedTokens:
+def _newest_successor(token: str, refresh_token: RefreshToken) -> IssuedTokens | None:
+    """The tokens that were issued for this one; if their refresh token has been used meanwhile, those issued for it."""
+    issued = refresh_successors.of(token, refresh_token)
+    if issued is None:
+        return None
+    jti = read_refresh_token(issued.refresh_token).jti
+    following = RefreshToken.get_or_none(RefreshToken.id == jti)
+    if following is None or following.revoked_reason != ROTATED:
+        return issued
+    return _newest_successor(issued.refresh_token, following)
+
+
+@in_transaction
+def _rotate(session: Session, refresh_token: RefreshToken, token: str, client: ClientInfo) -> IssuedTokens:
     """The account is checked before the token is used up: a user who is refused can try again with the same token."""
-    if refresh_token.revoked_at or session.revoked_at or refresh_token.expires_at <= now():
+    if refresh_token.revoked_at or refresh_token.expires_at <= now():
         raise InvalidRefreshToken()
+    user, membership = _require_allowed(session)
+    used_up = {"revoked_at": now(), "revoked_reason": ROTATED}
+    RefreshToken.update(**used_up).where(RefreshToken.id == refresh_token.id).execute()
+    _record_use(session, client)
+    issued = issue_tokens(user, membership, session)
+    refresh_successors.keep(token, refresh_token, issued)
+    return issued
+
+
+def _require_allowed(session: Session) -> tuple[User, Membership]:
+    """The session's user and membership. Raises InvalidRefreshToken, or what `Membership.for_session` raises."""
     user = User.get_or_none(User.id == session.user_id)
     if user is None:
         raise InvalidRefreshToken("Unknown user.")
     membership = Membership.for_session(user.id, session.tenant_id)
     user.require_active()
-    used_up = {"revoked_at": now(), "revoked_reason": ROTATED}
-    RefreshToken.update(**used_up).where(RefreshToken.id == refresh_token.id).execute()
-    _record_use(session, client)
-    return issue_tokens(user, membership, session)
+    return user, membership
 
 
 def _record_use(session: Session, client: ClientInfo) -> None:

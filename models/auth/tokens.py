@@ -25,7 +25,10 @@ class InvalidRefreshToken(DomainError):
 
 @dataclass(frozen=True, slots=True)
 class IssuedTokens:
-    """A pair of tokens for a user or a service account. `user_id` is the user's id, or `service-account:<name>`."""
+    """A pair of tokens for a user or a service account. `user_id` is the user's id, or `service-account:<name>`.
+
+    `device_token` makes the device known at its next login. Only somebody who has just proved their password gets one.
+    """
 
     access_token: str
     refresh_token: str
@@ -39,6 +42,7 @@ class IssuedTokens:
     email_verified: bool
     session_id: UUID
     token_type: str = "bearer"
+    device_token: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

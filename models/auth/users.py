@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from peewee import CharField, Expression, ForeignKeyField, IntegerField, TextField, fn
+from peewee import CharField, Expression, ForeignKeyField, TextField, fn
 
 from models.auth.email_addresses import normalize_email
 from models.auth.tenants import Tenant
 from models.platform.audit import AuditEvent
 from models.platform.clock import now
 from models.platform.database import database, in_transaction
-from models.platform.errors import BadRequest, Conflict, Forbidden, Locked, NotAuthenticated
+from models.platform.errors import BadRequest, Conflict, Forbidden, NotAuthenticated
 from models.platform.ids import parse_uuid
 from models.platform.model import DateTimeTZField, Model
 
@@ -55,9 +55,6 @@ class User(Model):
     status = CharField(default="active")
     display_name = CharField(null=True)
     email_verified_at = DateTimeTZField(null=True)
-    failures = IntegerField(default=0)  # failed logins since the last successful one
-    failed_at = DateTimeTZField(null=True)
-    locked_until = DateTimeTZField(null=True)
 
     class Meta:
         table_name = "users"
@@ -102,9 +99,7 @@ class User(Model):
         return cls(__no_default__=True, **columns), memberships
 
     def require_active(self) -> None:
-        """Raises Locked or AccountNotActive."""
-        if self.locked_until and self.locked_until > now():
-            raise Locked()
+        """Raises AccountNotActive."""
         if self.status != "active":
             raise AccountNotActive(f"User is {self.status}.")
 

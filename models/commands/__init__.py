@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from models.platform.errors import DomainError
 
-NAMES = ("alive", "check", "migrate", "keys", "operators", "audit")
+NAMES = ("alive", "check", "migrate", "keys", "operators", "audit", "breached-passwords")
 
 
 class CommandFailed(Exception):
@@ -28,7 +28,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=prog, description="Operate an installation from a shell.")
     commands = parser.add_subparsers(required=True, metavar="command")
     for name in NAMES:
-        module = importlib.import_module(f"models.commands.{name}")
+        module = importlib.import_module(f"models.commands.{name.replace('-', '_')}")
         command = commands.add_parser(name, help=module.HELP, description=module.HELP)
         module.configure(command)
         command.set_defaults(run=module.run)

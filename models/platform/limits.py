@@ -1,10 +1,8 @@
 """Rate limits and concurrency limits in Redis. While Redis is down, calls are let through and a warning is logged."""
 
-import contextlib
 import logging
 import secrets
 import time
-from collections.abc import Callable
 from functools import cache
 
 import redis
@@ -46,42 +44,33 @@ class QuotaExceeded(RateLimited):
 
 @cache
 def _windows() -> FixedWindowRateLimiter:
-    url = settings.redis_url.get_secret_value()
-    storage = RedisStorage(url, socket_timeout=1, socket_connect_timeout=1, key_prefix=settings.rate_limit_key_prefix)
+    pool = fast_redis_client().connection_pool
+    storage = RedisStorage("redis://", pool, key_prefix=settings.rate_limit_key_prefix)  # the pool knows the URL
     return FixedWindowRateLimiter(storage)
 
 
 def hit(quota: str, limit: int, seconds: int, *parts: object, message: str | None = None) -> None:
     """Count a call in its fixed window of `seconds`; QuotaExceeded beyond `limit`. A limit of 0 or less is off."""
-    _apply(FixedWindowRateLimiter.hit, quota, limit, seconds, parts, message)
-
-
-def check(quota: str, limit: int, seconds: int, *parts: object, message: str | None = None) -> None:
-    """QuotaExceeded if the window is used up. Counts nothing."""
-    _apply(FixedWindowRateLimiter.test, quota, limit, seconds, parts, message)
-
-
-def count(quota: str, limit: int, seconds: int, *parts: object) -> None:
-    """Count a call without raising; the next `check` raises."""
-    with contextlib.suppress(QuotaExceeded):
-        hit(quota, limit, seconds, *parts)
-
-
-def _apply(
-    operation: Callable[..., bool], quota: str, limit: int, seconds: int, parts: tuple[object, ...], message: str | None
-) -> None:
-    """`operation`: the limiter's method that says whether the call is within the limit."""
     if limit <= 0:
         return
     window, key = RateLimitItemPerSecond(limit, seconds), [quota, *map(str, parts)]
     try:
-        if operation(_windows(), window, *key):
+        if _windows().hit(window, *key):
             return
         reset = _windows().get_window_stats(window, *key).reset_time
     except redis.RedisError as error:
         log.warning("rate_limit.unavailable", extra={"quota": quota, "reason": repr(error)})
         return
     raise QuotaExceeded(quota, max(1, round(reset - time.time())), message)
+
+
+def within(quota: str, limit: int, seconds: int, *parts: object) -> bool:
+    """Like `hit`, for answers that must not tell: False beyond `limit`."""
+    try:
+        hit(quota, limit, seconds, *parts)
+    except QuotaExceeded:
+        return False
+    return True
 
 
 class Slot:

@@ -1,5 +1,6 @@
 """The two Redis clients of a process: one that waits until a server is back, and one that fails at once."""
 
+import threading
 from functools import cache
 from typing import Any
 
@@ -9,19 +10,28 @@ from redis.retry import Retry
 
 from models.platform.settings import settings
 
+WAIT_SECONDS = 5  # for a free connection
+
 
 class Pool(redis.ConnectionPool):
     """redis-py's pool without telemetry and without its check of idle sockets, which cost half the time of a command.
 
-    A connection that broke while it was idle makes its next command fail, which is then retried.
+    A connection that broke while it was idle makes its next command fail, which is then retried. When all connections are
+    in use, a caller waits for one: a crowd must not be able to make limits fail, and let it through.
     """
+
+    def reset(self) -> None:
+        super().reset()
+        self.slots = threading.Semaphore(self.max_connections)
 
     def get_connection(self, *_: Any, **__: Any) -> Any:
         self._checkpid()
+        if not self.slots.acquire(timeout=WAIT_SECONDS):
+            raise redis.ConnectionError(f"No connection to Redis was free within {WAIT_SECONDS} s.")
         try:
             connection = self._available_connections.pop()
         except IndexError:
-            connection = self.make_connection()
+            connection = self._make_connection()
         self._in_use_connections.add(connection)
         try:
             connection.connect()
@@ -30,10 +40,19 @@ class Pool(redis.ConnectionPool):
             raise
         return connection
 
+    def _make_connection(self) -> Any:
+        try:
+            return self.make_connection()
+        except BaseException:
+            self.slots.release()
+            raise
+
     def release(self, connection: Any) -> None:
-        self._in_use_connections.discard(connection)
-        if self.owns_connection(connection):  # it is not from before a fork
-            self._available_connections.append(connection)
+        if connection not in self._in_use_connections:  # it is from before a fork
+            return
+        self._in_use_connections.remove(connection)
+        self._available_connections.append(connection)
+        self.slots.release()
 
 
 def connect(url: str, **options: Any) -> redis.Redis:

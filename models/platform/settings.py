@@ -9,6 +9,7 @@ from pydantic import Field, Json, Secret, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 DEVELOPMENT = ("development", "dev", "local", "test")
+SAFE_URL = r"^(https://|http://(localhost|127\.0\.0\.1)[:/])"  # without TLS only on this machine
 
 
 class Settings(BaseSettings):
@@ -122,6 +123,11 @@ class Settings(BaseSettings):
     auth_lockout_threshold: int = 5  # failed logins that lock an account; 0: never
     auth_lockout_window_minutes: int = 60  # after this long without one, counting starts again
     auth_lockout_duration_minutes: int = 60
+    breach_list_path: str | None = None  # list of passwords known from breaches; see `breached-passwords build`
+    breach_service: Annotated[str, Field(pattern=SAFE_URL)] | None = None  # asked as well, if set
+    breach_service_required: bool = False  # no new passwords while that service does not answer
+    auth_known_device_days: int = 400  # a device that has not logged in for this long is not known any more
+    auth_refresh_grace_seconds: int = 10  # a used refresh token is answered again for this long; 0: never
     auth_ip_lockout_threshold: int = 50  # failed logins from one network that block it for a while; 0: never
     auth_ip_lockout_window_minutes: int = (
         10  # counted in windows of this length; logins are refused until the window ends

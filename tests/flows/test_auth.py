@@ -1,5 +1,7 @@
 """Accounts through real processes: a worker mails a token, and the client uses it."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import httpx
 import pytest
 
@@ -51,3 +53,43 @@ def test_a_new_user_can_chat_after_verifying_their_address(live, wait_until):
         assert answer.status_code == 200 and answer.json()["response"]
         assert http.delete(f"/auth/sessions/{tokens['session_id']}").status_code == 200
         assert http.post("/chat", json={"message": "Hello"}).status_code == 401
+
+
+@pytest.fixture
+def forgotten(live):
+    """Forget after the test what it has guessed: the other tests sign in from the same network."""
+    yield
+    keys = live.redis().keys("*:attempts:*")
+    if keys:
+        live.redis().delete(*keys)
+
+
+def test_of_forty_guesses_at_once_five_are_hashed_and_the_owner_gets_a_mail(live, forgotten, wait_until):
+    device = httpx.post(f"{live.url}/api/v1/auth/token", json={"email": EMAIL, "password": PASSWORD}).headers
+    count = "select count(*) from audit_event where action in ('auth.sign_in_failed', 'auth.account_locked')"
+    [(before,)] = live.sql(count)
+
+    def sign_in(password, **headers):
+        body = {"email": EMAIL, "password": password}
+        return httpx.post(f"{live.url}/api/v1/auth/token", json=body, headers=headers, timeout=30).status_code
+
+    with ThreadPoolExecutor(40) as pool:
+        statuses = list(pool.map(sign_in, [f"a wrong password {number}" for number in range(40)]))
+    assert statuses.count(401) == 5 and set(statuses) <= {401, 423, 429}
+    assert live.sql(count) == [(before + 5,)]
+    assert (sign_in(PASSWORD), sign_in(PASSWORD, **{"X-Device-Token": device["X-Device-Token"]})) == (423, 200)
+    assert live.http.get("/api/v1/auth/me").status_code == 200
+    wait_until(lambda: live.mail(EMAIL, "Somebody tried wrong passwords for your account"))
+
+
+def test_tabs_that_refresh_at_once_stay_signed_in(live):
+    body = {"email": EMAIL, "password": PASSWORD}
+    used = httpx.post(f"{live.url}/api/v1/auth/token", json=body, timeout=30).json()["refresh_token"]
+
+    def refresh(token):
+        return httpx.post(f"{live.url}/api/v1/auth/refresh", json={"refresh_token": token}, timeout=30)
+
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(refresh, [used] * 20))
+    assert {answer.status_code for answer in answers} == {200} and len({answer.text for answer in answers}) == 1
+    assert refresh(answers[0].json()["refresh_token"]).status_code == 200

@@ -2,8 +2,6 @@
 `pytest_configure` has to set those first.
 """
 
-from datetime import timedelta
-
 from models.auth.password_hashing import PasswordHasher
 
 CHEAP = {"time_cost": 1, "memory_cost": 8, "parallelism": 1}
@@ -93,18 +91,37 @@ def reloaded(user):
     return User.get_by_id(user.id)
 
 
-def is_locked(user):
-    from models.platform.clock import now
+def failures(user):
+    """The wrong passwords that count against the user's address."""
+    from models.auth.lockout import address_budget
+    from models.platform.redis import redis_client
 
-    locked_until = reloaded(user).locked_until
-    return locked_until is not None and locked_until > now()
+    return int(redis_client().hget(address_budget(user.email).redis_key, "spent") or 0)
+
+
+def is_locked(user):
+    from models.platform.settings import settings
+
+    return failures(user) >= settings.auth_lockout_threshold
 
 
 def lock(user):
-    from models.auth.users import User
-    from models.platform.clock import now
+    """Lock the account for unknown devices, as five wrong passwords of strangers do."""
+    from models.auth.lockout import address_budget
+    from models.platform.attempts import attempt
 
-    User.update(locked_until=now() + timedelta(minutes=5)).where(User.id == user.id).execute()
+    for _ in range(5):
+        with attempt([address_budget(user.email)]) as taken:
+            taken.spend()
+
+
+def let_pass(user, seconds):
+    """Let the window of the user's address get older by this many seconds."""
+    from models.auth.lockout import address_budget
+    from models.platform.redis import redis_client
+
+    key = address_budget(user.email).redis_key
+    redis_client().expire(key, redis_client().ttl(key) - seconds)
 
 
 def join_another(user):

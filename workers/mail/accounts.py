@@ -1,18 +1,18 @@
 """Mails about an account: verifying its address, resetting its password, and notices.
 
 A one-time token is created here, by the job that mails it: neither the job ledger nor a log ever contains it. Each
-attempt creates a new token, which voids the last one; so each attempt has a Message-ID of its own as well.
+attempt creates a new token, and one that fails takes its own back; so each attempt has a Message-ID of its own as well.
 """
 
 from models.auth import email_tokens
 from models.auth.users import User
 from models.platform.ids import parse_uuid
 from models.platform.settings import settings
-from workers.jobs import MAIL_NOTICE, MAIL_RESET, MAIL_VERIFY
+from workers.jobs import MAIL_LOCKED, MAIL_NOTICE, MAIL_RESET, MAIL_VERIFY
 from workers.mail.send import expiry, send
 from workers.runtime import Lease, actor
 
-NOTICES = ("account_locked", "password_changed", "password_reset")
+NOTICES = ("password_changed", "password_reset")
 
 
 @actor(MAIL_VERIFY)
@@ -33,6 +33,14 @@ def mail_reset(lease: Lease) -> None:
         _send_token(lease, user, "reset_password", email_tokens.RESET_PASSWORD, minutes)
 
 
+@actor(MAIL_LOCKED)
+def mail_locked(lease: Lease) -> None:
+    """To the owner of an address at which too many passwords were wrong; nothing for an unknown address."""
+    user = User.by_email(lease.job.args["email"])
+    if user is not None:
+        send(lease, user.email, "account_locked", minutes=settings.auth_lockout_duration_minutes)
+
+
 @actor(MAIL_NOTICE)
 def mail_notice(lease: Lease) -> None:
     """What happened to the account: `notice` is one of NOTICES, which are templates too."""
@@ -45,4 +53,8 @@ def _send_token(lease: Lease, user: User, template: str, purpose: str, minutes: 
     token = email_tokens.create(user.id, purpose, minutes)
     message_id = token.partition(".")[0]
     values = {"email": user.email, "token": token, "minutes": minutes, "expiry": expiry(minutes)}
-    send(lease, user.email, template, message_id=message_id, **values)
+    try:
+        send(lease, user.email, template, message_id=message_id, **values)
+    except BaseException:
+        email_tokens.discard(token)  # nobody has it
+        raise

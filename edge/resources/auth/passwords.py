@@ -16,30 +16,28 @@ from edge.schemas.auth.sessions import (
     PasswordResetRequest,
 )
 from edge.schemas.common import SuccessResponse
-from models.auth import email_verification, password_changes
+from models.auth import devices, email_verification, mail_quotas, password_changes
 from models.auth.email_addresses import normalize_email
 from models.auth.password_hashing import PasswordHasher
 from models.auth.password_login import InvalidCredentials, confirm_password
 from models.auth.passwords import PasswordRejected, PasswordReused
 from models.auth.users import User
-from models.platform import limits
 from models.platform.authorization import OWN_ACCOUNT, PASSWORD_RESET, PUBLIC
 from models.platform.database import transaction
-from models.platform.settings import settings
-from workers.jobs import MAIL_NOTICE, MAIL_RESET, MAIL_VERIFY, enqueue
+from workers.jobs import MAIL_LOCKED, MAIL_NOTICE, MAIL_RESET, MAIL_VERIFY, enqueue
 
-HOUR = 3600  # seconds
+DEVICE_HEADER = "X-Device-Token"
 
 
 @contextlib.contextmanager
 def lockout_mail() -> Iterator[None]:
-    """Email the owner when a failed login in the block locks the account."""
+    """Email the owner when a wrong password in the block locks the account. The mail job checks whether it exists."""
     try:
         yield
     except InvalidCredentials as error:
-        if error.locked_user_id:
+        if error.locked_email and mail_quotas.charge_lock(error.locked_email):
             with transaction():
-                enqueue(MAIL_NOTICE, user_id=str(error.locked_user_id), notice="account_locked")
+                enqueue(MAIL_LOCKED, email=error.locked_email)
         raise
 
 
@@ -63,9 +61,7 @@ class Email:
         user = User.get_or_none(User.id == principal.user_id)
         if principal.email_verified or (user and user.email_verified_at):
             return SuccessResponse(message="Email already verified.", data={"email_verified": True})
-        limits.hit("email_verify_user", settings.email_verification_email_rate_limit_per_hour, HOUR, principal.user_id)
-        network = req.context.client.network
-        limits.hit("email_verify_ip", settings.email_verification_ip_rate_limit_per_hour, HOUR, network)
+        mail_quotas.charge_verification(principal, req.context.client)
         with transaction():
             enqueue(MAIL_VERIFY, user_id=str(principal.user_id))
         return SuccessResponse(message="Verification email sent.", data={"email_verified": False})
@@ -87,15 +83,13 @@ class Password:
     @endpoint("Request Password Reset", "auth", action=PUBLIC, status=202)
     def on_post_forgot(self, req: Request, resp: falcon.Response, body: PasswordForgotRequest) -> SuccessResponse:
         email = normalize_email(body.email)
-        limits.hit("password_reset_email", settings.password_reset_email_rate_limit_per_hour, HOUR, email)
-        network = req.context.client.network
-        limits.hit("password_reset_ip", settings.password_reset_ip_rate_limit_per_hour, HOUR, network)
         # The mail job checks whether the account exists, so that both cases take the same time here.
-        with transaction():
-            enqueue(MAIL_RESET, email=email)
+        if mail_quotas.charge_reset(email, req.context.client):
+            with transaction():
+                enqueue(MAIL_RESET, email=email)
         return SuccessResponse(message="If the account exists, password reset instructions have been sent.")
 
-    @endpoint("Confirm Password Reset", "auth", action=PUBLIC)
+    @endpoint("Confirm Password Reset", "auth", action=PUBLIC, answer_headers=(DEVICE_HEADER,))
     def on_post_confirm(
         self, req: Request, resp: falcon.Response, body: PasswordResetConfirmRequest
     ) -> SuccessResponse:
@@ -106,9 +100,10 @@ class Password:
         with transaction():
             password_changes.reset_by_token(body.token, user, password_hash, client=req.context.client)
             enqueue(MAIL_NOTICE, user_id=str(user.id), notice="password_changed")
+        resp.set_header(DEVICE_HEADER, devices.issue(user.id, password_hash))
         return SuccessResponse(message="Password has been reset successfully.")
 
-    @endpoint("Change Password", "auth", action=OWN_ACCOUNT)
+    @endpoint("Change Password", "auth", action=OWN_ACCOUNT, answer_headers=(DEVICE_HEADER,))
     def on_post_change(self, req: Request, resp: falcon.Response, body: PasswordChangeRequest) -> SuccessResponse:
         principal, client = req.context.principal, req.context.client
         with lockout_mail():
@@ -117,6 +112,7 @@ class Password:
         with transaction():
             password_changes.set_password(user, password_hash, "password_change", by=principal, client=client)
             enqueue(MAIL_NOTICE, user_id=str(user.id), notice="password_changed")
+        resp.set_header(DEVICE_HEADER, devices.issue(user.id, password_hash))
         return SuccessResponse(message="Password updated successfully")
 
     @endpoint("Admin Reset Password", "auth", action=PASSWORD_RESET)

@@ -7,7 +7,7 @@ import falcon
 from edge.endpoint import endpoint
 from edge.metrics import SIGNINGS
 from edge.request import Request
-from edge.resources.auth.passwords import lockout_mail
+from edge.resources.auth.passwords import DEVICE_HEADER, lockout_mail
 from edge.schemas.auth.sessions import (
     SessionClientInfo,
     SessionLocationInfo,
@@ -30,7 +30,9 @@ from models.platform.client_info import describe_user_agent
 from models.platform.clock import iso
 
 
-def show_tokens(tokens: IssuedTokens) -> UserSessionResponse:
+def show_tokens(tokens: IssuedTokens, resp: falcon.Response) -> UserSessionResponse:
+    if tokens.device_token:
+        resp.set_header(DEVICE_HEADER, tokens.device_token)
     for use in ("access", "refresh"):
         SIGNINGS.labels("success", use).inc()
     return UserSessionResponse.model_validate(tokens)
@@ -40,19 +42,26 @@ class Token:
     def __init__(self, hasher: PasswordHasher):
         self.hasher = hasher
 
-    @endpoint("Login For Access Token", "auth", action=PUBLIC)
+    @endpoint(
+        "Login For Access Token", "auth", action=PUBLIC, headers=(DEVICE_HEADER,), answer_headers=(DEVICE_HEADER,)
+    )
     def on_post(self, req: Request, resp: falcon.Response, body: UserLoginRequest) -> UserSessionResponse:
         with lockout_mail():
             tokens = password_login.log_in(
-                body.email, body.password, body.tenant_id, hasher=self.hasher, client=req.context.client
+                body.email,
+                body.password,
+                body.tenant_id,
+                hasher=self.hasher,
+                client=req.context.client,
+                device_token=req.get_header(DEVICE_HEADER),
             )
-        return show_tokens(tokens)
+        return show_tokens(tokens, resp)
 
 
 class Refresh:
     @endpoint("Refresh Access Token", "auth", action=PUBLIC)
     def on_post(self, req: Request, resp: falcon.Response, body: UserRefreshRequest) -> UserSessionResponse:
-        return show_tokens(token_refresh.refresh(body.refresh_token, client=req.context.client))
+        return show_tokens(token_refresh.refresh(body.refresh_token, client=req.context.client), resp)
 
 
 class Logout:

@@ -1,16 +1,21 @@
 """The signup policy, and registration."""
 
+import contextlib
+
 import falcon
 
 from edge import metrics
 from edge.endpoint import endpoint
 from edge.errors import Invalid
 from edge.request import Request
-from edge.resources.auth.passwords import rejected_as_422
+from edge.resources.auth.passwords import DEVICE_HEADER, rejected_as_422
 from edge.resources.auth.sessions import show_tokens
 from edge.schemas.auth import signup as schemas
 from models.auth import passwords, signup
+from models.auth.invite_reservations import Reservation
 from models.auth.password_hashing import PasswordHasher
+from models.auth.tenants import Tenant
+from models.auth.tokens import IssuedTokens
 from models.platform.authorization import PUBLIC
 from models.platform.database import release, transaction
 from workers.jobs import MAIL_VERIFY, enqueue
@@ -34,7 +39,7 @@ class Register:
     def __init__(self, hasher: PasswordHasher):
         self.hasher = hasher
 
-    @endpoint("Register Tenant", "auth", action=PUBLIC, status=201)
+    @endpoint("Register Tenant", "auth", action=PUBLIC, status=201, answer_headers=(DEVICE_HEADER,))
     def on_post(
         self, req: Request, resp: falcon.Response, body: schemas.UserRegisterRequest
     ) -> schemas.UserRegisterResponse:
@@ -42,13 +47,21 @@ class Register:
             text = f"A display name has {LONGEST_NAME} characters at most."
             raise Invalid.at("body", "display_name", msg=text, code="string_too_long")
         with metrics.signup_attempt(show_policy().policy):
-            signup.count_attempt("signup", body.email, req.context.client)
+            signup.count_attempt("signup", req.context.client)
             with signup.reserved_seat(body.invite_token, body.email) as reservation:
-                registration = self._registration(body)
-                with transaction():
-                    tokens, tenant = signup.register(registration, reservation, client=req.context.client)
-                    enqueue(MAIL_VERIFY, user_id=tokens.user_id)
-        return schemas.UserRegisterResponse(**show_tokens(tokens).model_dump(), tenant_slug=tenant.slug)
+                tokens, tenant = self._register(req, body, reservation)
+        return schemas.UserRegisterResponse(**show_tokens(tokens, resp).model_dump(), tenant_slug=tenant.slug)
+
+    def _register(
+        self, req: Request, body: schemas.UserRegisterRequest, reservation: Reservation | None
+    ) -> tuple[IssuedTokens, Tenant]:
+        """An invite has a limit of its own, its seats."""
+        with contextlib.nullcontext() if reservation else signup.charged_address("signup", body.email):
+            registration = self._registration(body)
+            with transaction():
+                tokens, tenant = signup.register(registration, reservation, client=req.context.client)
+                enqueue(MAIL_VERIFY, user_id=tokens.user_id)
+        return tokens, tenant
 
     def _registration(self, body: schemas.UserRegisterRequest) -> signup.Registration:
         release()  # hashing takes time

@@ -33,15 +33,17 @@ class RequestAccess:
         self, req: Request, resp: falcon.Response, body: schemas.SignupRequestPublicRequest
     ) -> schemas.SignupAccessPolicyResponse:
         signup.require_requests_enabled()
-        signup.count_attempt("signup_request", body.email, req.context.client)
+        signup.count_attempt("signup_request", req.context.client)
         if (body.honeypot or "").strip():
             metrics.SIGNUP_BLOCKED.labels("honeypot").inc()
             return show_policy()
         fields = body.model_dump(include={"email", "organization", "full_name", "message"})
-        with transaction():
+        with signup.charged_address("signup_request", body.email) as attempt, transaction():
             request = SignupRequest.submit(**fields, client=req.context.client)
             if request:
                 _enqueue_mails(request)
+            else:
+                attempt.give_back()
         return show_policy()
 
 

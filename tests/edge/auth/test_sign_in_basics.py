@@ -32,7 +32,8 @@ def test_a_member_of_several_tenants_must_choose_one(sign_in, user, tenant):
     assert sign_in(tenant_id="nonsense").status_code == 401
 
 
-def test_a_refresh_token_works_once_and_reuse_ends_the_session(sign_in, post):
+def test_a_refresh_token_works_once_and_reuse_ends_the_session(sign_in, post, configure):
+    configure(auth_refresh_grace_seconds=0)
     first = sign_in().json
     second = post("refresh", refresh_token=first["refresh_token"])
     assert second.status_code == 200 and second.json["session_id"] == first["session_id"]

@@ -13,7 +13,7 @@ from models.platform.database import transaction
 from models.platform.settings import settings
 from tests.support.accounts import CHEAP_HASHER, add_user, authenticate
 from workers.broker import broker
-from workers.jobs import MAIL_NOTICE, MAIL_RESET, MAIL_VERIFY, enqueue
+from workers.jobs import MAIL_LOCKED, MAIL_NOTICE, MAIL_RESET, MAIL_VERIFY, enqueue
 from workers.mail import send
 from workers.mail.accounts import NOTICES
 
@@ -95,7 +95,8 @@ def test_a_notice_says_what_happened_and_has_no_token(user, mailbox, notice):
         ("disabled", MAIL_RESET, {"email": "jo@example.com"}),
         ("verified", MAIL_VERIFY, {}),
         ("gone", MAIL_VERIFY, {}),
-        ("gone", MAIL_NOTICE, {"notice": "account_locked"}),
+        ("gone", MAIL_NOTICE, {"notice": "password_changed"}),
+        ("gone", MAIL_LOCKED, {"email": "jo@example.com"}),
     ],
 )
 def test_without_a_recipient_the_job_succeeds_and_sends_nothing(user, mailbox, status, kind, args):
@@ -105,7 +106,7 @@ def test_without_a_recipient_the_job_succeeds_and_sends_nothing(user, mailbox, s
         User.update(email_verified_at=now()).execute()
     else:
         User.update(status=status).execute()
-    if kind is not MAIL_RESET:
+    if kind not in (MAIL_RESET, MAIL_LOCKED):
         args = {"user_id": str(user.id), **args}
     assert mail(kind, **args).state == "succeeded"
     assert mailbox.mails == [] and email_tokens.EmailToken.select().count() == 0
@@ -136,6 +137,27 @@ def test_a_retried_mail_with_a_token_has_a_new_token_and_message_id(user, mailbo
     first, second = (message for _, message in mailbox.mails)
     assert first["Message-ID"] != second["Message-ID"], "a mailbox that drops duplicates would keep the void token"
     confirm(the_token(second))
+
+
+def test_a_mail_that_is_not_accepted_leaves_no_token_and_voids_none(user, mailbox):
+    assert mail(MAIL_RESET, email="jo@example.com").state == "succeeded"
+    [(_, message)] = mailbox.mails
+    mailbox.answers = ["451 come back later"]
+    assert mail(MAIL_RESET, email="jo@example.com").state == "queued"
+    assert email_tokens.EmailToken.select().count() == 1
+    confirm(the_token(message))
+
+
+def test_the_owner_of_a_locked_account_learns_what_still_works(user, mailbox):
+    assert mail(MAIL_LOCKED, email="jo@example.com").state == "succeeded"
+    [(recipients, message)] = mailbox.mails
+    assert (recipients, message["Subject"]) == (
+        ["jo@example.com"],
+        "longshore: Somebody tried wrong passwords for your account",
+    )
+    text = " ".join(message.get_content().split())
+    assert "For 60 minutes nobody can sign in with a password from a new device" in text
+    assert "You stay signed in" in text and settings.app_public_url in text and not TOKEN.search(text)
 
 
 def test_a_retried_notice_keeps_its_message_id(user, mailbox):
