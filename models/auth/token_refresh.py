@@ -60,13 +60,12 @@ def _lock_session_and_token(jti: UUID, token: str) -> tuple[Session, RefreshToke
 def _newest_successor(token: str, refresh_token: RefreshToken) -> IssuedTokens | None:
     """The tokens that were issued for this one; if their refresh token has been used meanwhile, those issued for it."""
     issued = refresh_successors.of(token, refresh_token)
-    if issued is None:
-        return None
-    jti = read_refresh_token(issued.refresh_token).jti
-    following = RefreshToken.get_or_none(RefreshToken.id == jti)
-    if following is None or following.revoked_reason != ROTATED:
-        return issued
-    return _newest_successor(issued.refresh_token, following)
+    while issued:
+        following = RefreshToken.get_or_none(RefreshToken.id == read_refresh_token(issued.refresh_token).jti)
+        if following is None or following.revoked_reason != ROTATED:
+            return issued
+        issued = refresh_successors.of(issued.refresh_token, following)
+    return None
 
 
 @in_transaction
