@@ -47,8 +47,7 @@ def admit(req: Request, action: Action) -> None:
     """Set the request's principal and claims. NotAuthenticated (401) or Forbidden (403) if the caller may not do this."""
     claims = read_token(req)
     principal = as_principal(claims)
-    # bound before anything is refused, so that the access log says who was
-    structlog.contextvars.bind_contextvars(subject=principal.subject, action=action.name)
+    _name_in_log(principal, action)  # before anything is refused
     try:
         principal = _acting(req, principal, action)
         require(principal, action)
@@ -57,9 +56,14 @@ def admit(req: Request, action: Action) -> None:
             raise AdminRequired() from None
         raise
     if principal.override is not None:
+        _name_in_log(principal, action)
         _record_override(req, principal, action)
     req.context.principal, req.context.claims = principal, claims
-    structlog.contextvars.bind_contextvars(tenant_id=str(principal.tenant_id))
+
+
+def _name_in_log(principal: Principal, action: Action) -> None:
+    tenant_id = str(principal.tenant_id)
+    structlog.contextvars.bind_contextvars(subject=principal.subject, tenant_id=tenant_id, action=action.name)
 
 
 def read_token(req: Request) -> dict[str, Any]:
