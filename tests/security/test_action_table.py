@@ -29,6 +29,7 @@ PUBLIC_ROUTES = {
     ("get", "/docs"),
     ("get", "/docs/{name}"),
     ("get", "/openapi.json"),
+    ("get", "/robots.txt"),
     ("get", "/.well-known/jwks.json"),
     ("post", "/api/v1/auth/token"),
     ("post", "/api/v1/auth/refresh"),
