@@ -23,7 +23,7 @@ def seed() -> tuple[User, Tenant]:
                 display_name="Demo",
             )
         if Membership.get_or_none(user=user.id, tenant=tenant.id) is None:
-            Membership.create(user=user.id, tenant=tenant.id, role="owner")
+            Membership.add(user.id, tenant.id, "owner", by="operator:seed")
     return user, tenant
 
 

@@ -8,19 +8,17 @@ import structlog
 
 from edge import metrics
 from edge.request import Request
+from models.auth.authority import principal_of
 from models.auth.key_file import keyset
-from models.auth.service_tokens import ServiceToken
-from models.auth.sessions import Session
 from models.auth.signing_keys import InvalidToken
 from models.auth.tenants import Tenant
 from models.platform.errors import BadRequest, Forbidden, NotAuthenticated
 from models.platform.ids import parse_uuid
-from models.platform.principal import RANK, Principal, role_for
+from models.platform.principal import RANK, Principal
 from models.platform.settings import settings
 
 TRUE = ("1", "true", "yes", "on")
 REASON_LENGTH = 512  # characters of an operator's reason that are stored
-ALIASES = {"editor": "member"}  # other names of roles
 
 
 class EmailNotVerified(Forbidden):
@@ -77,7 +75,7 @@ class Guard:
     def admit(self, req: Request) -> None:
         """Set the request's principal and claims. NotAuthenticated (401) or Forbidden (403) if the caller may not call."""
         claims = read_token(req)
-        principal = as_principal(claims)
+        principal = principal_of(claims)
         if self.people and principal.account:
             raise NotAuthenticated("Token subject must reference a user account.")
         if self.override:
@@ -100,7 +98,12 @@ OWN_ACCOUNT = Guard(role=None, verified=False, people=True)  # users, for their 
 
 def operator(scope: str) -> Guard:
     """Users who were granted this operator scope."""
-    return Guard(role=None, verified=False, people=True, scope=scope)
+    return Guard(role=None, people=True, scope=scope)
+
+
+def optional_caller(req: Request) -> Principal | None:
+    """Who calls, where anybody may: None without a token. NotAuthenticated for a token that is not valid (any more)."""
+    return principal_of(read_token(req)) if req.auth else None
 
 
 def read_token(req: Request) -> dict[str, Any]:
@@ -118,39 +121,6 @@ def read_token(req: Request) -> dict[str, Any]:
     if use != "access":
         raise NotAuthenticated("Access token required.")
     return claims
-
-
-def as_principal(claims: dict[str, Any]) -> Principal:
-    """The principal of a token. NotAuthenticated if its session or its service token has ended."""
-    kind, _, name = str(claims.get("sub")).partition(":")
-    user_id, tenant_id, session_id = map(parse_uuid, (name, claims.get("tenant_id"), claims.get("sid")))
-    scopes = frozenset(str(claims.get("scope") or "").split()) | frozenset(map(str, claims.get("scopes") or ()))
-    if kind == "user" and user_id:
-        if tenant_id is None:
-            raise TenantMissing()
-        verified = claims.get("email_verified") is True
-        principal = Principal(user_id, tenant_id, _role(claims), scopes, session_id, verified)
-    elif kind == "service-account" and name:
-        principal = Principal(None, tenant_id, role_for(scopes), scopes, session_id, True, account=name)
-    else:
-        raise NotAuthenticated("Token subject must reference a user account.")
-    if not is_alive(principal):
-        raise NotAuthenticated("The session has ended. Sign in again.")
-    return principal
-
-
-def is_alive(principal: Principal) -> bool:
-    """Whether the principal's session, or the service token behind its access token, is still good."""
-    if principal.session_id is None:
-        return False
-    return (ServiceToken if principal.account else Session).is_open(principal.session_id)
-
-
-def _role(claims: dict[str, Any]) -> str:
-    """The highest role that the token names."""
-    names = [str(name).lower() for name in claims.get("roles") or ()]
-    roles = [ALIASES.get(name, name) for name in names]
-    return max((role for role in roles if role in RANK), key=RANK.__getitem__, default="viewer")
 
 
 def _overriding(req: Request, principal: Principal, role: str | None) -> Principal:

@@ -51,7 +51,7 @@ def set_password(
     if not User.update(password_hash=password_hash, **unlocked).where(user.password_is_unchanged).execute():
         raise PasswordChangedMeanwhile()
     PasswordHistory.remember(user.id, user.password_hash, settings.auth_password_history_count)
-    Session.revoke(Session.user == user.id, reason)
+    Session.revoke(Session.user_id == user.id, reason)
     audit.record(f"auth.{reason}", by, f"user:{user.id}", client=client)
 
 

@@ -66,6 +66,7 @@ def issue(
     scopes = _scopes(request, account)
     stored, token = _sign(request, scopes, tenant_id, _lifetime(request, account))
     stored.issued_by, stored.reason = by if isinstance(by, str) else by.subject, reason
+    stored.issuer_id = None if isinstance(by, str) else by.user_id
     with transaction():
         _end_live_token(stored, force=request.force)
         stored.save(force_insert=True)

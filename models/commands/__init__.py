@@ -1,13 +1,14 @@
 """Commands for operators: `python -m models <command>`. Each is a module with HELP, `configure(parser)` and `run(args)`."""
 
 import argparse
+import getpass
 import importlib
 import sys
 from collections.abc import Sequence
 
 from models.platform.errors import DomainError
 
-NAMES = ("migrate", "keys", "operators", "audit")
+NAMES = ("migrate", "keys", "operators", "users", "members", "audit")
 
 
 class CommandFailed(Exception):
@@ -20,8 +21,16 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m models") -> i
     try:
         return int(args.run(args))
     except (CommandFailed, DomainError) as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201  (a command line prints)
+        print(f"error: {error}", file=sys.stderr)
         return 2
+
+
+def actor() -> str:
+    """Who runs the command, as the audit log names them."""
+    try:
+        return f"operator:{getpass.getuser()}"
+    except (KeyError, OSError):  # the user of a container may have no name
+        return "operator:cli"
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:

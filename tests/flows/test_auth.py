@@ -44,10 +44,22 @@ def test_a_new_user_can_chat_after_verifying_their_address(live, wait_until):
         assert http.post("/chat", json={"message": "Hello"}).status_code == 403
         [token] = wait_until(lambda: live.mailed_tokens(address, "Verify your address"))
         assert http.post("/auth/email/verify", json={"token": token}).status_code == 200
-        assert http.get("/auth/me").status_code == 401
-        tokens = http.post("/auth/token", json={"email": address, "password": password}).json()
-        http.headers["Authorization"] = f"Bearer {tokens['access_token']}"
         answer = http.post("/chat", json={"message": "Hello"})
         assert answer.status_code == 200 and answer.json()["response"]
-        assert http.delete(f"/auth/sessions/{tokens['session_id']}").status_code == 200
+        assert http.delete(f"/auth/sessions/{registered.json()['session_id']}").status_code == 200
         assert http.post("/chat", json={"message": "Hello"}).status_code == 401
+
+
+def test_who_opens_the_link_without_a_session_sets_a_new_password_by_mail(live, wait_until):
+    address, chosen_by_somebody = "me@example.com", "a-long-walk-by-the-sea"
+    with httpx.Client(base_url=f"{live.url}/api/v1/auth", timeout=30) as http:
+        body = {"email": address, "password": chosen_by_somebody, "tenant_name": "Mine", "accept_terms": True}
+        registered = http.post("/register", json=body).json()
+        [token] = wait_until(lambda: live.mailed_tokens(address, "Verify your address"))
+        assert http.post("/email/verify", json={"token": token}).json()["data"] == {"new_password_required": True}
+        session = {"Authorization": f"Bearer {registered['access_token']}"}
+        assert http.get("/me", headers=session).status_code == 401
+        assert http.post("/token", json={"email": address, "password": chosen_by_somebody}).status_code == 401
+        [token] = wait_until(lambda: live.mailed_tokens(address, "Reset your password"))
+        assert http.post("/password/confirm", json={"token": token, "new_password": NEW}).status_code == 200
+        assert http.post("/token", json={"email": address, "password": NEW}).json()["email_verified"] is True

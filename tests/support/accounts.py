@@ -93,6 +93,14 @@ def reloaded(user):
     return User.get_by_id(user.id)
 
 
+def is_open(holder_id):
+    """Whether access tokens of this session or service token are accepted."""
+    from models.auth import authority
+    from models.platform.ids import parse_uuid
+
+    return authority.look_up([parse_uuid(holder_id)]) != {}
+
+
 def is_locked(user):
     from models.platform.clock import now
 
@@ -110,9 +118,11 @@ def lock(user):
 def join_another(user):
     from models.auth.tenants import Tenant
     from models.auth.users import Membership
+    from models.platform.database import transaction
 
     other = Tenant.create(slug="other", name="Other")
-    Membership.create(user=user.id, tenant=other.id, role="member")
+    with transaction():
+        Membership.add(user.id, other.id, "member", by="test")
     return other
 
 
