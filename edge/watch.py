@@ -1,7 +1,7 @@
 """Ends what was admitted and is still open when its caller may not read the run any more.
 
-A stream is checked when it opens, and goes on for minutes. One greenlet per process asks Postgres about all open streams in
-one statement. It does not ask the cache, whose delay would come on top of its own.
+A stream is checked when it opens, and goes on for minutes. One greenlet per process asks Postgres about a hundred open
+streams at a time. It does not ask the cache, whose delay would come on top of its own.
 """
 
 import logging
@@ -20,6 +20,7 @@ from models.runs.run import Run
 
 log = logging.getLogger(__name__)
 CHECK_SECONDS = 4  # a change counts within 5 seconds
+BATCH = 100  # callers in one statement; between two of them, other greenlets run
 # A run is followed with the first of these, or with the second by who started it.
 SCOPES = ("conversations:read", "conversations:write")
 
@@ -54,6 +55,10 @@ class Watch:
     def check(self) -> None:
         """Withdraw the permits of callers who may not read their runs any more."""
         permits = list(self.permits)
+        for start in range(0, len(permits), BATCH):
+            self._check(permits[start : start + BATCH])
+
+    def _check(self, permits: list[Permit]) -> None:
         now = self.look_up({permit.principal.session_id for permit in permits if permit.principal.session_id})
         for permit in permits:
             if not _may_read(permit, now):

@@ -172,7 +172,7 @@ def _find_valid(token_id: UUID, token: str) -> ServiceToken:
 def _current_scopes(stored: ServiceToken) -> list[str]:
     if stored.account not in catalogue():
         raise InvalidRefreshToken("The service account is not defined any more.")
-    current = authority.look_up([stored.id]).get(stored.id)
+    current = authority.look_up_one(stored.id)
     if current is None:
         raise InvalidRefreshToken("Who issued the token has lost the right to. Have it issued again.")
     return sorted(current.scopes)

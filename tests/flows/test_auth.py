@@ -1,5 +1,7 @@
 """Accounts through real processes: a worker mails a token, and the client uses it."""
 
+import time
+
 import httpx
 import pytest
 
@@ -63,3 +65,17 @@ def test_who_opens_the_link_without_a_session_sets_a_new_password_by_mail(live, 
         [token] = wait_until(lambda: live.mailed_tokens(address, "Reset your password"))
         assert http.post("/password/confirm", json={"token": token, "new_password": NEW}).status_code == 200
         assert http.post("/token", json={"email": address, "password": NEW}).json()["email_verified"] is True
+
+
+def test_an_open_stream_ends_within_five_seconds_after_its_session(live):
+    """The session is ended behind the back of the edge and of Redis, which is the slowest way."""
+    session = live.sign_in()["session_id"]
+    try:
+        with live.chat("[[deltas=400 delay=50ms]] Tell me everything.") as (_, stream):
+            next(stream)
+            live.sql("update session set revoked_at = now() where id = %s", session)
+            ended_at = time.monotonic()
+            events = [event for _, event in stream]
+        assert time.monotonic() - ended_at < 6 and not any(event["is_terminal"] for event in events)
+    finally:
+        live.sign_in()

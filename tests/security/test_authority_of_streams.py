@@ -94,13 +94,14 @@ def test_a_request_that_waits_for_its_run_ends_as_well(signed, ask, hub, watched
     assert isinstance(waiting.exception, NotAuthenticated)
 
 
-def test_all_streams_are_checked_in_one_statement_and_forgotten_when_they_close(signed, ask, hub, monkeypatch):
+def test_streams_are_checked_together_and_forgotten_when_they_close(signed, ask, hub, monkeypatch):
+    monkeypatch.setattr(watching, "BATCH", 2)
     asked = []
     watch = watching.Watch(lambda ids: asked.append(set(ids)) or authority.look_up(ids))
     users = [signed("member")[1] for _ in range(3)]
     permits = [watch.permit(principal(user), ask(principal(user)), hub) for user in users]
     watch.check()
-    assert [len(ids) for ids in asked] == [3] and all(permit.valid for permit in permits)
+    assert [len(ids) for ids in asked] == [2, 1] and all(permit.valid for permit in permits)
     end_sessions(users[0])
     watch.check()
     assert [permit.valid for permit in permits] == [False, True, True]

@@ -98,7 +98,7 @@ def is_open(holder_id):
     from models.auth import authority
     from models.platform.ids import parse_uuid
 
-    return authority.look_up([parse_uuid(holder_id)]) != {}
+    return authority.look_up_one(parse_uuid(holder_id)) is not None
 
 
 def is_locked(user):

@@ -70,7 +70,7 @@ def test_revoked_scopes_end_at_once_and_the_sessions_go_on(run, user):
     tokens = log_in("jo@example.com", PASSWORD)
     code, out, _ = run("revoke", "jo@example.com", "--scope", "platform:operator")
     assert code == 0 and "jo@example.com has auth:invites" in out
-    assert "platform:operator" not in authority.look_up([tokens.session_id])[tokens.session_id].scopes
+    assert "platform:operator" not in authority.look_up_one(tokens.session_id).scopes
     assert "platform:operator" not in scopes() and "auth:invites" in scopes()
     run("revoke", "jo@example.com")
     assert operators.list_operators() == []
