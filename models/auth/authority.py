@@ -81,20 +81,20 @@ def principal_of(claims: dict[str, Any]) -> Principal:
     """Who an access token belongs to, with what they may do now. Raises NotAuthenticated if that is nothing."""
     kind, _, name = str(claims.get("sub")).partition(":")
     user_id, tenant_id, session_id = map(parse_uuid, (name, claims.get("tenant_id"), claims.get("sid")))
-    if kind == "user" and user_id and tenant_id:
-        authority = _cached(session_id)
-        if authority is None:
-            raise SessionEnded()
-        account = None
-    elif kind == "service-account" and name:
-        authority = _cached(session_id)
-        if authority is None:
-            raise ServiceTokenEnded()
-        user_id, account = None, name
-    else:
+    is_user = kind == "user" and user_id is not None and tenant_id is not None
+    if not is_user and (kind != "service-account" or not name):
         raise InvalidSubject()
+    authority = _cached(session_id)
+    if authority is None:
+        raise SessionEnded() if is_user else ServiceTokenEnded()
     return Principal(
-        user_id, tenant_id, authority.role, authority.scopes, session_id, authority.email_verified, account=account
+        user_id if is_user else None,
+        tenant_id,
+        authority.role,
+        authority.scopes,
+        session_id,
+        authority.email_verified,
+        account=None if is_user else name,
     )
 
 
