@@ -1,4 +1,4 @@
-"""The tests of security use the fixtures of the edge."""
+"""The fixtures of the edge: these tests attack it over HTTP."""
 
 import pytest
 
