@@ -103,7 +103,7 @@ def operators(context: typer.Context, state: Path = STATE) -> None:
 
 @app.command(context_settings=PASS_THROUGH)
 def users(context: typer.Context, state: Path = STATE) -> None:
-    """Lock a user out, or let them in again: disable EMAIL --reason TEXT, enable EMAIL --reason TEXT."""
+    """Lock a user out: disable EMAIL --reason TEXT, enable EMAIL ...; or only end their sessions: sign-out EMAIL ..."""
     _use_database_unless_help(context, state)
     _run_models_command("users", context)
 

@@ -147,6 +147,12 @@ class User(Model):
         audit.record("auth.email_verified", f"user:{self.id}", f"user:{self.id}", client=client)
 
     @in_transaction
+    def sign_out(self, *, by: Principal | str, reason: str, client: ClientInfo = UNKNOWN_CLIENT) -> None:
+        """End the user's sessions in all tenants."""
+        Session.revoke(Session.user_id == self.id, "user_signed_out")
+        audit.record("user.signed_out", by, f"user:{self.id}", reason=reason, client=client)
+
+    @in_transaction
     def disable(self, *, by: Principal | str, reason: str, client: ClientInfo = UNKNOWN_CLIENT) -> None:
         """Lock the user out: sessions end, sign-ins are refused, and so are the service tokens that they issued."""
         if self._set_status(DISABLED):

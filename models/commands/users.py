@@ -1,4 +1,4 @@
-"""Lock users out, and let them in again."""
+"""Sign users out, lock them out, and let them in again."""
 
 import argparse
 
@@ -6,12 +6,17 @@ from models.auth.users import User
 from models.commands import CommandFailed, actor
 from models.platform.database import database, transaction
 
-HELP = "Disable a user, whose sessions end at once, or enable them again."
+HELP = "Disable a user, whose sessions end at once, enable them again, or only end their sessions."
+ACTIONS = {
+    "disable": "end the user's sessions and refuse new ones",
+    "enable": "let a disabled user sign in again",
+    "sign-out": "end the user's sessions",
+}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(dest="action", required=True, metavar="disable|enable")
-    for name, text in (("disable", "end the user's sessions and refuse new ones"), ("enable", "let the user sign in")):
+    actions = parser.add_subparsers(dest="action", required=True, metavar="disable|enable|sign-out")
+    for name, text in ACTIONS.items():
         action = actions.add_parser(name, help=text)
         action.add_argument("email")
         action.add_argument("--reason", required=True, help="for the audit log")
@@ -20,9 +25,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     with database.connection_context(), transaction():
         user = find_user(args.email)
-        change = user.disable if args.action == "disable" else user.enable
+        change = {"disable": user.disable, "enable": user.enable, "sign-out": user.sign_out}[args.action]
         change(by=actor(), reason=args.reason)
-    print(f"{user.email} is {user.status}.")
+    print(f"{user.email} is {user.status}{' and signed out' if args.action == 'sign-out' else ''}.")
     return 0
 
 

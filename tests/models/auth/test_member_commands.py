@@ -43,6 +43,13 @@ def test_a_user_is_disabled_and_enabled_with_a_reason(run, user):
     assert all(event.actor.startswith("operator:") for event in events)
 
 
+def test_a_user_is_signed_out_everywhere(run, user):
+    session = log_in(user.email).session_id
+    assert run("users", "sign-out", user.email)[1] == "jo@example.com is active and signed out.\n"
+    assert not is_open(session) and is_open(log_in(user.email).session_id)
+    assert AuditEvent.get(AuditEvent.action == "user.signed_out").reason == "a ticket"
+
+
 def test_disabling_twice_is_recorded_once(run, user):
     assert [run("users", "disable", user.email)[0] for _ in range(2)] == [0, 0]
     assert AuditEvent.select().where(AuditEvent.action == "user.disabled").count() == 1
