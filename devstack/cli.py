@@ -97,6 +97,8 @@ def seed(state: Path = STATE) -> None:
 def keys(context: typer.Context, state: Path = STATE) -> None:
     """Manage the signing keys: create, list, rotate, revoke KID. AUTH_KEY_STORAGE_PATH selects another file."""
     os.environ["AUTH_KEY_STORAGE_PATH"] = os.environ.get("AUTH_KEY_STORAGE_PATH") or str(key_file(state))
+    if instance.read(state):  # its audit log records the change
+        instance.use_database(state)
     _run_models_command("keys", context)
 
 
@@ -105,6 +107,20 @@ def operators(context: typer.Context, state: Path = STATE) -> None:
     """Manage platform operators: list, create EMAIL, grant EMAIL, revoke EMAIL. DATABASE_URL selects another database."""
     _use_database_unless_help(context, state)
     _run_models_command("operators", context)
+
+
+@app.command(context_settings=PASS_THROUGH)
+def users(context: typer.Context, state: Path = STATE) -> None:
+    """Lock a user out: disable EMAIL --reason TEXT, enable EMAIL ...; or only end their sessions: sign-out EMAIL ..."""
+    _use_database_unless_help(context, state)
+    _run_models_command("users", context)
+
+
+@app.command(context_settings=PASS_THROUGH)
+def members(context: typer.Context, state: Path = STATE) -> None:
+    """Manage a tenant's members: add TENANT EMAIL ROLE, change-role TENANT EMAIL ROLE, remove TENANT EMAIL."""
+    _use_database_unless_help(context, state)
+    _run_models_command("members", context)
 
 
 @app.command(context_settings=PASS_THROUGH)

@@ -6,6 +6,7 @@ from models.auth.password_hashing import PasswordHasher
 from models.auth.tenants import Tenant
 from models.auth.users import Membership, User
 from models.platform.database import transaction
+from models.platform.principal import Root
 from models.platform.settings import settings
 
 
@@ -26,7 +27,7 @@ def seed() -> tuple[User, Tenant]:
                 display_name="Demo",
             )
         if Membership.get_or_none(user=user.id, tenant=tenant.id) is None:
-            Membership.create(user=user.id, tenant=tenant.id, role="owner")
+            Membership.add(user.id, tenant.id, "owner", by=Root("operator:seed"))
     return user, tenant
 
 

@@ -7,9 +7,8 @@ import structlog
 
 from edge import metrics
 from edge.request import Request
+from models.auth.authority import principal_of
 from models.auth.key_file import keyset
-from models.auth.service_tokens import ServiceToken
-from models.auth.sessions import Session
 from models.auth.signing_keys import InvalidToken
 from models.auth.tenants import Tenant
 from models.platform import audit
@@ -31,7 +30,6 @@ from models.platform.settings import settings
 TRUE = ("1", "true", "yes", "on")
 REQUEST_LENGTH = 512  # characters of an operator's request that the audit log keeps
 UNKNOWN_TENANT = "The tenant that X-Tenant-Id names is unknown, or not for this caller."
-ALIASES = {"editor": "member"}  # other names of roles
 
 
 class TenantMismatch(Forbidden):
@@ -46,7 +44,7 @@ class AdminRequired(Forbidden):
 def admit(req: Request, action: Action) -> None:
     """Set the request's principal and claims. NotAuthenticated (401) or Forbidden (403) if the caller may not do this."""
     claims = read_token(req)
-    principal = as_principal(claims)
+    principal = principal_of(claims)
     _name_in_log(principal, action)  # before anything is refused
     try:
         principal = _acting(req, principal, action)
@@ -59,6 +57,11 @@ def admit(req: Request, action: Action) -> None:
         _name_in_log(principal, action)
         _record_override(req, principal, action)
     req.context.principal, req.context.claims = principal, claims
+
+
+def optional_caller(req: Request) -> Principal | None:
+    """Who calls, where anybody may: None without a token. NotAuthenticated for a token that is not valid (any more)."""
+    return principal_of(read_token(req)) if req.auth else None
 
 
 def _name_in_log(principal: Principal, action: Action) -> None:
@@ -81,39 +84,6 @@ def read_token(req: Request) -> dict[str, Any]:
     if use != "access":
         raise NotAuthenticated("Access token required.")
     return claims
-
-
-def as_principal(claims: dict[str, Any]) -> Principal:
-    """The principal of a token. NotAuthenticated if its session or its service token has ended."""
-    kind, _, name = str(claims.get("sub")).partition(":")
-    user_id, tenant_id, session_id = map(parse_uuid, (name, claims.get("tenant_id"), claims.get("sid")))
-    scopes = frozenset(str(claims.get("scope") or "").split()) | frozenset(map(str, claims.get("scopes") or ()))
-    if kind == "user" and user_id:
-        if tenant_id is None:
-            raise TenantMissing()
-        verified = claims.get("email_verified") is True
-        principal = Principal(user_id, tenant_id, _role(claims), scopes, session_id, verified)
-    elif kind == "service-account" and name:
-        principal = Principal(None, tenant_id, scopes=scopes, session_id=session_id, email_verified=True, account=name)
-    else:
-        raise NotAuthenticated("Token subject must reference a user account.")
-    if not is_alive(principal):
-        raise NotAuthenticated("The session has ended. Sign in again.")
-    return principal
-
-
-def is_alive(principal: Principal) -> bool:
-    """Whether the principal's session, or the service token behind its access token, is still good."""
-    if principal.session_id is None:
-        return False
-    return (ServiceToken if principal.account else Session).is_open(principal.session_id)
-
-
-def _role(claims: dict[str, Any]) -> str:
-    """The highest role that the token names."""
-    names = [str(name).lower() for name in claims.get("roles") or ()]
-    roles = [ALIASES.get(name, name) for name in names]
-    return max((role for role in roles if role in RANK), key=RANK.__getitem__, default="viewer")
 
 
 def _acting(req: Request, principal: Principal, action: Action) -> Principal:

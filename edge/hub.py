@@ -101,6 +101,12 @@ class Hub:
         if not clients:
             del self.watched[key]
 
+    def wake(self, run_id: UUID) -> None:
+        """Give every client of a run a batch at once, if only an empty one."""
+        stream = self.watched.get(progress.stream_key(run_id).encode())
+        for client in stream.clients if stream else ():
+            client.wake.set()
+
     def _wake_reader(self) -> None:
         """End the reader's blocking read, if it is in one, so that the next read names the new stream too."""
         if not self.blocked:

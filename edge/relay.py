@@ -9,17 +9,15 @@ from typing import Any, TypeAlias
 
 import falcon
 import gevent
-import peewee
 import redis
-from playhouse.pool import MaxConnectionsExceeded
 
 from edge import metrics
-from edge.auth import is_alive
 from edge.entries import last_entry
 from edge.hub import Hub
 from edge.hub import hub as process_hub
+from edge.watch import Permit, watch
 from models.platform.database import release
-from models.platform.errors import DomainError
+from models.platform.errors import DomainError, NotAuthenticated
 from models.platform.limits import Slot
 from models.platform.principal import Principal
 from models.platform.redis import fast_redis_client
@@ -29,7 +27,7 @@ from models.runs.progress import Entry
 from models.runs.run import Run
 
 log = logging.getLogger(__name__)
-CHECK_SECONDS = 15  # how often a stream checks its session; a silent stream checks at its next heartbeat
+RENEW_SECONDS = 15  # how often a stream renews its slot; a silent stream does so at its next heartbeat
 OPEN, ALIVE = b": open\n\n", b": alive\n\n"  # comments: the first bytes, and the heartbeat
 Batches: TypeAlias = Generator[list[Entry], None, None]
 Frame: TypeAlias = Callable[[Entry], bytes]
@@ -91,20 +89,12 @@ def run_frame(entry: Entry) -> bytes:
 class Body:
     """An event stream as a WSGI body. The server always calls `close`, so the slot is released even if nothing was read.
 
-    `session_alive` says whether the caller's session is still good.
+    It ends when `permit` is withdrawn.
     """
 
-    def __init__(
-        self,
-        entries: Batches,
-        frame: Frame,
-        slot: Slot | None,
-        principal: Principal,
-        session_alive: Callable[[Principal], bool] = is_alive,
-    ) -> None:
-        self.entries, self.frame, self.slot, self.principal = entries, frame, slot, principal
-        self.session_alive = session_alive
-        self.next_check = time.monotonic() + CHECK_SECONDS
+    def __init__(self, entries: Batches, frame: Frame, slot: Slot | None, permit: Permit) -> None:
+        self.entries, self.frame, self.slot, self.permit = entries, frame, slot, permit
+        self.next_renewal = time.monotonic() + RENEW_SECONDS
         self.frames = self._frames()
         metrics.STREAMS.inc()
 
@@ -117,22 +107,15 @@ class Body:
     def _frames(self) -> Generator[bytes, None, None]:
         yield OPEN
         for batch in self.entries:
-            if time.monotonic() >= self.next_check and not self._check():
+            if not self.permit.valid:
                 return
+            self._renew_slot()
             yield b"".join(map(self.frame, batch)) if batch else ALIVE
 
-    def _check(self) -> bool:
-        """Renew the slot, and say whether the session is still alive."""
-        self.next_check = time.monotonic() + CHECK_SECONDS
-        if self.slot:
+    def _renew_slot(self) -> None:
+        if self.slot and time.monotonic() >= self.next_renewal:
+            self.next_renewal = time.monotonic() + RENEW_SECONDS
             self.slot.renew()
-        try:
-            return self.session_alive(self.principal)
-        except (peewee.PeeweeException, MaxConnectionsExceeded) as error:  # no answer now: check again later
-            log.warning("relay.database_away", extra={"reason": repr(error)})
-            return True
-        finally:
-            release()
 
     def close(self) -> None:
         try:
@@ -175,7 +158,7 @@ def follow(
     The stream releases `slot` when it closes. It holds no database connection.
     """
     release()
-    body = Body(batches(run, after, hub), frame, slot, principal)
+    body = Body(batches(run, after, hub), frame, slot, watch.permit(principal, run, hub))
     resp.content_type = "text/event-stream; charset=utf-8"
     resp.set_header("Cache-Control", "no-store, no-transform")
     resp.set_header("X-Accel-Buffering", "no")
@@ -183,12 +166,17 @@ def follow(
     resp.stream = body
 
 
-def wait(run: Run, seconds: float, hub: Hub = process_hub) -> dict[str, Any]:
-    """The run's terminal event. RunStillRunning if it does not come within `seconds`; the run itself goes on."""
+def wait(run: Run, principal: Principal, seconds: float, hub: Hub = process_hub) -> dict[str, Any]:
+    """The run's terminal event. RunStillRunning if it does not come within `seconds`; the run itself goes on.
+
+    NotAuthenticated if the caller meanwhile loses the right to read it.
+    """
     release()
-    entries = batches(run, 0, hub)
+    entries, permit = batches(run, 0, hub), watch.permit(principal, run, hub)
     with contextlib.closing(entries), gevent.Timeout(seconds, False):
         for batch in entries:
+            if not permit.valid:
+                raise NotAuthenticated("The session has ended. Sign in again.")
             if batch and batch[-1].terminal:
                 terminal: dict[str, Any] = json.loads(batch[-1].data)
                 return terminal

@@ -23,7 +23,7 @@ from models.platform.settings import Settings
 def routes(settings: Settings, hasher: PasswordHasher) -> list[Route]:
     """All routes. The last one serves the OpenAPI document of the others."""
     health, agents, conversations, runs, reference = Health(), Agents(), Conversations(), Runs(), Reference()
-    logout, sessions, email, password = Logout(), Sessions(), Email(), Password(hasher)
+    logout, sessions, email, password = Logout(), Sessions(), Email(hasher), Password(hasher)
     requests, invites, machines = SignupRequests(), Invites(), ServiceAccounts()
     # fmt: off
     table = [

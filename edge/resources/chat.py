@@ -53,7 +53,7 @@ class Chat:
         limits.hit("chat_per_minute", settings.chat_rate_limit_per_minute, 60, principal.tenant_id, principal.subject)
         run = start(req, resp, body)
         if not run.is_finished:
-            relay.wait(run, settings.chat_wait_seconds)
+            relay.wait(run, principal, settings.chat_wait_seconds)
             run = Run.get_by_id(run.id)
         return answer(run)
 

@@ -1,26 +1,47 @@
-"""Proving that a user owns their e-mail address, with a token that was mailed to it."""
+"""Proving that a user owns their e-mail address, with a token that was mailed to it.
+
+Whoever registered chose the password before anybody had proved anything. So the password stays only if the token comes with
+a session of the user. Otherwise the owner of the address may be somebody else, and sets a new password by mail.
+"""
+
+import secrets
 
 from models.auth import email_tokens
-from models.auth.sessions import Session
+from models.auth.email_tokens import InvalidEmailToken
+from models.auth.password_changes import set_password
+from models.auth.password_hashing import PasswordHasher
 from models.auth.users import User
-from models.platform import audit
 from models.platform.client_info import UNKNOWN_CLIENT, ClientInfo
-from models.platform.clock import now
-from models.platform.database import transaction
+from models.platform.database import in_transaction, release
+from models.platform.principal import Principal
 
 
-def verify_email(token: str, *, client: ClientInfo = UNKNOWN_CLIENT) -> User:
+def choose_unusable_password(token: str, caller: Principal | None, *, hasher: PasswordHasher) -> str | None:
+    """The hash of a password that nobody knows, for `verify_email`; None if the caller's session makes that unnecessary.
+
+    The token stays usable. Raises InvalidEmailToken.
+    """
+    user_id = email_tokens.user_id_of(token, email_tokens.VERIFY_EMAIL)
+    if caller is not None and caller.user_id == user_id:
+        return None
+    release()  # hashing takes time
+    return hasher.hash(secrets.token_urlsafe(32))
+
+
+@in_transaction
+def verify_email(
+    token: str, unusable_password: str | None, *, client: ClientInfo = UNKNOWN_CLIENT
+) -> tuple[User, bool]:
     """Mark the address as verified and activate a pending account. Raises InvalidEmailToken.
 
-    The user's sessions end, because their access tokens still say that the address is not verified.
+    Returns (the user, whether they have to set a new password). If so, all of their sessions have ended.
     """
-    with transaction():
-        user = User.lock(email_tokens.redeem(token, email_tokens.VERIFY_EMAIL))
-        if user is None:
-            raise email_tokens.InvalidEmailToken("Verification token is invalid or expired.")
-        user.email_verified_at = user.email_verified_at or now()
-        user.status = "active" if user.status == "pending" else user.status
-        user.save(only=[User.email_verified_at, User.status])
-        Session.revoke(Session.user == user.id, "email_verified")
-        audit.record("auth.email_verified", f"user:{user.id}", f"user:{user.id}", client=client)
-        return user
+    user = User.lock(email_tokens.redeem(token, email_tokens.VERIFY_EMAIL))
+    if user is None:
+        raise InvalidEmailToken("Verification token is invalid or expired.")
+    was_verified = user.email_verified_at is not None
+    user.verify_address(client=client)
+    if was_verified or unusable_password is None:
+        return user, False
+    set_password(user, unusable_password, "password_voided", by=f"user:{user.id}", client=client)
+    return user, True

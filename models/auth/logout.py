@@ -35,7 +35,7 @@ def end_session_of_token(principal: Principal, refresh_token: str, *, client: Cl
 def end_session(principal: Principal, session_id: UUID, *, client: ClientInfo = UNKNOWN_CLIENT) -> None:
     """End one of the caller's own sessions. Raises SessionNotFound."""
     with transaction():
-        own_session = (Session.id == session_id) & (Session.user == principal.user_id)
+        own_session = (Session.id == session_id) & (Session.user_id == principal.user_id)
         session_ids, _ = Session.revoke(own_session, "user_session_manual_revoke")
         if not session_ids:
             raise SessionNotFound()
@@ -45,7 +45,7 @@ def end_session(principal: Principal, session_id: UUID, *, client: ClientInfo = 
 def end_all_sessions(principal: Principal, *, client: ClientInfo = UNKNOWN_CLIENT) -> int:
     """End the caller's sessions in all tenants. Returns the number of refresh tokens revoked."""
     with transaction():
-        session_ids, token_count = Session.revoke(Session.user == principal.user_id, "user_logout_all")
+        session_ids, token_count = Session.revoke(Session.user_id == principal.user_id, "user_logout_all")
         _record(principal, session_ids, client)
         return token_count
 

@@ -52,7 +52,7 @@ def set_password(
     if not User.update(password_hash=password_hash).where(user.password_is_unchanged).execute():
         raise PasswordChangedMeanwhile()
     PasswordHistory.remember(user.id, user.password_hash, settings.auth_password_history_count)
-    Session.revoke(Session.user == user.id, reason)
+    Session.revoke(Session.user_id == user.id, reason)
     database.after_commit(lambda: lockout.unlock(user.email))
     audit.record(f"auth.{reason}", by, f"user:{user.id}", client=client)
 

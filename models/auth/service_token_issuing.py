@@ -70,6 +70,7 @@ def issue(
     require(by, SERVICE_TOKEN_ISSUE, Rights(tenant_id, frozenset(scopes)))
     stored, token = _sign(request, scopes, tenant_id, _lifetime(request, account))
     stored.issued_by, stored.reason = by.subject if isinstance(by, Principal) else by, reason
+    stored.issuer_id = by.user_id if isinstance(by, Principal) else None
     with transaction():
         _end_live_token(stored, force=request.force)
         stored.save(force_insert=True)

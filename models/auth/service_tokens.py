@@ -5,7 +5,7 @@ from uuid import UUID
 
 from peewee import CharField, ModelSelect, TextField, UUIDField
 
-from models.auth import session_cache
+from models.auth import authority, authority_cache
 from models.auth.service_account_catalogue import catalogue
 from models.auth.tokens import (
     SERVICE_ACCOUNT_SUBJECT,
@@ -44,6 +44,7 @@ class ServiceToken(TenantModel):
     signing_kid = CharField()
     fingerprint = CharField(null=True)
     issued_by = CharField()
+    issuer_id = UUIDField(null=True)  # the user who issued it, and with whose rights it ends
     reason = TextField(null=True)
     expires_at = DateTimeTZField()
     revoked_at = DateTimeTZField(null=True)
@@ -62,16 +63,7 @@ class ServiceToken(TenantModel):
         """Revoke the token, and refuse its access tokens after the commit."""
         self.revoked_at, self.revoked_reason = now(), reason
         self.save(only=[ServiceToken.revoked_at, ServiceToken.revoked_reason])
-        session_cache.end([self.id])
-
-    @classmethod
-    def is_open(cls, token_id: UUID) -> bool:
-        """Whether access tokens made with this token are still accepted."""
-        return session_cache.is_open(token_id, cls._is_open_in_postgres)
-
-    @classmethod
-    def _is_open_in_postgres(cls, token_id: UUID) -> bool:
-        return cls.select(cls.id).where((cls.id == token_id) & cls.revoked_at.is_null()).exists()
+        authority_cache.forget([self.id])
 
     @classmethod
     def page(
@@ -141,7 +133,7 @@ class ServiceToken(TenantModel):
 def exchange(token_id: UUID, token: str) -> IssuedTokens:
     """An access token for a service account's refresh token, which stays as it is. Raises InvalidRefreshToken.
 
-    The catalogue counts: a scope that it no longer gives the account is left out.
+    A scope is left out if the catalogue no longer gives it to the account, or the issuer no longer holds it.
     """
     stored = _find_valid(token_id, token)
     scopes = _current_scopes(stored)
@@ -173,11 +165,12 @@ def _find_valid(token_id: UUID, token: str) -> ServiceToken:
 
 
 def _current_scopes(stored: ServiceToken) -> list[str]:
-    account = catalogue().get(stored.account)
-    scopes = sorted(set(stored.scopes) & set(account.scopes)) if account else []
-    if not scopes:
+    if stored.account not in catalogue():
         raise InvalidRefreshToken("The service account is not defined any more.")
-    return scopes
+    current = authority.look_up_one(stored.id)
+    if current is None:
+        raise InvalidRefreshToken("Who issued the token has lost the right to. Have it issued again.")
+    return sorted(current.scopes)
 
 
 def purge(days: int = 30) -> int:

@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from models.auth import operators
+from models.auth.authority import Authority
 from models.auth.sessions import RefreshToken, Session
 from models.auth.tokens import (
     REFRESH,
@@ -19,7 +20,6 @@ from models.platform import audit
 from models.platform.client_info import ClientInfo
 from models.platform.database import in_transaction
 from models.platform.ids import uuid7
-from models.platform.principal import scopes_for
 from models.platform.settings import settings
 
 
@@ -27,8 +27,8 @@ from models.platform.settings import settings
 def open_session(user: User, membership: Membership, client: ClientInfo) -> IssuedTokens:
     """A new session for a user who has proved their identity."""
     session = Session.create(
-        user=user.id,
-        tenant=membership.tenant_id,
+        user_id=user.id,
+        tenant_id=membership.tenant_id,
         user_agent=client.agent,
         ip_masked=client.masked,
         fingerprint=client.fingerprint,
@@ -41,10 +41,13 @@ def open_session(user: User, membership: Membership, client: ClientInfo) -> Issu
 
 @in_transaction
 def issue_tokens(user: User, membership: Membership, session: Session) -> IssuedTokens:
-    """Sign an access and a refresh token for the session, and store the refresh token's hash."""
+    """Sign an access and a refresh token for the session, and store the refresh token's hash.
+
+    Role, scopes and address are in the tokens for clients to read. Requests are decided by `authority.principal_of`.
+    """
     subject, jti = f"user:{user.id}", uuid7()
-    scopes = sorted({*scopes_for(membership.role), *operators.scopes_of(user.id)})
     verified = user.email_verified_at is not None
+    scopes = sorted(Authority.of_member(membership.role, operators.scopes_of(user.id), email_verified=verified).scopes)
     session_end = session.created_at + timedelta(days=settings.auth_session_max_days)
     refresh_end = min(now_in_seconds() + timedelta(minutes=settings.auth_refresh_token_ttl_minutes), session_end)
     claims: dict[str, Any] = {"tenant_id": str(membership.tenant_id), "email_verified": verified}

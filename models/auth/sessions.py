@@ -6,9 +6,7 @@ from uuid import UUID
 
 from peewee import BlobField, CharField, Expression, ForeignKeyField, UUIDField, fn
 
-from models.auth import session_cache
-from models.auth.tenants import Tenant
-from models.auth.users import User
+from models.auth import authority_cache
 from models.platform.clock import now
 from models.platform.database import in_transaction
 from models.platform.errors import NotFound
@@ -25,10 +23,8 @@ class SessionNotFound(NotFound):
 class Session(Model):
     """One login on one device. Its id is the `sid` claim of the tokens."""
 
-    user_id: UUID
-    tenant_id: UUID
-    user = ForeignKeyField(User, on_delete="CASCADE", lazy_load=False)
-    tenant = ForeignKeyField(Tenant, on_delete="CASCADE", lazy_load=False)
+    user_id = UUIDField()
+    tenant_id = UUIDField()
     user_agent = CharField(max_length=512, null=True)
     ip_masked = CharField(null=True)
     fingerprint = CharField(null=True)
@@ -48,9 +44,9 @@ class Session(Model):
         include_revoked: bool = False,
     ) -> "Page[Session]":
         """A user's sessions, last seen first. Without `include_revoked`, only those that can still be refreshed."""
-        query = cls.select().where(cls.user == user_id)
+        query = cls.select().where(cls.user_id == user_id)
         if tenant_id:
-            query = query.where(cls.tenant == tenant_id)
+            query = query.where(cls.tenant_id == tenant_id)
         if not include_revoked:
             usable_tokens = RefreshToken.select(RefreshToken.id).where(
                 (RefreshToken.session == cls.id) & RefreshToken.revoked_at.is_null() & (RefreshToken.expires_at > now())
@@ -76,18 +72,9 @@ class Session(Model):
             .where(RefreshToken.session.in_(session_ids) & RefreshToken.revoked_at.is_null())
             .execute()
         )
-        session_cache.end(session_ids)
+        authority_cache.forget(session_ids)
         log.info("auth.sessions_revoked", extra={"sessions": len(session_ids), "reason": reason})
         return session_ids, token_count
-
-    @classmethod
-    def is_open(cls, session_id: UUID) -> bool:
-        """Whether access tokens of this session are still accepted."""
-        return session_cache.is_open(session_id, cls._is_open_in_postgres)
-
-    @classmethod
-    def _is_open_in_postgres(cls, session_id: UUID) -> bool:
-        return cls.select(cls.id).where((cls.id == session_id) & cls.revoked_at.is_null()).exists()
 
 
 class RefreshToken(Model):

@@ -1,21 +1,44 @@
-"""Users and their memberships in tenants."""
+"""Users and their memberships in tenants.
+
+Status, verified address and role decide what a user may do, so only the verbs here write them. Each verb records the change
+in the audit log, and makes it count for the user's open sessions at once.
+"""
 
 from dataclasses import dataclass
 from uuid import UUID
 
 from peewee import CharField, Expression, ForeignKeyField, TextField, fn
 
+from models.auth import authority
 from models.auth.email_addresses import normalize_email
+from models.auth.sessions import Session
 from models.auth.tenants import Tenant
+from models.platform import audit
 from models.platform.audit import AuditEvent
+from models.platform.authorization import (
+    MEMBER_ADD,
+    MEMBER_CHANGE_ROLE,
+    MEMBER_REMOVE,
+    USER_DISABLE,
+    USER_ENABLE,
+    USER_SIGN_OUT,
+    Caller,
+    Rights,
+    require,
+)
+from models.platform.client_info import UNKNOWN_CLIENT, ClientInfo
 from models.platform.clock import now
 from models.platform.database import database, in_transaction
-from models.platform.errors import BadRequest, Conflict, Forbidden, NotAuthenticated
+from models.platform.errors import BadRequest, Conflict, Forbidden, NotAuthenticated, NotFound
 from models.platform.ids import parse_uuid
+from models.platform.locks import lock
 from models.platform.model import DateTimeTZField, Model
+from models.platform.principal import RANK, scopes_for
 
 PASSWORD_SET = ("auth.password_change", "auth.password_reset", "auth.password_reset_token")  # in the audit log
 ACCOUNT_COLUMNS = ("id", "email", "display_name", "status", "email_verified_at", "created_at")
+ACTIVE, DISABLED, PENDING = "active", "disabled", "pending"
+OWNER = "owner"
 # Asked at every page load of most clients, so one fixed statement.
 WITH_MEMBERSHIPS = f"""
 select {", ".join(f"users.{column}" for column in ACCOUNT_COLUMNS)}, tenant.id, slug, name, role
@@ -43,6 +66,22 @@ class PasswordNotTheirs(Conflict):
     code = "password_not_theirs"
 
 
+class UnknownRole(BadRequest):
+    code, message = "unknown_role", f"A role is one of {', '.join(RANK)}."
+
+
+class AlreadyMember(Conflict):
+    code, message = "already_member", "The user belongs to this tenant already."
+
+
+class MembershipNotFound(NotFound):
+    code, message = "membership_not_found", "The user does not belong to this tenant."
+
+
+class LastOwner(Conflict):
+    code, message = "last_owner", "A tenant keeps at least one active owner. Make somebody else an owner first."
+
+
 class TenantRequired(BadRequest):
     """The user belongs to several tenants; `details` lists their ids."""
 
@@ -52,12 +91,19 @@ class TenantRequired(BadRequest):
 class User(Model):
     email = CharField()
     password_hash = TextField()
-    status = CharField(default="active")
+    status = CharField(default=ACTIVE)
     display_name = CharField(null=True)
     email_verified_at = DateTimeTZField(null=True)
 
     class Meta:
         table_name = "users"
+
+    @classmethod
+    def lock(cls, row_id: UUID) -> "User | None":
+        """Like `Model.lock`, but rows that refer to the user may be written meanwhile: a refresh, which holds a session and
+        writes a token, must not wait for somebody who holds the user and waits for the session."""
+        query = cls.select().where(cls.id == row_id)
+        return query.for_update("FOR NO KEY UPDATE").get_or_none()  # type: ignore[arg-type]  # peewee takes the lock's name
 
     @classmethod
     def by_email(cls, email: str) -> "User | None":
@@ -100,8 +146,48 @@ class User(Model):
 
     def require_active(self) -> None:
         """Raises AccountNotActive."""
-        if self.status != "active":
+        if self.status != ACTIVE:
             raise AccountNotActive(f"User is {self.status}.")
+
+    @in_transaction
+    def verify_address(self, *, client: ClientInfo = UNKNOWN_CLIENT) -> None:
+        """Record that the user has proved to own their address, which activates a pending account."""
+        self.email_verified_at = self.email_verified_at or now()
+        self.status = ACTIVE if self.status == PENDING else self.status
+        self.save(only=[User.email_verified_at, User.status])
+        authority.changed(self.id)
+        audit.record("auth.email_verified", f"user:{self.id}", f"user:{self.id}", client=client)
+
+    @in_transaction
+    def sign_out(self, *, by: Caller, reason: str, client: ClientInfo = UNKNOWN_CLIENT) -> None:
+        """End the user's sessions in all tenants. OutOfReach if the caller may not."""
+        require(by, USER_SIGN_OUT)
+        Session.revoke(Session.user_id == self.id, "user_signed_out")
+        audit.record("user.signed_out", by, f"user:{self.id}", reason=reason, client=client)
+
+    @in_transaction
+    def disable(self, *, by: Caller, reason: str, client: ClientInfo = UNKNOWN_CLIENT) -> None:
+        """Lock the user out: sessions end, sign-ins are refused, and so are the service tokens that they issued."""
+        require(by, USER_DISABLE)
+        if self._set_status(DISABLED):
+            Session.revoke(Session.user_id == self.id, "user_disabled")
+            audit.record("user.disabled", by, f"user:{self.id}", reason=reason, client=client)
+
+    @in_transaction
+    def enable(self, *, by: Caller, reason: str, client: ClientInfo = UNKNOWN_CLIENT) -> None:
+        """Let a disabled user sign in again. Service tokens that they issued work again if they have not been replaced."""
+        require(by, USER_ENABLE)
+        if self._set_status(ACTIVE, before=DISABLED):
+            audit.record("user.enabled", by, f"user:{self.id}", reason=reason, client=client)
+
+    def _set_status(self, status: str, before: str | None = None) -> bool:
+        """False if nothing had to be changed."""
+        has_other = User.status == before if before else User.status != status
+        if not User.update(status=status).where((User.id == self.id) & has_other).execute():
+            return False
+        self.status = status
+        authority.changed(self.id)
+        return True
 
     @property
     def password_is_unchanged(self) -> Expression:
@@ -140,8 +226,81 @@ class Membership(Model):
     role = CharField()
 
     @classmethod
+    @in_transaction
+    def add(
+        cls,
+        user_id: UUID,
+        tenant_id: UUID,
+        role: str,
+        *,
+        by: Caller,
+        reason: str | None = None,
+        client: ClientInfo = UNKNOWN_CLIENT,
+    ) -> "Membership":
+        """Make a user a member of a tenant. Raises UnknownRole, AlreadyMember, or OutOfReach for a role above the caller's."""
+        _require_role(role)
+        require(by, MEMBER_ADD, _rights(tenant_id, role))
+        membership = cls.insert_if_new(user=user_id, tenant=tenant_id, role=role)
+        if membership is None:
+            raise AlreadyMember()
+        _record("membership.added", membership, by, reason, client, role=role)
+        return membership
+
+    @in_transaction
+    def change_role(
+        self, role: str, *, by: Caller, reason: str | None = None, client: ClientInfo = UNKNOWN_CLIENT
+    ) -> None:
+        """Sessions go on with the new role. Raises UnknownRole, MembershipNotFound, LastOwner, or OutOfReach for a role above
+        the caller's."""
+        _require_role(role)
+        before = self._lock()
+        for changed in (before, role):
+            require(by, MEMBER_CHANGE_ROLE, _rights(self.tenant_id, changed))
+        if role == before:
+            return
+        if before == OWNER:
+            self._require_another_owner()
+        self.role = role
+        self.save(only=[Membership.role])
+        _record("membership.role_changed", self, by, reason, client, before=before, role=role)
+
+    @in_transaction
+    def remove(self, *, by: Caller, reason: str | None = None, client: ClientInfo = UNKNOWN_CLIENT) -> None:
+        """End the membership and the user's sessions in the tenant. Raises MembershipNotFound, LastOwner or OutOfReach."""
+        role = self._lock()
+        require(by, MEMBER_REMOVE, _rights(self.tenant_id, role))
+        if role == OWNER:
+            self._require_another_owner()
+        self.delete_instance()
+        Session.revoke((Session.user_id == self.user_id) & (Session.tenant_id == self.tenant_id), "membership_removed")
+        _record("membership.removed", self, by, reason, client, role=role)
+
+    def _lock(self) -> str:
+        """Let one change of the tenant's members happen at a time, and no login of this user. Returns the stored role."""
+        lock("members", self.tenant_id)
+        User.lock(self.user_id)
+        stored = Membership.lock(self.id)
+        if stored is None:
+            raise MembershipNotFound()
+        return stored.role
+
+    def _require_another_owner(self) -> None:
+        others = (Membership.tenant == self.tenant_id) & (Membership.role == OWNER) & (Membership.id != self.id)
+        active = User.id.in_(Membership.select(Membership.user).where(others)) & (User.status == ACTIVE)
+        if not User.select(User.id).where(active).exists():
+            raise LastOwner()
+
+    @classmethod
     def of_user(cls, user_id: UUID) -> "list[Membership]":
         return list(cls.select().where(cls.user == user_id))
+
+    @classmethod
+    def in_tenant(cls, user_id: UUID, tenant_id: UUID) -> "Membership":
+        """Raises MembershipNotFound."""
+        membership = cls.get_or_none((cls.user == user_id) & (cls.tenant == tenant_id))
+        if membership is None:
+            raise MembershipNotFound()
+        return membership
 
     @classmethod
     def for_session(cls, user_id: UUID, tenant_id: UUID | str | None) -> "Membership":
@@ -167,3 +326,20 @@ class Membership(Model):
             if membership.tenant_id == parsed_id:
                 return membership
         raise NotAMember()
+
+
+def _rights(tenant_id: UUID, role: str) -> Rights:
+    return Rights(tenant_id, frozenset(scopes_for(role)), role)
+
+
+def _require_role(role: str) -> None:
+    if role not in RANK:
+        raise UnknownRole()
+
+
+def _record(
+    action: str, membership: Membership, by: Caller, reason: str | None, client: ClientInfo, **details: str
+) -> None:
+    authority.changed(membership.user_id)
+    subject = f"user:{membership.user_id}"
+    audit.record(action, by, subject, tenant_id=membership.tenant_id, reason=reason, client=client, **details)

@@ -14,8 +14,8 @@ MAX_TOKENS = 10_000  # per key set; the oldest is forgotten first
 class VerifiedTokens:
     """The claims of the tokens that one key set has verified, by a digest of token and audience.
 
-    A change of the key file makes a new key set with an empty memory. Whether the session is still open is not
-    remembered here: `Session.is_open` is asked for every request.
+    A change of the key file makes a new key set with an empty memory. What the caller may do is not remembered here:
+    `authority.principal_of` decides that for every request.
     """
 
     def __init__(self, leeway_seconds: float):

@@ -1,13 +1,15 @@
 """Commands for operators: `python -m models <command>`. Each is a module with HELP, `configure(parser)` and `run(args)`."""
 
 import argparse
+import getpass
 import importlib
 import sys
 from collections.abc import Sequence
 
 from models.platform.errors import DomainError
+from models.platform.principal import Root
 
-NAMES = ("alive", "check", "migrate", "keys", "operators", "audit", "breached-passwords")
+NAMES = ("alive", "check", "migrate", "keys", "operators", "users", "members", "audit", "breached-passwords")
 
 
 class CommandFailed(Exception):
@@ -20,8 +22,16 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m models") -> i
     try:
         return int(args.run(args))
     except (CommandFailed, DomainError) as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201  (a command line prints)
+        print(f"error: {error}", file=sys.stderr)
         return 2
+
+
+def actor() -> Root:
+    """Who runs the command. A shell is a root of trust: whoever can start one here could as well write to the database."""
+    try:
+        return Root(f"operator:{getpass.getuser()}")
+    except (KeyError, OSError):  # the user of a container may have no name
+        return Root("operator:cli")
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:

@@ -3,8 +3,12 @@
 import argparse
 from pathlib import Path
 
+from peewee import PeeweeException
+
 from models.auth import key_file
-from models.commands import CommandFailed
+from models.commands import CommandFailed, actor
+from models.platform import audit
+from models.platform.database import database, transaction
 from models.platform.settings import settings
 
 HELP = "Manage the signing keys in the file AUTH_KEY_STORAGE_PATH. Running processes notice a change within a second."
@@ -27,6 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     path = Path(settings.auth_key_storage_path)
     try:
+        before = _states(path) if path.exists() else {}
         match args.action:
             case "create":
                 key_file.create(path)
@@ -35,9 +40,26 @@ def run(args: argparse.Namespace) -> int:
             case "revoke":
                 key_file.revoke(path, args.kid)
         _print(path)
+        _record(args.action, before, _states(path))
     except (OSError, key_file.KeyFileInvalid, key_file.UnknownKey) as error:
         raise CommandFailed(str(error)) from None
     return 0
+
+
+def _record(action: str, before: dict[str, str], after: dict[str, str]) -> None:
+    """After the change, because a leaked key must go even when Postgres is away: that is then an error."""
+    if before == after:
+        return
+    try:
+        with database.connection_context(), transaction():
+            audit.record(f"keys.{action}", actor(), "signing-keys", before=before, after=after)
+    except PeeweeException as error:
+        raise CommandFailed(f"The keys were changed, but this could not be written to the audit log: {error}") from None
+
+
+def _states(path: Path) -> dict[str, str]:
+    """The state of each key by its id."""
+    return {key.kid: key.state for key in key_file.read(path).keys}
 
 
 def _print(path: Path) -> None:

@@ -8,9 +8,9 @@ import sys
 from models.auth import operators
 from models.auth.operators import GRANTABLE, Operator
 from models.auth.password_hashing import PasswordHasher
-from models.commands import CommandFailed
+from models.commands import CommandFailed, actor
 from models.platform.database import database, transaction
-from models.platform.principal import OPERATOR, Root
+from models.platform.principal import OPERATOR
 
 HELP = "List, create, grant and revoke operators, who act in all tenants."
 
@@ -23,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     create.add_argument("--tenant", default="Operations", help="name of the new tenant (default: Operations)")
     create.add_argument("--password-stdin", action="store_true", help="read the password from standard input")
     _add_scopes(actions.add_parser("grant", help="make a user an operator"), "all but support:*")
-    _add_scopes(actions.add_parser("revoke", help="take operator scopes away, and end the user's sessions"), "all")
+    _add_scopes(actions.add_parser("revoke", help="take operator scopes away, at once"), "all")
 
 
 def _add_scopes(parser: argparse.ArgumentParser, default: str) -> None:
@@ -55,7 +55,7 @@ def _list(as_json: bool) -> None:
 
 
 def _as_line(operator: Operator) -> str:
-    return f"{operator.user.email}  {' '.join(operator.scopes)}"
+    return f"{operator.user.email}  {' '.join(operator.scopes)}{'' if operator.is_effective else '  (without effect)'}"
 
 
 def _password(from_stdin: bool) -> str:
@@ -68,25 +68,17 @@ def _password(from_stdin: bool) -> str:
 
 def _create(email: str, tenant: str, password: str) -> None:
     with transaction():
-        user = operators.create_account(email, password, tenant, by=_actor(), hasher=PasswordHasher())
-        operators.grant(user.email, list(OPERATOR), by=_actor())
+        user = operators.create_account(email, password, tenant, by=actor(), hasher=PasswordHasher())
+        operators.grant(user.email, list(OPERATOR), by=actor())
     print(f"{user.email} is an operator and can sign in.")
 
 
 def _grant(email: str, scopes: list[str]) -> None:
-    user = operators.grant(email, scopes, by=_actor())
-    print(f"{user.email} has {' '.join(sorted(operators.scopes_of(user.id)))} from the next login on.")
+    user = operators.grant(email, scopes, by=actor())
+    print(f"{user.email} has {' '.join(sorted(operators.scopes_of(user.id)))}.")
 
 
 def _revoke(email: str, scopes: list[str]) -> None:
-    user = operators.revoke(email, scopes, by=_actor())
+    user = operators.revoke(email, scopes, by=actor())
     remaining = " ".join(sorted(operators.scopes_of(user.id))) or "no operator scope"
-    print(f"{user.email} has {remaining}; all sessions were ended.")
-
-
-def _actor() -> Root:
-    """A shell is a root of trust: whoever can start one here could as well write to the database."""
-    try:
-        return Root(f"operator:{getpass.getuser()}")
-    except (KeyError, OSError):  # the user of a container may have no name
-        return Root("operator:cli")
+    print(f"{user.email} has {remaining}.")

@@ -79,6 +79,12 @@ INVITE_REVOKE          = Action("invite.revoke",          scope="auth:invites", 
 SIGNUP_REQUEST_READ    = Action("signup_request.read",    scope="auth:signup_requests",  rows=Rows.ALL)
 SIGNUP_REQUEST_APPROVE = Action("signup_request.approve", scope="auth:signup_requests",  rows=Rows.ALL)
 SIGNUP_REQUEST_REJECT  = Action("signup_request.reject",  scope="auth:signup_requests",  rows=Rows.ALL)
+MEMBER_ADD             = Action("member.add",             role="admin")
+MEMBER_CHANGE_ROLE     = Action("member.change_role",     role="admin")
+MEMBER_REMOVE          = Action("member.remove",          role="admin")
+USER_DISABLE           = Action("user.disable",           scope=PLATFORM_OPERATOR, elsewhere=PLATFORM_OPERATOR, everywhere=True)
+USER_ENABLE            = Action("user.enable",            scope=PLATFORM_OPERATOR, elsewhere=PLATFORM_OPERATOR, everywhere=True)
+USER_SIGN_OUT          = Action("user.sign_out",          scope=PLATFORM_OPERATOR, elsewhere=PLATFORM_OPERATOR, everywhere=True)
 OPERATOR_GRANT         = Action("operator.grant",         scope=PLATFORM_OPERATOR, elsewhere=PLATFORM_OPERATOR, everywhere=True)
 OPERATOR_REVOKE        = Action("operator.revoke",        scope=PLATFORM_OPERATOR, elsewhere=PLATFORM_OPERATOR, everywhere=True)
 # fmt: on

@@ -1,5 +1,6 @@
 """Accounts through real processes: a worker mails a token, and the client uses it."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -46,12 +47,9 @@ def test_a_new_user_can_chat_after_verifying_their_address(live, wait_until):
         assert http.post("/chat", json={"message": "Hello"}).status_code == 403
         [token] = wait_until(lambda: live.mailed_tokens(address, "Verify your address"))
         assert http.post("/auth/email/verify", json={"token": token}).status_code == 200
-        assert http.get("/auth/me").status_code == 401
-        tokens = http.post("/auth/token", json={"email": address, "password": password}).json()
-        http.headers["Authorization"] = f"Bearer {tokens['access_token']}"
         answer = http.post("/chat", json={"message": "Hello"})
         assert answer.status_code == 200 and answer.json()["response"]
-        assert http.delete(f"/auth/sessions/{tokens['session_id']}").status_code == 200
+        assert http.delete(f"/auth/sessions/{registered.json()['session_id']}").status_code == 200
         assert http.post("/chat", json={"message": "Hello"}).status_code == 401
 
 
@@ -93,3 +91,32 @@ def test_tabs_that_refresh_at_once_stay_signed_in(live):
         answers = list(pool.map(refresh, [used] * 20))
     assert {answer.status_code for answer in answers} == {200} and len({answer.text for answer in answers}) == 1
     assert refresh(answers[0].json()["refresh_token"]).status_code == 200
+
+
+def test_who_opens_the_link_without_a_session_sets_a_new_password_by_mail(live, wait_until):
+    address, chosen_by_somebody = "me@example.com", "a-long-walk-by-the-sea"
+    with httpx.Client(base_url=f"{live.url}/api/v1/auth", timeout=30) as http:
+        body = {"email": address, "password": chosen_by_somebody, "tenant_name": "Mine", "accept_terms": True}
+        registered = http.post("/register", json=body).json()
+        [token] = wait_until(lambda: live.mailed_tokens(address, "Verify your address"))
+        assert http.post("/email/verify", json={"token": token}).json()["data"] == {"new_password_required": True}
+        session = {"Authorization": f"Bearer {registered['access_token']}"}
+        assert http.get("/me", headers=session).status_code == 401
+        assert http.post("/token", json={"email": address, "password": chosen_by_somebody}).status_code == 401
+        [token] = wait_until(lambda: live.mailed_tokens(address, "Reset your password"))
+        assert http.post("/password/confirm", json={"token": token, "new_password": NEW}).status_code == 200
+        assert http.post("/token", json={"email": address, "password": NEW}).json()["email_verified"] is True
+
+
+def test_an_open_stream_ends_within_five_seconds_after_its_session(live):
+    """The session is ended behind the back of the edge and of Redis, which is the slowest way."""
+    session = live.sign_in()["session_id"]
+    try:
+        with live.chat("[[deltas=400 delay=50ms]] Tell me everything.") as (_, stream):
+            next(stream)
+            live.sql("update session set revoked_at = now() where id = %s", session)
+            ended_at = time.monotonic()
+            events = [event for _, event in stream]
+        assert time.monotonic() - ended_at < 6 and not any(event["is_terminal"] for event in events)
+    finally:
+        live.sign_in()

@@ -6,6 +6,7 @@ import pytest
 from models.auth import email_tokens
 from models.auth.users import User
 from models.platform.database import release
+from models.platform.principal import Root
 from tests.support.accounts import NEW, PASSWORD, WRONG, add_user, comparable, count_events
 from tests.support.crowd import CountingHasher, crowd
 
@@ -391,5 +392,5 @@ def test_an_operator_is_not_created_with_a_password_known_from_a_breach(known_pa
     from models.auth.passwords import PasswordBreached
 
     with pytest.raises(PasswordBreached):
-        operators.create_account("ops@example.com", known_password, "Operations", by="test", hasher=hasher)
+        operators.create_account("ops@example.com", known_password, "Operations", by=Root("test"), hasher=hasher)
     assert User.select().count() == 0

@@ -63,9 +63,10 @@ def set_password(user, password_hash):
     """Store a hash as a password change does, in a transaction of its own."""
     from models.auth import password_changes
     from models.platform.database import transaction
+    from models.platform.principal import Root
 
     with transaction():
-        password_changes.set_password(user, password_hash, "password_change", by="test")
+        password_changes.set_password(user, password_hash, "password_change", by=Root("test"))
 
 
 def status_and_message(answer):
@@ -99,6 +100,14 @@ def failures(user):
     return int(redis_client().hget(address_budget(user.email).redis_key, "spent") or 0)
 
 
+def is_open(holder_id):
+    """Whether access tokens of this session or service token are accepted."""
+    from models.auth import authority
+    from models.platform.ids import parse_uuid
+
+    return authority.look_up_one(parse_uuid(holder_id)) is not None
+
+
 def is_locked(user):
     from models.platform.settings import settings
 
@@ -127,9 +136,12 @@ def let_pass(user, seconds):
 def join_another(user):
     from models.auth.tenants import Tenant
     from models.auth.users import Membership
+    from models.platform.database import transaction
+    from models.platform.principal import Root
 
     other = Tenant.create(slug="other", name="Other")
-    Membership.create(user=user.id, tenant=other.id, role="member")
+    with transaction():
+        Membership.add(user.id, other.id, "member", by=Root("test"))
     return other
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import falcon
 
+from edge.auth import optional_caller
 from edge.endpoint import endpoint
 from edge.errors import Invalid
 from edge.request import Request
@@ -55,6 +56,9 @@ def rejected_as_422(field: str) -> Iterator[None]:
 class Email:
     """`send`: mail a verification token to the caller. `verify`: use it."""
 
+    def __init__(self, hasher: PasswordHasher):
+        self.hasher = hasher
+
     @endpoint("Send Email Verification", "auth", action=OWN_ACCOUNT, status=202)
     def on_post_send(self, req: Request, resp: falcon.Response) -> SuccessResponse:
         principal = req.context.principal
@@ -66,12 +70,19 @@ class Email:
             enqueue(MAIL_VERIFY, user_id=str(principal.user_id))
         return SuccessResponse(message="Verification email sent.", data={"email_verified": False})
 
-    @endpoint("Verify Email Token", "auth", action=PUBLIC)
+    @endpoint("Verify Email Token", "auth", action=PUBLIC, headers=("Authorization",))
     def on_post_verify(
         self, req: Request, resp: falcon.Response, body: EmailVerificationConfirmRequest
     ) -> SuccessResponse:
-        email_verification.verify_email(body.token, client=req.context.client)
-        return SuccessResponse(message="Email verified successfully.")
+        unusable = email_verification.choose_unusable_password(body.token, optional_caller(req), hasher=self.hasher)
+        with transaction():
+            user, password_void = email_verification.verify_email(body.token, unusable, client=req.context.client)
+            if password_void:
+                enqueue(MAIL_RESET, email=user.email)
+        if not password_void:
+            return SuccessResponse(message="Email verified successfully.")
+        message = "Email verified successfully. We have mailed you a link to set a new password."
+        return SuccessResponse(message=message, data={"new_password_required": True})
 
 
 class Password:

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from models.auth import operators, service_account_catalogue, service_token_issuing, service_tokens
+from models.auth import authority, operators, service_account_catalogue, service_token_issuing, service_tokens
 from models.auth.service_token_issuing import ServiceTokenExists, ServiceTokenRequest
 from models.auth.service_tokens import ServiceToken
 from models.auth.sessions import RefreshToken
@@ -15,10 +15,10 @@ from models.conversations.conversation import Conversation
 from models.platform.audit import AuditEvent
 from models.platform.clock import now
 from models.platform.database import release
-from models.platform.ids import parse_uuid, uuid7
+from models.platform.ids import uuid7
 from models.platform.principal import ANY_SCOPE, PLATFORM_OPERATOR, Principal, Root
 from models.runs.run import Run
-from tests.support.accounts import bearer, log_in, status_and_message
+from tests.support.accounts import bearer, is_open, log_in, status_and_message
 
 REASON = "a nightly report"
 
@@ -133,8 +133,8 @@ def test_a_live_token_is_not_shown_again_but_may_be_replaced(issue):
     assert first["refresh_token"] not in again.text
     second = issue(force=True).json
     old = ServiceToken.get_by_id(first["session_id"])
-    assert old.revoked_reason == "replaced" and not ServiceToken.is_open(old.id)
-    assert ServiceToken.is_open(parse_uuid(second["session_id"]))
+    assert old.revoked_reason == "replaced" and not is_open(old.id)
+    assert is_open(second["session_id"])
 
 
 def test_an_expired_token_does_not_block_a_new_one(issue):
@@ -161,7 +161,7 @@ def test_parallel_issues_leave_one_live_token(tenant, force, account):
     assert len(issued) == (8 if force else 1)
     live = list(ServiceToken.select().where(ServiceToken.revoked_at.is_null()))
     assert len(live) == 1
-    assert [token.id for token in issued if ServiceToken.is_open(token.id)] == [live[0].id]
+    assert [token.id for token in issued if is_open(token.id)] == [live[0].id]
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_scopes_removed_from_the_catalogue_are_lost(issue, exchange, monkeypatch
     refresh = issue("billing-worker", ["billing:read", "billing:manage"]).json["refresh_token"]
     account = service_account_catalogue.catalogue()["billing-worker"]
     reduced = {"billing-worker": account.model_copy(update={"scopes": ["billing:read"]})}
-    monkeypatch.setattr(service_tokens, "catalogue", lambda: reduced)
+    monkeypatch.setattr(authority, "catalogue", lambda: reduced)
     assert exchange(refresh).json["scopes"] == ["billing:read"]
     monkeypatch.setattr(service_tokens, "catalogue", dict)
     assert status_and_message(exchange(refresh)) == (401, "The service account is not defined any more.")
@@ -303,7 +303,7 @@ def test_an_admin_cannot_reach_other_tenants(http, browser, post, signed, elsewh
     refused = http.simulate_get(f"/api/v1/auth/service-accounts/tokens?tenant_id={other.id}", headers=headers)
     assert status_and_message(refused) == (403, "Tenant administrators may only query their own tenant.")
     assert status_and_message(post(f"service-accounts/tokens/{jti}/revoke", headers)) == (404, "Token not found.")
-    assert ServiceToken.is_open(parse_uuid(jti))
+    assert is_open(jti)
 
 
 def test_users_refresh_tokens_are_neither_listed_nor_revoked(http, post, signed):

@@ -5,12 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from models.auth import token_refresh
-from models.auth.sessions import RefreshToken, Session
+from models.auth.sessions import RefreshToken
 from models.platform.audit import AuditEvent
-from models.platform.database import database, release
-from models.platform.ids import parse_uuid
+from models.platform.database import release
 from models.platform.redis import redis_client
-from tests.support.accounts import add_user, log_in
+from tests.support.accounts import add_user, is_open, log_in
 
 PASSWORD = "correct horse battery"
 PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15 Version/17.0 Mobile/15E148 Safari/604.1"
@@ -98,21 +97,6 @@ def test_an_ended_session_stays_ended_when_redis_loses_its_data(http, sign_in, c
     assert (me(http, tokens), me(http, other)) == (401, 200)
 
 
-def test_a_revocation_wins_over_a_concurrent_check(clean, sign_in, monkeypatch):
-    session = Session.get_by_id(sign_in()["session_id"])
-    ask_postgres = Session._is_open_in_postgres
-
-    def slow(session_id):
-        is_open = ask_postgres(session_id)
-        with database.atomic():
-            Session.revoke(Session.id == session_id, "in between")
-        return is_open
-
-    monkeypatch.setattr(Session, "_is_open_in_postgres", slow)
-    assert Session.is_open(session.id)  # the request was under way
-    assert not Session.is_open(session.id)
-
-
 def test_sessions_are_listed_with_their_clients(http, sign_in):
     sign_in(PHONE)
     tokens = sign_in("Mozilla/5.0 (X11; Linux x86_64; rv:109.0) Gecko/20100101 Firefox/119.0")
@@ -174,7 +158,7 @@ def test_without_a_grace_only_one_of_many_parallel_refreshes_succeeds_and_the_se
     with ThreadPoolExecutor(8) as pool:
         outcomes = list(pool.map(refresh, range(8)))
     assert sum(not isinstance(outcome, Exception) for outcome in outcomes) == 1
-    assert not Session.is_open(tokens.session_id)
+    assert not is_open(tokens.session_id)
     assert AuditEvent.select().where(AuditEvent.action == "auth.refresh_token_reused").count() == 1
 
 
@@ -183,16 +167,3 @@ def test_a_login_is_audited_with_address_and_client(http, sign_in):
     [event] = AuditEvent.select().where(AuditEvent.action == "auth.signed_in")
     assert (event.actor, event.subject) == (f"user:{tokens['user_id']}", f"session:{tokens['session_id']}")
     assert (event.ip, event.user_agent) == ("127.0.0.1", PHONE)
-
-
-def test_an_open_stream_ends_when_its_session_does(http, sign_in, user, tenant, monkeypatch):
-    from edge import relay
-    from models.platform.principal import Principal
-
-    monkeypatch.setattr(relay, "CHECK_SECONDS", 0)
-    tokens = sign_in()
-    me = Principal(user.id, tenant.id, "member", session_id=parse_uuid(tokens["session_id"]))
-    body = relay.Body((batch for batch in [[], [], []]), relay.run_frame, None, me)
-    assert [next(body), next(body)] == [b": open\n\n", b": alive\n\n"]
-    logout(http, tokens, tokens["refresh_token"])
-    assert list(body) == []

@@ -91,7 +91,7 @@ def test_a_refresh_and_ending_all_sessions_do_not_deadlock(user, monkeypatch):
     def end_all():
         try:
             with transaction():
-                return Session.revoke(Session.user == user.id, "password_change")
+                return Session.revoke(Session.user_id == user.id, "password_change")
         finally:
             release()
 

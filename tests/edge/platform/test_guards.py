@@ -61,6 +61,7 @@ def test_forged_expired_and_refresh_tokens_are_a_401(http, signed, method, path,
 
 @pytest.mark.parametrize(("method", "path", "operation"), VERIFIED_ONLY)
 def test_an_unverified_address_is_a_403(http, signed, method, path, operation):
+    """The scopes of operators are for verified addresses only, so their lack is noticed first."""
     headers, _ = signed("owner", verified=False)
     in_reach = operation.action.scopes.isdisjoint(OPERATOR)  # an owner has all scopes but the operators'
     code = "email_not_verified" if in_reach else "insufficient_scope"

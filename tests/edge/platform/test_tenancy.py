@@ -31,7 +31,7 @@ def victim_ids(tenant, signed, ask_as):
     _, user = signed("owner", tenant=tenant)
     run = ask_as(user, "a secret", "diary", role="owner")
     token, _ = issue_token(tenant, "analytics-batch", "conversations:read")
-    session = Session.get(Session.user == user.id)
+    session = Session.get(Session.user_id == user.id)
     return {"conversation_id": "diary", "run_id": str(run.id), "session_id": str(session.id), "jti": str(token.id)}
 
 

@@ -2,12 +2,11 @@
 
 import json
 import time
+from types import SimpleNamespace
 
 import falcon
 import gevent
-import peewee
 import pytest
-from playhouse.pool import MaxConnectionsExceeded
 
 from edge import metrics, relay
 from models.platform.limits import QuotaExceeded
@@ -51,9 +50,9 @@ class Slot:
         self.calls.append("release")
 
 
-def stream_of(*batches, **options):
-    """An event stream of these batches."""
-    return relay.Body((batch for batch in batches), relay.run_frame, **{"slot": None, "principal": None, **options})
+def stream_of(*batches, slot=None):
+    """An event stream of these batches, which its reader may see; `stream.permit.valid = False` ends it."""
+    return relay.Body((batch for batch in batches), relay.run_frame, slot, SimpleNamespace(valid=True))
 
 
 def open_streams():
@@ -84,37 +83,30 @@ def test_a_stream_that_fails_to_close_still_releases_its_slot():
             raise RuntimeError("odd")
 
     slot, before = Slot(), open_streams()
-    stream = relay.Body(failing(), relay.run_frame, slot, None)
+    stream = relay.Body(failing(), relay.run_frame, slot, SimpleNamespace(valid=True))
     assert [next(stream), next(stream)] == [b": open\n\n", b": alive\n\n"]
     with pytest.raises(RuntimeError):
         stream.close()
     assert (slot.calls, open_streams()) == (["release"], before)
 
 
-def test_a_stream_checks_its_session_from_time_to_time():
-    answers, slot = [False, True, True], Slot()
-    stream = stream_of(*[[]] * 9, slot=slot, session_alive=lambda principal: answers.pop())
+def test_a_stream_renews_its_slot_from_time_to_time():
+    slot = Slot()
+    stream = stream_of(*[[]] * 9, slot=slot)
     assert [next(stream), next(stream)] == [b": open\n\n", b": alive\n\n"]
-    assert (slot.calls, len(answers)) == ([], 3), "the first check is not due yet"
-    for left in (2, 1):
-        stream.next_check = time.monotonic()
+    assert slot.calls == [], "the first renewal is not due yet"
+    for count in (1, 2):
+        stream.next_renewal = time.monotonic()
         assert next(stream) == b": alive\n\n"
-        assert len(answers) == left
-        assert 14 < stream.next_check - time.monotonic() <= relay.CHECK_SECONDS
-    stream.next_check = 0
+        assert slot.calls == ["renew"] * count
+        assert 14 < stream.next_renewal - time.monotonic() <= relay.RENEW_SECONDS
+
+
+def test_a_stream_ends_without_another_frame_when_its_permit_is_withdrawn():
+    stream = stream_of([], [Entry(1, b"a", b"{}", False)])
+    assert [next(stream), next(stream)] == [b": open\n\n", b": alive\n\n"]
+    stream.permit.valid = False
     assert list(stream) == []
-    assert slot.calls == ["renew"] * 3
-
-
-@pytest.mark.parametrize("error", [peewee.OperationalError("away"), MaxConnectionsExceeded("busy")])
-def test_a_stream_goes_on_while_the_session_cannot_be_checked(error):
-    def away(principal):
-        raise error
-
-    stream = stream_of([], session_alive=away)
-    next(stream)
-    stream.next_check = 0
-    assert next(stream) == b": alive\n\n"
 
 
 def test_following_answers_with_a_stream_that_no_proxy_buffers(hub, run, person, write, end):
@@ -148,31 +140,31 @@ def test_a_slot_counts_the_streams_of_one_caller(clean, person, configure):
         assert free_slot
 
 
-def test_waiting_returns_the_terminal_event(hub, run, write, end):
+def test_waiting_returns_the_terminal_event(hub, run, person, write, end):
     write(1, 2)
-    waiter = gevent.spawn(relay.wait, run, 5, hub)
+    waiter = gevent.spawn(relay.wait, run, person(), 5, hub)
     gevent.sleep(0.05)
     ended = end()
     assert waiter.get() == ended.terminal
 
 
-def test_waiting_too_long_raises_and_the_run_goes_on(hub, run, write):
+def test_waiting_too_long_raises_and_the_run_goes_on(hub, run, person, write):
     write(1)
     with pytest.raises(relay.RunStillRunning) as error:
-        relay.wait(run, 0.1, hub)
+        relay.wait(run, person(), 0.1, hub)
     assert (error.value.details, error.value.headers) == ({"run_id": str(run.id)}, {"X-Run-Id": str(run.id)})
     assert hub.watched == {}
     assert Run.get_by_id(run.id).state == "queued"
 
 
-def test_a_run_that_ended_before_it_began_has_its_terminal_event_at_number_one(hub, run, end):
+def test_a_run_that_ended_before_it_began_has_its_terminal_event_at_number_one(hub, run, person, end):
     """As a run that is cancelled while it is queued: waiting and following must begin before the first number."""
-    waiter = gevent.spawn(relay.wait, run, 5, hub)
+    waiter = gevent.spawn(relay.wait, run, person(), 5, hub)
     gevent.sleep(0.05)
     ended = end(number=1)
     assert waiter.get() == ended.terminal
     resp = falcon.Response()
-    relay.follow(resp, ended, None, hub=hub)
+    relay.follow(resp, ended, person(), hub=hub)
     assert b'"is_terminal":true' in b"".join(resp.stream)
     resp.stream.close()
 
@@ -203,12 +195,3 @@ def test_a_stream_of_another_hub_is_left_alone(hub, make_hub, run, person, write
     assert reading.get()[0] == relay.OPEN
     resp.stream.close()
     assert slot.calls == ["release"]
-
-
-def test_the_session_of_the_follower_is_the_one_that_is_checked(person):
-    principal, checked = person(), []
-    stream = stream_of([], [], session_alive=lambda who: checked.append(who) or True, principal=principal)
-    next(stream)
-    stream.next_check = 0
-    next(stream)
-    assert checked == [principal]

@@ -3,10 +3,13 @@
 import os
 
 import pytest
+from peewee import OperationalError
 
 from models.auth.key_file import create, read
 from models.auth.signing_keys import RETIRED
 from models.commands import main
+from models.platform import audit
+from models.platform.audit import AuditEvent
 from tests.support.keys import BROKEN, pem
 
 
@@ -44,6 +47,31 @@ def test_a_failing_command_prints_the_reason_and_exits_with_2(path, capsys, comm
 def test_revoking_an_unknown_key_id_exits_with_2(path, capsys):
     assert main(["keys", "revoke", "nobody"]) == 2
     assert "no key nobody" in capsys.readouterr().err
+
+
+def test_every_change_of_the_keys_is_audited(path, capsys, clean):
+    first = read(path).active.kid
+    for command in (["list"], ["create"], ["rotate"], ["revoke", first]):
+        assert main(["keys", *command]) == 0
+    rotated, revoked = AuditEvent.select().order_by(AuditEvent.id)
+    assert (rotated.action, rotated.details["before"][first], rotated.details["after"][first]) == (
+        "keys.rotate",
+        "active",
+        "retired",
+    )
+    assert revoked.action == "keys.revoke" and first not in revoked.details["after"]
+    assert revoked.actor.startswith("operator:")
+
+
+def test_a_leaked_key_goes_even_if_the_audit_log_cannot_be_written(path, capsys, monkeypatch):
+    def away(*args, **more):
+        raise OperationalError("Postgres is away")
+
+    monkeypatch.setattr(audit, "record", away)
+    leaked = read(path).active.kid
+    assert main(["keys", "revoke", leaked]) == 2
+    assert "The keys were changed, but this could not be written to the audit log" in capsys.readouterr().err
+    assert leaked not in read(path).by_kid
 
 
 def test_dev_keys_rotates_the_keys_of_the_local_instance(tmp_path, monkeypatch, configure):

@@ -61,7 +61,7 @@ def test_an_expired_invite_is_not_mailed(mailbox):
 
 
 def test_the_requester_and_the_operator_are_mailed(mailbox, tenant):
-    user = add_user("ops@example.com", "correct horse battery", tenant=tenant)
+    user = add_user("ops@example.com", "correct horse battery", tenant=tenant, verified=True)
     operators.grant(user.email, ["auth:signup_requests"], by=Root("test"))
     pending = request()
     mail(MAIL_ACCESS_RECEIVED, request_id=str(pending.id))
