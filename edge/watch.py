@@ -14,6 +14,7 @@ import gevent
 from edge.hub import Hub
 from models.auth import authority
 from models.auth.authority import Authority
+from models.platform.authorization import CONVERSATION_ASK, RUN_READ, may
 from models.platform.database import release
 from models.platform.principal import Principal
 from models.runs.run import Run
@@ -21,8 +22,7 @@ from models.runs.run import Run
 log = logging.getLogger(__name__)
 CHECK_SECONDS = 4  # a change counts within 5 seconds
 BATCH = 100  # callers in one statement; between two of them, other greenlets run
-# A run is followed with the first of these, or with the second by who started it.
-SCOPES = ("conversations:read", "conversations:write")
+ADMITTING = (RUN_READ, CONVERSATION_ASK)  # the actions that open a stream
 
 
 class Permit:
@@ -81,10 +81,7 @@ def _may_read(permit: Permit, now: dict[UUID, Authority]) -> bool:
     if current is None:
         return False
     principal = current.limit(began)
-    if principal == began:
-        return True
-    readable = Run.visible_to(principal).where(Run.id == permit.run.id)
-    return any(principal.has_scope(scope) for scope in SCOPES) and readable.exists()
+    return principal == began or any(may(principal, action, permit.run) for action in ADMITTING)
 
 
 watch = Watch()

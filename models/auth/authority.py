@@ -18,6 +18,7 @@ from models.platform.principal import RANK, Principal, scopes_for
 
 ALIASES = {"editor": "member"}  # other names of roles
 ENDED = b"ended"
+MACHINE = "viewer"  # the role of service accounts, which count for nothing there
 # A session rests on its user, a service token on the user who issued it: on their status, grants and membership in the
 # tenant. A token that a deployment issued with a signed request rests on nobody.
 HOLDERS = """
@@ -147,23 +148,30 @@ def _of_machine(account: str, token: _Holder) -> Authority | None:
     scopes = frozenset(token.scopes or ()).intersection(entry.scopes if entry else ())
     if token.by_user:
         scopes = _that_issuer_may_give(scopes, token)
-    return Authority("viewer", scopes, True) if scopes else None  # a machine acts by its scopes, not by a role
+    return Authority(MACHINE, scopes, True) if scopes else None
 
 
 def _that_issuer_may_give(scopes: frozenset[str], token: _Holder) -> frozenset[str]:
-    """Those that the issuer could give it now, as an admin of its tenant or as an operator."""
-    held = frozenset(scopes_for(token.role) if token.role else ()) | _grants(token.grants, token.email_verified)
-    home = token.tenant_id if token.role else None
-    issuer = Principal(token.user_id, home, token.role or "viewer", held, email_verified=token.email_verified)
-    capacities = [issuer]
-    if can_act_elsewhere(issuer, SERVICE_TOKEN_ISSUE):
-        capacities.append(elsewhere(issuer, SERVICE_TOKEN_ISSUE, None, "checks a token that they have issued"))
-    return frozenset(scope for scope in scopes if _may_give(capacities, token.tenant_id, scope))
+    """Those that the issuer may give now: as an admin of the tenant, or as an operator elsewhere."""
+    issuers = _issuers(token)
+    return frozenset(
+        scope
+        for scope in scopes
+        if any(may(issuer, SERVICE_TOKEN_ISSUE, Rights(token.tenant_id, frozenset({scope}))) for issuer in issuers)
+    )
 
 
-def _may_give(capacities: list[Principal], tenant_id: UUID | None, scope: str) -> bool:
-    rights = Rights(tenant_id, frozenset((scope,)))
-    return any(may(capacity, SERVICE_TOKEN_ISSUE, rights) for capacity in capacities)
+def _issuers(token: _Holder) -> list[Principal]:
+    """The issuer as a member of the tenant, and as an operator who acts in all of them; empty for neither."""
+    grants, verified = _grants(token.grants, token.email_verified), token.email_verified
+    operator = Principal(token.user_id, None, scopes=grants, email_verified=verified)
+    issuers = []
+    if can_act_elsewhere(operator, SERVICE_TOKEN_ISSUE):
+        issuers.append(elsewhere(operator, SERVICE_TOKEN_ISSUE, None, "issued a service token"))
+    if token.role is not None:
+        member = Authority.of_member(token.role, grants, email_verified=verified)
+        issuers.append(Principal(token.user_id, token.tenant_id, member.role, member.scopes, None, verified))
+    return issuers
 
 
 def _grants(grants: Iterable[str], email_verified: bool) -> frozenset[str]:

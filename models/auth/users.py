@@ -237,9 +237,15 @@ class Membership(Model):
         reason: str | None = None,
         client: ClientInfo = UNKNOWN_CLIENT,
     ) -> "Membership":
-        """Make a user a member of a tenant. Raises UnknownRole, AlreadyMember, or OutOfReach for a role above the caller's."""
+        """Make a user a member of a tenant.
+
+        Raises UnknownRole, AlreadyMember, PasswordNotTheirs, or OutOfReach for a role above the caller's.
+        """
         _require_role(role)
         require(by, MEMBER_ADD, _rights(tenant_id, role))
+        user = User.lock(user_id)
+        if user is not None:
+            user.require_own_password()
         membership = cls.insert_if_new(user=user_id, tenant=tenant_id, role=role)
         if membership is None:
             raise AlreadyMember()
@@ -250,14 +256,18 @@ class Membership(Model):
     def change_role(
         self, role: str, *, by: Caller, reason: str | None = None, client: ClientInfo = UNKNOWN_CLIENT
     ) -> None:
-        """Sessions go on with the new role. Raises UnknownRole, MembershipNotFound, LastOwner, or OutOfReach for a role above
-        the caller's."""
+        """Sessions go on with the new role.
+
+        Raises UnknownRole, MembershipNotFound, LastOwner, PasswordNotTheirs, or OutOfReach for a role above the caller's.
+        """
         _require_role(role)
-        before = self._lock()
-        for changed in (before, role):
-            require(by, MEMBER_CHANGE_ROLE, _rights(self.tenant_id, changed))
+        user, before = self._lock()
+        for touched in (before, role):
+            require(by, MEMBER_CHANGE_ROLE, _rights(self.tenant_id, touched))
         if role == before:
             return
+        if RANK[role] > RANK.get(before, 0):
+            user.require_own_password()
         if before == OWNER:
             self._require_another_owner()
         self.role = role
@@ -267,7 +277,7 @@ class Membership(Model):
     @in_transaction
     def remove(self, *, by: Caller, reason: str | None = None, client: ClientInfo = UNKNOWN_CLIENT) -> None:
         """End the membership and the user's sessions in the tenant. Raises MembershipNotFound, LastOwner or OutOfReach."""
-        role = self._lock()
+        _, role = self._lock()
         require(by, MEMBER_REMOVE, _rights(self.tenant_id, role))
         if role == OWNER:
             self._require_another_owner()
@@ -275,14 +285,16 @@ class Membership(Model):
         Session.revoke((Session.user_id == self.user_id) & (Session.tenant_id == self.tenant_id), "membership_removed")
         _record("membership.removed", self, by, reason, client, role=role)
 
-    def _lock(self) -> str:
-        """Let one change of the tenant's members happen at a time, and no login of this user. Returns the stored role."""
+    def _lock(self) -> "tuple[User, str]":
+        """Let one change of the tenant's members happen at a time, and no login of this user.
+
+        Returns (the user, the stored role).
+        """
         lock("members", self.tenant_id)
-        User.lock(self.user_id)
-        stored = Membership.lock(self.id)
-        if stored is None:
+        user, stored = User.lock(self.user_id), Membership.lock(self.id)
+        if user is None or stored is None:
             raise MembershipNotFound()
-        return stored.role
+        return user, stored.role
 
     def _require_another_owner(self) -> None:
         others = (Membership.tenant == self.tenant_id) & (Membership.role == OWNER) & (Membership.id != self.id)

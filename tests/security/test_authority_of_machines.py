@@ -63,8 +63,8 @@ def test_a_service_token_loses_only_the_scopes_that_its_issuer_lost(signed, owne
 def test_a_machine_of_an_operator_ends_with_the_grant(signed, status, post, tenant):
     _, user = signed("viewer")
     operators.grant(user.email, ["support:*"], by=Root("test"))
-    headers, token = issued(user, "support-console", ["support:*"], override="a customer called")
-    headers |= {"X-Tenant-Id": str(tenant.id)}
+    headers, token = issued(user, "support-console", ["support:*"], elsewhere=True)
+    headers |= {"X-Tenant-Id": str(tenant.id), "X-Operator-Reason": "a customer called"}
     before = status(headers, "/api/v1/conversations")
     operators.revoke(user.email, ["support:*"], by=Root("test"))
     assert (before, status(headers, "/api/v1/conversations")) == (200, 401)

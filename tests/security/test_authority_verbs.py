@@ -9,11 +9,14 @@ import pytest
 
 from models.auth import token_refresh
 from models.auth.sessions import Session
-from models.auth.users import LastOwner, Membership, User
+from models.auth.tenants import Tenant
+from models.auth.users import LastOwner, Membership, PasswordNotTheirs, User
+from models.platform import audit
 from models.platform.database import release, transaction
 from tests.support.accounts import log_in
 from tests.support.changes import (
     change_role,
+    committed,
     disable,
     membership_of,
     remove,
@@ -51,6 +54,18 @@ def test_of_owners_who_all_leave_at_once_one_stays(signed, change):
         outcomes = sorted(pool.map(leave, owners))
     assert outcomes == ["left"] * 5 + ["stayed"]
     assert Membership.select().where(Membership.role == "owner").count() == 1
+
+
+def test_whoever_set_a_members_password_gains_nothing_from_their_rise(signed, owner):
+    _, user = signed("member")
+    with transaction():
+        audit.record("auth.password_reset", "user:an-admin", f"user:{user.id}")
+    with pytest.raises(PasswordNotTheirs):
+        change_role(user, "owner")
+    with pytest.raises(PasswordNotTheirs):
+        committed(Membership.add, user.id, Tenant.create(slug="other", name="Other").id, "viewer")
+    change_role(user, "viewer")
+    assert membership_of(user).role == "viewer"
 
 
 def test_refreshes_and_changes_of_the_same_user_do_not_deadlock(signed, owner):

@@ -4,8 +4,9 @@ from models.auth import authority, operators, service_account_catalogue, token_r
 from models.auth.service_token_issuing import ServiceTokenRequest, issue
 from models.auth.sessions import Session
 from models.auth.users import Membership, User
+from models.platform import authorization
 from models.platform.database import transaction
-from models.platform.principal import Principal, Root
+from models.platform.principal import Principal
 
 
 def membership_of(user):
@@ -14,7 +15,7 @@ def membership_of(user):
 
 def committed(verb, *args, **more):
     with transaction():
-        return verb(*args, by=Root("test"), **more)
+        return verb(*args, by="test", **more)
 
 
 def change_role(user, role):
@@ -49,11 +50,13 @@ def principal(user):
     )
 
 
-def issued(user, account="analytics-batch", scopes=("conversations:read",), **more):
+def issued(user, account="analytics-batch", scopes=("conversations:read",), *, elsewhere=False):
     """(headers of a machine, its refresh token), issued by a user of the tenant, or by an operator elsewhere."""
     membership = membership_of(user)
     authority_now = authority.Authority.of_member(membership.role, operators.scopes_of(user.id), email_verified=True)
-    by = Principal(user.id, membership.tenant_id, membership.role, authority_now.scopes, None, True, **more)
+    by = Principal(user.id, membership.tenant_id, membership.role, authority_now.scopes, None, True)
+    if elsewhere:
+        by = authorization.elsewhere(by, authorization.SERVICE_TOKEN_ISSUE, None, "a customer called")
     tenant_id = None if service_account_catalogue.catalogue()[account].tenant == "forbidden" else membership.tenant_id
     _, token = issue(ServiceTokenRequest(account, list(scopes), tenant_id and str(tenant_id)), by=by, reason="a test")
     return {"Authorization": f"Bearer {token_refresh.refresh(token).access_token}"}, token
