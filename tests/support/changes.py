@@ -6,7 +6,7 @@ from models.auth.sessions import Session
 from models.auth.users import Membership, User
 from models.platform import authorization
 from models.platform.database import transaction
-from models.platform.principal import Principal
+from models.platform.principal import Principal, Root
 
 
 def membership_of(user):
@@ -15,7 +15,7 @@ def membership_of(user):
 
 def committed(verb, *args, **more):
     with transaction():
-        return verb(*args, by="test", **more)
+        return verb(*args, by=Root("test"), **more)
 
 
 def change_role(user, role):

@@ -5,10 +5,10 @@ from datetime import timedelta
 import pytest
 
 from models.auth import refresh_successors
-from models.auth.sessions import RefreshToken, Session
+from models.auth.sessions import RefreshToken
 from models.auth.users import Membership, User
 from models.platform.database import release
-from tests.support.accounts import CHEAP_HASHER, NEW, bearer, count_events, lock, set_password
+from tests.support.accounts import CHEAP_HASHER, NEW, bearer, count_events, is_open, lock, set_password
 from tests.support.crowd import crowd
 
 REUSED = "auth.refresh_token_reused"
@@ -35,7 +35,7 @@ def use_earlier(seconds):
 
 
 def is_ended(session):
-    return not Session.is_open(session.json["session_id"])
+    return not is_open(session.json["session_id"])
 
 
 def test_the_database_alone_does_not_have_the_successor(sign_in, refresh):
