@@ -20,9 +20,12 @@ SIGNUPS = Counter("signup_attempts_total", "Registrations.", ["result", "policy"
 SIGNUP_BLOCKED = Counter("signup_blocked_total", "Requests for access that were dropped.", ["reason"])
 SERVICE_TOKENS = Counter("service_account_issuance_total", "Issues of service account tokens.", ["account", "result"])
 LIMITED = Counter("rate_limit_hits_total", "Refused calls.", ["quota", "scope"])
+REFUSED = Counter("http_refused_total", "What clients were refused to protect others.", ["reason"])
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 for _quota in ("chat_per_minute", "chat_stream_per_minute", "chat_stream_concurrency"):
     LIMITED.labels(_quota, "user")  # exported as 0 before the first hit
+for _reason in ("connections", "requests", "passwords", "json", "slow_body", "slow_reader"):
+    REFUSED.labels(_reason)
 VERIFICATIONS.labels("success", "access")
 SIGNINGS.labels("success", "access")
 
