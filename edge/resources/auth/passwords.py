@@ -8,6 +8,7 @@ import falcon
 from edge.auth import OWN_ACCOUNT, PUBLIC, Guard
 from edge.endpoint import endpoint
 from edge.errors import Invalid
+from edge.hashing import in_line
 from edge.request import Request
 from edge.schemas.auth.sessions import (
     EmailVerificationConfirmRequest,
@@ -96,6 +97,7 @@ class Password:
         return SuccessResponse(message="If the account exists, password reset instructions have been sent.")
 
     @endpoint("Confirm Password Reset", "auth", guard=PUBLIC)
+    @in_line
     def on_post_confirm(
         self, req: Request, resp: falcon.Response, body: PasswordResetConfirmRequest
     ) -> SuccessResponse:
@@ -109,6 +111,7 @@ class Password:
         return SuccessResponse(message="Password has been reset successfully.")
 
     @endpoint("Change Password", "auth", guard=OWN_ACCOUNT)
+    @in_line
     def on_post_change(self, req: Request, resp: falcon.Response, body: PasswordChangeRequest) -> SuccessResponse:
         principal, client = req.context.principal, req.context.client
         with lockout_mail():
@@ -120,6 +123,7 @@ class Password:
         return SuccessResponse(message="Password updated successfully")
 
     @endpoint("Admin Reset Password", "auth", guard=Guard(role="admin", scope="support:read", people=True))
+    @in_line
     def on_post_reset(self, req: Request, resp: falcon.Response, body: PasswordResetRequest) -> SuccessResponse:
         principal, client = req.context.principal, req.context.client
         user = password_changes.user_to_reset(principal, body.user_id)

@@ -6,6 +6,7 @@ import falcon
 
 from edge.auth import OWN_ACCOUNT, PUBLIC
 from edge.endpoint import endpoint
+from edge.hashing import in_line
 from edge.metrics import SIGNINGS
 from edge.request import Request
 from edge.resources.auth.passwords import lockout_mail
@@ -41,6 +42,7 @@ class Token:
         self.hasher = hasher
 
     @endpoint("Login For Access Token", "auth", guard=PUBLIC)
+    @in_line
     def on_post(self, req: Request, resp: falcon.Response, body: UserLoginRequest) -> UserSessionResponse:
         with lockout_mail():
             tokens = password_login.log_in(

@@ -6,6 +6,7 @@ from edge import metrics
 from edge.auth import PUBLIC
 from edge.endpoint import endpoint
 from edge.errors import Invalid
+from edge.hashing import in_line
 from edge.request import Request
 from edge.resources.auth.passwords import rejected_as_422
 from edge.resources.auth.sessions import show_tokens
@@ -35,6 +36,7 @@ class Register:
         self.hasher = hasher
 
     @endpoint("Register Tenant", "auth", guard=PUBLIC, status=201)
+    @in_line
     def on_post(
         self, req: Request, resp: falcon.Response, body: schemas.UserRegisterRequest
     ) -> schemas.UserRegisterResponse:
