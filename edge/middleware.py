@@ -98,14 +98,14 @@ class Proxies:
         """The peer's address; behind trusted proxies, the last untrusted one in X-Forwarded-For. None on a local socket."""
         address = req.remote_addr or ""
         hops = (req.get_header("X-Forwarded-For") or "").split(",") if self.networks else []
-        while hops and self._contain(address):
+        while hops and self.contain(address):
             hop = hops.pop().strip()
             if _parse(hop) is None:
                 break
             address = hop
         return address or None
 
-    def _contain(self, text: str) -> bool:
+    def contain(self, text: str) -> bool:
         address = _parse(text)
         return address is not None and any(address in network for network in self.networks)
 
