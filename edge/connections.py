@@ -17,10 +17,11 @@ OVERHEAD_BYTES = 65_536  # what a request may send in addition to the largest bo
 class ClientSocket(GeventSocket):  # type: ignore[misc]
     """The connection of one client. `waits`: nothing is being done for this client; the next bytes are awaited."""
 
-    def __init__(self, accepted: GeventSocket, left: int) -> None:
-        """`left`: the number of bytes that may still be received."""
+    def __init__(self, accepted: GeventSocket, left: int, send_seconds: float) -> None:
+        """`left`: the number of bytes that may still be received. `send_seconds`: how long one `sendall` may take."""
         super().__init__(accepted.family, accepted.type, accepted.proto, fileno=accepted.detach())
-        self.left, self.waits = left, False
+        self.left, self.send_seconds = left, send_seconds
+        self.waits = False
 
     def recv(self, size: int, flags: int = 0) -> bytes:
         """What has arrived. If nothing may be received any more: the end, as if the client had left."""
@@ -38,6 +39,14 @@ class ClientSocket(GeventSocket):  # type: ignore[misc]
             self.waits = False
         self.left -= len(data)
         return data
+
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        """TimeoutError if the client does not take the data in time."""
+        self.settimeout(self.send_seconds)
+        try:
+            super().sendall(data, flags)
+        finally:
+            self.settimeout(None)
 
     def hang_up(self) -> None:
         """End the connection, from another greenlet. The one that waits for the client sees the end."""
@@ -99,7 +108,8 @@ class Worker(GeventWorker):  # type: ignore[misc]
         address = addr[0] if addr else ""
         network = ClientInfo(address).wide_network
         limit = 0 if self.proxies.contain(address) else settings.network_connection_limit
-        sock = ClientSocket(client, settings.request_body_limit_bytes + OVERHEAD_BYTES)
+        size = settings.request_body_limit_bytes + OVERHEAD_BYTES
+        sock = ClientSocket(client, size, settings.answer_timeout_seconds)
         try:
             if self.connections.add(network, sock, limit):
                 super().handle(listener, sock, addr)
@@ -114,14 +124,12 @@ class Worker(GeventWorker):  # type: ignore[misc]
         from edge import metrics
         from models.platform.settings import settings
 
-        sock.settimeout(settings.answer_timeout_seconds)
         try:
             super().handle_request(listener_name, req, sock, addr)
         except TimeoutError:
             metrics.REFUSED.labels("slow_reader").inc()
             raise StopIteration from None
         finally:
-            sock.settimeout(None)  # gunicorn limits the time until the next head is complete
             # What is left of the body is read before the next head. In chunks, each of a byte perhaps, that is dear.
             sock.left = OVERHEAD_BYTES + (0 if _is_chunked(req) else settings.request_body_limit_bytes)
         gevent.sleep(0)  # neither must one that has sent many requests at once
