@@ -37,7 +37,7 @@ class ClientSocket(GeventSocket):  # type: ignore[misc]
             return b""  # after hang_up
         finally:
             self.waits = False
-        self.left -= len(data)
+        self.left = max(0, self.left - len(data))  # it may have become 0 meanwhile
         return data
 
     def sendall(self, data: Any, flags: int = 0) -> None:
