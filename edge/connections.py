@@ -12,20 +12,27 @@ from gevent.socket import socket as GeventSocket  # noqa: N812  (it is a class)
 from gunicorn.workers.ggevent import GeventWorker
 
 OVERHEAD_BYTES = 65_536  # what a request may send in addition to the largest body: its head, and the sizes of chunks
+DRAIN_STEP = 1_048_576  # bytes
 
 
 class ClientSocket(GeventSocket):  # type: ignore[misc]
-    """The connection of one client. `waits`: nothing is being done for this client; the next bytes are awaited."""
+    """The connection of one client.
+
+    `waits`     nothing is being done for this client; the next bytes are awaited
+    `was_fair`  the others have just had their turn: a client that always has more to say must not keep them from running
+    """
 
     def __init__(self, accepted: GeventSocket, left: int, send_seconds: float) -> None:
         """`left`: the number of bytes that may still be received. `send_seconds`: how long one `sendall` may take."""
         super().__init__(accepted.family, accepted.type, accepted.proto, fileno=accepted.detach())
         self.left, self.send_seconds = left, send_seconds
-        self.waits = False
+        self.waits, self.was_fair = False, True
 
     def recv(self, size: int, flags: int = 0) -> bytes:
         """What has arrived. If nothing may be received any more: the end, as if the client had left."""
-        gevent.sleep(0)  # a client that always has more to say must not keep others from running
+        if not self.was_fair:
+            gevent.sleep(0)
+        self.was_fair = False
         if not self.left:
             return b""
         self.waits = True
@@ -126,14 +133,25 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
         try:
             super().handle_request(listener_name, req, sock, addr)
+            _drain(req, sock, settings.anonymous_body_timeout_seconds)
         except TimeoutError:
             metrics.REFUSED.labels("slow_reader").inc()
             raise StopIteration from None
         finally:
-            # What is left of the body is read before the next head. In chunks, each of a byte perhaps, that is dear.
-            sock.left = OVERHEAD_BYTES + (0 if _is_chunked(req) else settings.request_body_limit_bytes)
-        gevent.sleep(0)  # neither must one that has sent many requests at once
+            sock.left = settings.request_body_limit_bytes + OVERHEAD_BYTES
+        gevent.sleep(0)
+        sock.was_fair = True
 
 
-def _is_chunked(req: Any) -> bool:
-    return any(name == "TRANSFER-ENCODING" for name, _ in req.headers)
+def _drain(req: Any, sock: ClientSocket, seconds: float) -> None:
+    """Read what is left of the body, so that the next request can be read. StopIteration, which hangs up, if it is late.
+
+    gunicorn would do it too, but a kilobyte at a time, each of which copies all that has arrived.
+    """
+    if any(name == "TRANSFER-ENCODING" for name, _ in req.headers):
+        sock.left = min(sock.left, OVERHEAD_BYTES)  # chunks may be as small as a byte, and each takes time
+    with gevent.Timeout(seconds, False):
+        while not req.body.failed and req.body.read(DRAIN_STEP):
+            pass
+        return
+    raise StopIteration

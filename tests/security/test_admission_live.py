@@ -136,6 +136,28 @@ def test_a_slow_body_is_cut_off_sooner_if_nobody_knows_its_sender(url, user, con
     assert refused(url, "slow_body") >= 2
 
 
+@pytest.mark.parametrize("framing", [{"Content_Length": "100"}, {"Transfer_Encoding": "chunked"}])
+def test_the_rest_of_a_body_that_is_refused_is_not_awaited_for_long(connect, framing):
+    sock, began = connect(), time.monotonic()
+    sock.sendall(head("POST", "/api/v1/chat", Content_Type="application/json", **framing))
+    assert status_of(sock) == "401"
+    wait_until_closed(sock)
+    assert 0.5 < time.monotonic() - began < 2.5
+
+
+def test_the_connection_stays_open_after_a_refusal(connect):
+    sock = connect()
+    for body in (b"", b"{", b"x" * 20_000):
+        sock.sendall(
+            head("POST", "/api/v1/chat", Content_Type="application/json", Content_Length=str(len(body))) + body
+        )
+        assert status_of(sock) == "401"
+        sock.settimeout(0.3)
+        with contextlib.suppress(TimeoutError):
+            sock.recv(65536)  # the body, if it did not come with the head
+        sock.settimeout(10)
+
+
 def test_a_slow_head_is_cut_off(connect):
     sock, began = connect(), time.monotonic()
     with contextlib.suppress(ConnectionError):
