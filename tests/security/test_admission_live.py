@@ -41,6 +41,7 @@ def url(pytestconfig):
     eventually(lambda: responds(f"{found}/health"), 30)
     yield found
     process.stop()
+    assert "Traceback" not in process.log.read_text(), "attacks are no errors"
 
 
 @pytest.fixture
