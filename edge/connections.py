@@ -87,6 +87,9 @@ class Connections:
 
 
 def _make_room(own: dict[ClientSocket, None]) -> bool:
+    from edge import metrics
+
+    metrics.REFUSED.labels("connections").inc()
     oldest = next((client for client in own if client.waits), None)
     if oldest is None:
         return False
@@ -108,7 +111,6 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
     def handle(self, listener: Any, client: GeventSocket, addr: Any) -> None:
         """Serve a connection, unless its network has too many that are all in use. Trusted proxies may have any number."""
-        from edge import metrics
         from models.platform.client_info import ClientInfo
         from models.platform.settings import settings
 
@@ -120,8 +122,6 @@ class Worker(GeventWorker):  # type: ignore[misc]
         try:
             if self.connections.add(network, sock, limit):
                 super().handle(listener, sock, addr)
-            else:
-                metrics.REFUSED.labels("connections").inc()
         finally:
             self.connections.remove(network, sock)
             sock.close()

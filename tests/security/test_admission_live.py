@@ -98,9 +98,13 @@ def wait_until_closed(sock):
 
 
 def refused(url, reason):
-    text = httpx.get(f"{url}/metrics").text
-    name = f'http_refused_total{{reason="{reason}"}}'
-    return next((float(line.split()[-1]) for line in text.splitlines() if line.startswith(name)), 0)
+    return metric(url, f'http_refused_total{{reason="{reason}"}}')
+
+
+def metric(url, name):
+    """Its value, summed over the processes of these tests; 0 if there is none yet."""
+    lines = httpx.get(f"{url}/metrics").text.splitlines()
+    return next((float(line.split()[-1]) for line in lines if line.startswith(name)), 0)
 
 
 def worst_health(url, seconds):
@@ -177,6 +181,7 @@ def test_a_network_that_opens_too_many_connections_loses_its_oldest_idle_ones(ur
         late.sendall(head("GET", "/health"))
         assert status_of(late) == "200"
     assert [status_of(sock) for sock in idle] == [""] * 12
+    assert refused(url, "connections") >= 12
     assert time.monotonic() - began < 1.8, "they were not only closed because they were idle for 2 s"
     assert httpx.get(f"{url}/health").status_code == 200
 
@@ -241,19 +246,19 @@ def test_a_body_of_tiny_chunks_does_not_stop_the_others(url, connect):
 def test_a_client_that_stops_reading_its_stream_gives_everything_back(url, user, connect):
     from models.platform.redis import redis_client
 
-    run_id = running_run()
+    run_id, streams = running_run(), metric(url, "http_open_streams")
     sock = connect(receive_buffer=4096)
     path, authorization = f"/api/v1/runs/{run_id}/stream", user.headers["Authorization"]
     sock.sendall(head("GET", path, Authorization=authorization))
     assert b"200 OK" in sock.recv(200)
     slots = redis_client().keys("*chat_stream_concurrency*")
-    assert len(slots) == 1
+    assert len(slots) == 1 and metric(url, "http_open_streams") == streams + 1
     event = json.dumps({"kind": "raw_response", "text_delta": "x" * 100_000}).encode()
     for number in range(100):  # 10 MB: more than the kernel keeps for the client
         redis_client().xadd(f"run:{run_id}", {"k": "raw_response", "e": event}, id=f"{number + 1}-0")
     eventually(lambda: not redis_client().exists(*slots), 8)
     assert refused(url, "slow_reader") >= 1
-    assert "http_open_streams 0.0" in httpx.get(f"{url}/metrics").text
+    assert metric(url, "http_open_streams") == streams
 
 
 def running_run():
