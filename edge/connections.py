@@ -110,13 +110,16 @@ class Worker(GeventWorker):  # type: ignore[misc]
         self.proxies = Proxies(settings.items(settings.trusted_proxies))
 
     def handle(self, listener: Any, client: GeventSocket, addr: Any) -> None:
-        """Serve a connection, unless its network has too many that are all in use. Trusted proxies may have any number."""
+        """Serve a connection, unless its network has too many that are all in use.
+
+        Trusted proxies may have any number, and so may clients on a local socket, which have no address.
+        """
         from models.platform.client_info import ClientInfo
         from models.platform.settings import settings
 
         address = addr[0] if addr else ""
         network = ClientInfo(address).wide_network
-        limit = 0 if self.proxies.contain(address) else settings.network_connection_limit
+        limit = 0 if not address or self.proxies.contain(address) else settings.network_connection_limit
         size = settings.request_body_limit_bytes + OVERHEAD_BYTES
         sock = ClientSocket(client, size, settings.answer_timeout_seconds)
         try:

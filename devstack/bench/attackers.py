@@ -9,7 +9,9 @@ from gevent import monkey
 monkey.patch_all()
 
 import json  # noqa: E402
+import random  # noqa: E402
 import resource  # noqa: E402
+import socket  # noqa: E402
 import sys  # noqa: E402
 from collections import Counter  # noqa: E402
 from collections.abc import Callable  # noqa: E402
@@ -47,8 +49,9 @@ class Attack:
         statuses[status] += 1
 
     def hold(self, head: bytes, trickle: bytes) -> None:
-        """Keep a connection open: send `head`, then `trickle` once a second."""
+        """Keep a connection open: send `head`, then `trickle` once a second. Come back about a second after the end."""
         while True:
+            gevent.sleep(random.uniform(0.5, 1.5))
             try:
                 sock = connect(self.url, self.source)
                 sock.sendall(head)
@@ -56,16 +59,16 @@ class Attack:
                 self._wait(sock, trickle)
             except OSError:
                 statuses[""] += 1
-            gevent.sleep(1)
 
-    def _wait(self, sock: object, trickle: bytes) -> None:
+    @staticmethod
+    def _wait(sock: socket.socket, trickle: bytes) -> None:
         while True:
             try:
-                status = sock.recv(4096)[9:12].decode()  # type: ignore[attr-defined]
+                status = sock.recv(4096)[9:12].decode()
                 statuses[status] += 1
                 return
             except TimeoutError:
-                sock.sendall(trickle)  # type: ignore[attr-defined]
+                sock.sendall(trickle)
 
     def slow_bodies(self) -> None:
         for _ in range(500):
