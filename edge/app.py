@@ -5,6 +5,7 @@ from typing import Any
 import falcon
 
 from edge import errors, hashing
+from edge.admission import Admission
 from edge.middleware import Envelope, cors
 from edge.request import Request
 from edge.routes import routes
@@ -30,7 +31,8 @@ def create_app(settings: Settings = process_settings, *, hasher: PasswordHasher 
     catalogue()
     catalog()
     breached_passwords.require_usable()
-    app: falcon.App[Any, Any] = falcon.App(request_type=Request, middleware=[Envelope(settings), cors(settings)])
+    middleware: list[Any] = [Envelope(settings), Admission(), cors(settings)]
+    app: falcon.App[Any, Any] = falcon.App(request_type=Request, middleware=middleware)
     app.req_options.strip_url_path_trailing_slash = True
     app.resp_options.secure_cookies_by_default = True
     errors.install(app)

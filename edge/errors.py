@@ -43,6 +43,10 @@ class TooLarge(DomainError):
     status, code, message = 413, "body_too_large", "The request body is too large."
 
 
+class BodyTooSlow(DomainError):
+    status, code, message = 408, "body_too_slow", "The request body did not arrive in time."
+
+
 class NotJson(DomainError):
     status, code, message = 415, "unsupported_media_type", "Send the body as application/json."
 

@@ -16,11 +16,12 @@ soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
-worker_class = "gevent"
+worker_class = "edge.connections.Worker"
 workers = int(os.environ.get("EDGE_WORKERS", "1"))
 worker_connections = 20_000
 backlog = 4096
-keepalive = 30
+keepalive = 30  # seconds from one answer, or the start, until the next head is complete
+limit_request_fields = 64  # of 8 KB at most
 timeout = 60
 graceful_timeout = 5  # seconds; streams are cut after this, and clients resume them
 loglevel = "warning"

@@ -23,9 +23,12 @@ FORWARDED_UNTRUSTED = Counter(
     "http_forwarded_untrusted_total", "Requests with an X-Forwarded-For that TRUSTED_PROXIES does not allow to be read."
 )
 LIMITED = Counter("rate_limit_hits_total", "Refused calls.", ["quota", "scope"])
+REFUSED = Counter("http_refused_total", "What clients were refused to protect others.", ["reason"])
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 for _quota in ("chat_per_minute", "chat_stream_per_minute", "chat_stream_concurrency"):
     LIMITED.labels(_quota, "user")  # exported as 0 before the first hit
+for _reason in ("connections", "requests", "passwords", "json", "slow_body", "slow_reader"):
+    REFUSED.labels(_reason)
 VERIFICATIONS.labels("success", "access")
 SIGNINGS.labels("success", "access")
 

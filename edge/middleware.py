@@ -105,7 +105,7 @@ class Proxies:
         if forwarded and not self.networks:
             self._warn(address)
         hops = forwarded.split(",") if self.networks else []
-        while hops and self._contain(address):
+        while hops and self.contain(address):
             hop = hops.pop().strip()
             if _parse(hop) is None:
                 break
@@ -119,7 +119,7 @@ class Proxies:
             self.warned = True
             log.warning("http.forwarded_untrusted", peer=peer, hint="Set TRUSTED_PROXIES to the proxy's network.")
 
-    def _contain(self, text: str) -> bool:
+    def contain(self, text: str) -> bool:
         address = _parse(text)
         return address is not None and any(address in network for network in self.networks)
 

@@ -15,6 +15,7 @@ class Context(structures.Context):
     began: float  # time.perf_counter() when the request arrived
     correlation_id: str
     client: ClientInfo
+    admitted: bool  # set if the request counts as one in progress
     principal: Principal
     claims: dict[str, Any]  # of the access token
 

@@ -1,28 +1,35 @@
 """Parses bodies and queries, and checks them against their schemas."""
 
-import json
 import math
+import re
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import pydantic
 from pydantic import BaseModel
 
-from edge.errors import Invalid, NotJson, TooLarge
+from edge.bodies import BodyLimits, parse_json, read_body
+from edge.errors import Invalid, NotJson
 from edge.request import Request
 from edge.schemas.common import ValidationError
-from models.platform.settings import settings
 
 Schema = TypeVar("Schema", bound=BaseModel)
+MAX_PROBLEMS = 100  # that one answer lists
+UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 def body(req: Request, schema: type[Schema]) -> Schema:
-    """The request's JSON body as its schema. TooLarge (413), NotJson (415) or Invalid (422) if it cannot be that."""
-    raw = _read(req)
+    """The request's JSON body as its schema.
+
+    TooLarge (413), NotJson (415), Invalid (422) or BodyTooSlow (408) if it cannot be that.
+    """
+    limits = BodyLimits.of(req)
+    raw = read_body(req, limits)
     if raw and not _is_json(req.content_type or ""):
         raise NotJson()
     try:
-        data = json.loads(raw, parse_constant=_reject_constant)
-    except (ValueError, RecursionError):
+        data = parse_json(raw, limits)
+    except ValueError:
         text = "The body is not valid JSON." if raw else "The body is missing: send a JSON object."
         raise Invalid.at("body", msg=text, code="json_invalid") from None
     _require_storable(data, "body")
@@ -39,24 +46,10 @@ def query(req: Request, schema: type[Schema]) -> Schema:
 def _check(schema: type[Schema], data: Any, where: str) -> Schema:
     try:
         return schema.model_validate(data)
-    except RecursionError:
-        raise Invalid.at(where, msg="The body is nested too deeply.", code="recursion") from None
     except pydantic.ValidationError as error:
-        items = error.errors(include_url=False, include_context=False, include_input=False)
+        items = error.errors(include_url=False, include_context=False, include_input=False)[:MAX_PROBLEMS]
         problems = [ValidationError(loc=[where, *item["loc"]], msg=item["msg"], type=item["type"]) for item in items]
         raise Invalid(problems) from None
-
-
-def _read(req: Request) -> bytes:
-    limit = settings.request_body_limit_bytes
-    if (req.content_length or 0) > limit:
-        raise TooLarge(f"The request body may have {limit} bytes at most.")
-    raw = req.bounded_stream.read(limit + 1) if req.content_length else req.stream.read(limit + 1)
-    if len(raw) > limit:
-        raise TooLarge(f"The request body may have {limit} bytes at most.")
-    if len(raw) < (req.content_length or 0):  # the client broke off; the part that came may be valid JSON by chance
-        raise Invalid.at("body", msg="The body is shorter than its Content-Length.", code="json_invalid")
-    return raw
 
 
 def _is_json(content_type: str) -> bool:
@@ -65,34 +58,31 @@ def _is_json(content_type: str) -> bool:
     return media_type.endswith(("/json", "+json"))
 
 
-def _reject_constant(name: str) -> float:
-    raise ValueError(f"{name} is not JSON")
-
-
 def _require_storable(data: Any, where: str) -> None:
-    path = _unstorable(data)
+    path = unstorable(data)
     if path is not None:
         raise Invalid.at(where, *path, msg="The value cannot be stored.", code="value_unstorable")
 
 
 def storable(text: str) -> bool:
     """Whether Postgres can store the text: no NUL, no lone surrogate."""
-    return "\0" not in text and (text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text))
+    return UNSTORABLE.search(text) is None
 
 
-def _unstorable(data: Any) -> list[str | int] | None:
-    """The path to a value that cannot be stored; None if all can. A loop, because deep nesting would exceed the stack."""
-    pending: list[tuple[list[str | int], Any]] = [([], data)]
-    while pending:
-        path, value = pending.pop()
-        if isinstance(value, str):
-            if not storable(value):
-                return path
-        elif isinstance(value, float):
-            if not math.isfinite(value):
-                return path
-        elif isinstance(value, list):
-            pending += [([*path, n], item) for n, item in enumerate(value)]
-        elif isinstance(value, dict):
-            pending += [(path, key) for key in value] + [([*path, key], item) for key, item in value.items()]
+def unstorable(data: Any) -> list[str | int] | None:
+    """The path to a value that cannot be stored; None if all can. The depth is limited before."""
+    if isinstance(data, str):
+        return None if storable(data) else []
+    if isinstance(data, float):
+        return None if math.isfinite(data) else []
+    if isinstance(data, dict):
+        return [] if not all(map(storable, data)) else _unstorable_item(data.items())
+    return _unstorable_item(enumerate(data)) if isinstance(data, list) else None
+
+
+def _unstorable_item(items: Iterable[tuple[str | int, Any]]) -> list[str | int] | None:
+    for key, value in items:
+        path = unstorable(value)
+        if path is not None:
+            return [key, *path]
     return None

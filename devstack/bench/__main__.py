@@ -20,6 +20,7 @@ BENCHES = {
     "chats": "100 and 200 chats at once, with the CPU of each process; compared with FastAPI",
     "streams": "1,000 open streams at 5 events/s each, and 5,000 idle ones; compared with FastAPI",
     "sign-in": "sign-ins per second, and their effect on open streams; compared with argon2 alone",
+    "admission": "what others get during slow bodies, idle connections, large bodies and crowds of sign-ins",
     "reads": "REST reads over 32 connections; compared with FastAPI",
 }
 EPILOG = """benchmarks:

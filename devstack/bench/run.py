@@ -24,8 +24,13 @@ NO_LIMITS = {
     "CHAT_STREAM_CONCURRENT_LIMIT": "0",
     "AUTH_LOCKOUT_THRESHOLD": "1000000",  # counted as always, though one user signs in many times at once
     "AUTH_IP_LOCKOUT_THRESHOLD": "1000000",
+    "NETWORK_CONNECTION_LIMIT": "0",
+    "NETWORK_REQUEST_LIMIT": "0",
+    "HASHING_LINE_LIMIT": "1000",
+    "HASHING_LINE_LIMIT_PER_NETWORK": "1000",
     "LOG_LEVEL": "WARNING",
 }
+WITH_LIMITS = ("admission",)
 JOBS = ("pickup", "throughput", "claim")
 WITH_PEER = ("first-token", "chats", "streams", "reads", "memory", "idle")  # compared with the FastAPI peer
 WITH_JOB_PEERS = ("memory", "idle")  # also compared with idle Dramatiq and Celery
@@ -37,7 +42,7 @@ def measure(name: str, state: Path) -> list[Row]:
     no_peer = prepare() if name in WITH_PEER else ""
     # Use only servers that we start: a URL in the caller's environment could be a real database.
     kept = {key: value for key, value in os.environ.items() if not key.endswith(("_URL", "_ENDPOINT", "_API_KEY"))}
-    with Stack(state, environ={**kept, **NO_LIMITS}) as stack:
+    with Stack(state, environ=kept if name in WITH_LIMITS else {**kept, **NO_LIMITS}) as stack:
         stack.start_parts()
         stack.migrate()
         stack.seed()

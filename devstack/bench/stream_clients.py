@@ -112,11 +112,15 @@ def open_readers(run_ids: list[UUID], url: str, user: dict[str, str]) -> list[Re
 
 
 class Probe:
-    """GET /health ten times a second, each on a new connection. Requests do not wait for each other, so a stall delays many."""
+    """Send a request ten times a second, each on a new connection. Requests do not wait for each other, so a stall delays many.
 
-    def __init__(self, url: str):
-        self.url = url
+    `raw` is the request, by default GET /health. `statuses` has the status of each answer, "" if there was none.
+    """
+
+    def __init__(self, url: str, raw: bytes = request("GET", "/health", {})):
+        self.url, self.raw = url, raw.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1)
         self.latencies: list[float] = []
+        self.statuses: list[str] = []
         self.requests: list[gevent.Greenlet] = []
         self.sender = gevent.spawn(self._send_forever)
 
@@ -126,17 +130,18 @@ class Probe:
             gevent.sleep(0.1)
 
     def _send(self) -> None:
-        began = time.time()
+        began, answer = time.time(), b""
         try:
             sock = connect(self.url)
-            sock.sendall(request("GET", "/health", {}).replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
-            while sock.recv(4096):
-                pass
+            sock.sendall(self.raw)
+            while part := sock.recv(4096):
+                answer += part
             sock.close()
         except OSError:
             pass  # no answer in time: the latency shows it
         finally:
             self.latencies.append(time.time() - began)
+            self.statuses.append(answer[9:12].decode())
 
     def stop(self) -> list[float]:
         """Return the seconds each request took. Wait at most ten more seconds for those that are still open."""

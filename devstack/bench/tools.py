@@ -73,9 +73,10 @@ def sign_in(url: str) -> dict[str, str]:
     }
 
 
-def connect(url: str) -> socket.socket:
+def connect(url: str, source: str | None = None) -> socket.socket:
+    """A connection, from the local address `source` if that is given."""
     parts = urlsplit(url)
-    sock = socket.create_connection((parts.hostname, parts.port), 30)
+    sock = socket.create_connection((parts.hostname, parts.port), 30, (source, 0) if source else None)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
 

@@ -3,7 +3,7 @@
 import ipaddress
 import logging
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import maxminddb
@@ -54,6 +54,11 @@ class ClientInfo:
         return self.networks[0]
 
     @property
+    def wide_network(self) -> str:
+        """What crowds are counted by: the /24 of an IPv4 address, the /64 of an IPv6 one."""
+        return _wide_network(self.ip)
+
+    @property
     def fingerprint(self) -> str:
         """Equal for the same client at the same address; tells nothing of either."""
         return keyed_hex_digest("client", f"{self.ip}\n{self.user_agent}")
@@ -81,6 +86,11 @@ class ClientInfo:
 
 
 UNKNOWN_CLIENT = ClientInfo()
+
+
+@lru_cache(4096)
+def _wide_network(ip: str | None) -> str:
+    return ClientInfo(ip).networks[-1]
 
 
 @cache

@@ -36,6 +36,16 @@ class Settings(BaseSettings):
     allowed_origins: str = ""  # comma list of other origins whose pages may call the API
     trusted_proxies: str = ""  # comma list of networks whose X-Forwarded-For is believed
     request_body_limit_bytes: int = 1_048_576  # larger bodies are refused with 413
+    anonymous_body_limit_bytes: int = 16_384  # ... of callers who are not signed in
+    body_timeout_seconds: float = 30  # how long a body may take to arrive; then 408
+    anonymous_body_timeout_seconds: float = 10  # ... of callers who are not signed in
+    answer_timeout_seconds: float = (
+        30  # a client that does not take its answer, or a stream's event, for this long is cut
+    )
+    network_connection_limit: int = 500  # open connections per client network (/24, /64) and process; 0: any number
+    network_request_limit: int = 200  # requests in progress, counted likewise
+    hashing_line_limit: int = 64  # requests that wait for a password to be hashed, per process; others get 503
+    hashing_line_limit_per_network: int = 16
     chat_wait_seconds: float = 300  # how long POST /chat waits for its run before it answers 504
     metrics_token: SecretStr | None = None  # when set, /metrics wants it as a bearer
 

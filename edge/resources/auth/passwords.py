@@ -8,6 +8,7 @@ import falcon
 from edge.auth import optional_caller
 from edge.endpoint import endpoint
 from edge.errors import Invalid
+from edge.hashing import in_line
 from edge.request import Request
 from edge.schemas.auth.sessions import (
     EmailVerificationConfirmRequest,
@@ -71,6 +72,7 @@ class Email:
         return SuccessResponse(message="Verification email sent.", data={"email_verified": False})
 
     @endpoint("Verify Email Token", "auth", action=PUBLIC, headers=("Authorization",))
+    @in_line
     def on_post_verify(
         self, req: Request, resp: falcon.Response, body: EmailVerificationConfirmRequest
     ) -> SuccessResponse:
@@ -101,6 +103,7 @@ class Password:
         return SuccessResponse(message="If the account exists, password reset instructions have been sent.")
 
     @endpoint("Confirm Password Reset", "auth", action=PUBLIC, answer_headers=(DEVICE_HEADER,))
+    @in_line
     def on_post_confirm(
         self, req: Request, resp: falcon.Response, body: PasswordResetConfirmRequest
     ) -> SuccessResponse:
@@ -115,6 +118,7 @@ class Password:
         return SuccessResponse(message="Password has been reset successfully.")
 
     @endpoint("Change Password", "auth", action=OWN_ACCOUNT, answer_headers=(DEVICE_HEADER,))
+    @in_line
     def on_post_change(self, req: Request, resp: falcon.Response, body: PasswordChangeRequest) -> SuccessResponse:
         principal, client = req.context.principal, req.context.client
         with lockout_mail():
@@ -127,6 +131,7 @@ class Password:
         return SuccessResponse(message="Password updated successfully")
 
     @endpoint("Admin Reset Password", "auth", action=PASSWORD_RESET)
+    @in_line
     def on_post_reset(self, req: Request, resp: falcon.Response, body: PasswordResetRequest) -> SuccessResponse:
         principal, client = req.context.principal, req.context.client
         user = password_changes.user_to_reset(principal, body.user_id)

@@ -5,6 +5,7 @@ from uuid import UUID
 import falcon
 
 from edge.endpoint import endpoint
+from edge.hashing import in_line
 from edge.metrics import SIGNINGS
 from edge.request import Request
 from edge.resources.auth.passwords import DEVICE_HEADER, lockout_mail
@@ -45,6 +46,7 @@ class Token:
     @endpoint(
         "Login For Access Token", "auth", action=PUBLIC, headers=(DEVICE_HEADER,), answer_headers=(DEVICE_HEADER,)
     )
+    @in_line
     def on_post(self, req: Request, resp: falcon.Response, body: UserLoginRequest) -> UserSessionResponse:
         with lockout_mail():
             tokens = password_login.log_in(

@@ -7,6 +7,7 @@ import falcon
 from edge import metrics
 from edge.endpoint import endpoint
 from edge.errors import Invalid
+from edge.hashing import in_line
 from edge.request import Request
 from edge.resources.auth.passwords import DEVICE_HEADER, rejected_as_422
 from edge.resources.auth.sessions import show_tokens
@@ -40,6 +41,7 @@ class Register:
         self.hasher = hasher
 
     @endpoint("Register Tenant", "auth", action=PUBLIC, status=201, answer_headers=(DEVICE_HEADER,))
+    @in_line
     def on_post(
         self, req: Request, resp: falcon.Response, body: schemas.UserRegisterRequest
     ) -> schemas.UserRegisterResponse:
