@@ -17,7 +17,7 @@ from workers.mail import accounts, signup
 
 logs.configure("worker")
 settings.require_safe()
-catalog()  # refuses to start with an MCP_TOOLS that cannot work
+catalog()  # refuses to start with an MCP_TOOLS or a models file that cannot work
 broker.add_middleware(heartbeat)
 
 __all__ = ["accounts", "broker", "chat", "housekeeping", "signup"]

@@ -57,7 +57,10 @@ class Settings(BaseSettings):
     # the model provider
     openai_api_key: SecretStr | None = None
     openai_base_url: str | None = None  # any OpenAI-compatible server
+    openai_wire: Annotated[str, Field(pattern="^(responses|chat|auto)$")] = "auto"  # auto: asked of OPENAI_BASE_URL
+    openai_wire_ttl_seconds: int = 3600  # how long the answer is remembered
     openai_timeout_seconds: float = 60  # a provider call times out after this many seconds without data
+    models_path: str | None = None  # the models file (TOML): more providers, aliases, fall-back chains
     agent_model_default: str = "gpt-5.1"
     agent_model_triage: str | None = None
     agent_model_code: str | None = None
@@ -192,8 +195,8 @@ class Settings(BaseSettings):
             yield "SECRET_KEY still has its development value: set it to at least 32 random characters."
         if len(self.secret_key.get_secret_value()) < 32:
             yield "SECRET_KEY is too short: set it to at least 32 random characters."
-        if not self.openai_api_key:
-            yield "OPENAI_API_KEY is not set: agents cannot reach a model. Set it, or ENVIRONMENT=development."
+        if not (self.openai_api_key or self.models_path):
+            yield "OPENAI_API_KEY is not set: agents cannot reach a model. Set it, MODELS_PATH, or ENVIRONMENT=development."
         if self.require_email_verification and not self.smtp_url:
             yield "SMTP_URL is not set: nobody can verify an address. Set it, or REQUIRE_EMAIL_VERIFICATION=false."
 

@@ -1,73 +1,62 @@
-"""The model provider, through the `openai` SDK. The only module that imports it."""
+"""Requests to a provider through the `openai` SDK, and the server-sent events of its answers."""
 
 import random
 import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import AbstractContextManager
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import httpx2
 import openai
 import orjson
 
-from models.platform.settings import settings
-from workers.agents.connections import Connections
+from workers.agents.providers.connections import Connections
+from workers.agents.providers.errors import CODES, ProviderError, from_object
+from workers.agents.providers.models_file import Provider
 
-MAX_ATTEMPTS = 3  # until the first event; once a client has read a part of an answer, a second one would contradict it
 MAX_RETRY_AFTER = 5.0  # seconds; a provider that wants a longer pause is not asked again
-MESSAGES = {
-    "context_length_exceeded": "The conversation is too long for the model.",
-    "max_turns_exceeded": "The agent needed more turns than it may take.",
-    "no_output": "The model gave no answer.",
-    "provider_authentication": "The model provider refused our credentials.",
-    "provider_bad_request": "The model provider refused the request.",
-    "provider_failed": "The model failed to answer.",
-    "provider_incomplete": "The model stopped before its answer was complete.",
-    "provider_rate_limited": "The model provider is limiting our requests. Try again later.",
-    "provider_timeout": "The model did not answer in time.",
-    "provider_unavailable": "The model provider is not reachable, or broke the connection.",
-}
-
-
-class ProviderError(Exception):
-    """Why the model gave no answer: a stable code, and a message without any of the provider's own text.
-
-    `retry_after`: seconds that the provider asked us to wait. `usage`: what the run had used by then.
-    """
-
-    def __init__(
-        self, code: str, message: str | None = None, *, is_retryable: bool = False, retry_after: float | None = None
-    ) -> None:
-        super().__init__(message or MESSAGES[code])
-        self.code, self.is_retryable, self.retry_after = code, is_retryable, retry_after
-        self.usage: dict[str, int] | None = None
-
-
-@cache
-def client() -> openai.OpenAI:
-    seconds = settings.openai_timeout_seconds
-    http = openai.DefaultHttpxClient(
-        timeout=httpx2.Timeout(connect=5, read=seconds, write=10, pool=30),
-        transport=Connections(httpx2.create_ssl_context()),
-    )
-    key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else "not-set"
-    return openai.OpenAI(api_key=key, base_url=settings.openai_base_url, max_retries=0, http_client=http)
-
-
+DONE: dict[str, Any] = {}  # stands for `data: [DONE]`
+Event = dict[str, Any]
 Wait = Callable[[], AbstractContextManager[None, None]]
 
 
-def stream(request: dict[str, Any], wait: Wait) -> Generator[dict[str, Any], None, None]:
-    """Send a request and yield the events of the response. ProviderError. Closing the generator closes the connection.
+@lru_cache(maxsize=64)
+def client(provider: Provider) -> openai.OpenAI:
+    timeout = httpx2.Timeout(connect=provider.connect_seconds, read=provider.read_seconds, write=10, pool=30)
+    http = openai.DefaultHttpxClient(timeout=timeout, transport=Connections(httpx2.create_ssl_context()))
+    return openai.OpenAI(
+        api_key=provider.key() or "not-set",
+        base_url=provider.base_url,
+        default_headers=provider.sent_headers(),
+        max_retries=0,
+        http_client=http,
+    )
+
+
+def stream(provider: Provider, path: str, body: dict[str, Any], wait: Wait) -> Generator[Event, None, None]:
+    """Post a request, as this provider wants it, and yield the events of its answer. ProviderError. Closing the generator closes the connection.
 
     `wait()` is entered for each wait for the provider. Events that arrived together are yielded without a wait between.
     """
-    response = _open(request, wait)
+    body = {name: value for name, value in {**body, **provider.extra}.items() if name not in provider.omit}
+    response = _open(provider, path, body, wait)
     try:
-        yield from _decode(_read(response, wait))
+        if "json" in response.headers.get("content-type", ""):  # the server does not stream
+            yield _parse(b"".join(_read(response, wait)))
+        else:
+            yield from _decode(_read(response, wait))
     finally:
         response.close()
+
+
+def post(provider: Provider, path: str, body: dict[str, Any], **options: Any) -> httpx2.Response:
+    """Post a request once. The raw response: the SDK's typed objects cost more than the rest of a chat. ProviderError."""
+    try:
+        response: httpx2.Response = client(provider).post(path, body=body, cast_to=httpx2.Response, **options)
+        return response
+    except (openai.OpenAIError, httpx2.HTTPError) as error:
+        raise _translate(error) from error
 
 
 def _read(response: httpx2.Response, wait: Wait) -> Generator[bytes, None, None]:
@@ -83,7 +72,7 @@ def _read(response: httpx2.Response, wait: Wait) -> Generator[bytes, None, None]
         yield chunk
 
 
-def _decode(chunks: Iterable[bytes]) -> Generator[dict[str, Any], None, None]:
+def _decode(chunks: Iterable[bytes]) -> Generator[Event, None, None]:
     """The JSON of server-sent events whose data is a single line, as the API's always is.
 
     Measured per event, JSON included: this 1.4 us, httpx-sse 2.9, the SDK's decoder 6.1.
@@ -92,32 +81,32 @@ def _decode(chunks: Iterable[bytes]) -> Generator[dict[str, Any], None, None]:
     for chunk in chunks:
         *lines, rest = (rest + chunk).split(b"\n")
         for line in lines:
-            if line.startswith(b"data:") and (data := line[5:].strip()) != b"[DONE]":
-                yield orjson.loads(data)
+            if line.startswith(b"data:"):
+                data = line[5:].strip()
+                yield DONE if data == b"[DONE]" else _parse(data)
 
 
-def _open(request: dict[str, Any], wait: Wait) -> httpx2.Response:
+def _parse(data: bytes) -> Event:
+    try:
+        value: Event = orjson.loads(data)
+    except ValueError:
+        raise ProviderError("provider_failed") from None
+    return value
+
+
+def _open(provider: Provider, path: str, body: dict[str, Any], wait: Wait) -> httpx2.Response:
     attempt = 0
     while True:
         attempt += 1
         try:
-            return _post(request, wait)
+            with wait():
+                return post(provider, path, body, stream=True)
         except ProviderError as error:
             pause = error.retry_after or 0.25 * 2**attempt
-            if not error.is_retryable or attempt == MAX_ATTEMPTS or (error.retry_after or 0) > MAX_RETRY_AFTER:
+            if not error.is_retryable or attempt == provider.attempts or (error.retry_after or 0) > MAX_RETRY_AFTER:
                 raise
         with wait():
             time.sleep(pause * random.uniform(1, 1.5))  # noqa: S311  (not a secret)
-
-
-def _post(request: dict[str, Any], wait: Wait) -> httpx2.Response:
-    try:
-        with wait():
-            # The raw response: the SDK's typed objects for requests and events cost more than the rest of a chat.
-            body = {**request, "stream": True}
-            return client().post("/responses", body=body, cast_to=httpx2.Response, stream=True)
-    except (openai.OpenAIError, httpx2.HTTPError) as error:
-        raise _translate(error) from None
 
 
 def _translate(error: Exception) -> ProviderError:
@@ -127,22 +116,11 @@ def _translate(error: Exception) -> ProviderError:
     if isinstance(error, openai.RateLimitError):
         is_retryable = error.code != "insufficient_quota"
         return ProviderError("provider_rate_limited", is_retryable=is_retryable, retry_after=_retry_after(error))
-    if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
-        return ProviderError("provider_authentication")
     if isinstance(error, openai.APIStatusError) and error.status_code < 500:
-        return from_code(error.code, "provider_bad_request")
+        return from_object(error.body, CODES.get(error.status_code, "provider_bad_request"))
     return ProviderError("provider_unavailable", is_retryable=True)
 
 
 def _retry_after(error: openai.RateLimitError) -> float | None:
     seconds = error.response.headers.get("retry-after", "")
     return float(seconds) if seconds.replace(".", "", 1).isdigit() else None
-
-
-def from_code(code: str | None, otherwise: str) -> ProviderError:
-    """The error for a code in a response or an error event; `otherwise` is our own code for any that we do not know."""
-    if code == "context_length_exceeded":
-        return ProviderError("context_length_exceeded")
-    if code == "rate_limit_exceeded":
-        return ProviderError("provider_rate_limited")
-    return ProviderError(otherwise)
