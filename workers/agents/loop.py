@@ -73,19 +73,23 @@ class Loop:
         turn.answer = Answer(next_request(turn), self.wait)
         # Read beyond the last event, to the end of the stream: only then can the connection be used again.
         with closing(turn.answer.events()) as raw_events:
-            for raw in raw_events:
-                self.checkpoint()
-                kind = raw["type"]
-                if kind == "error":
-                    raise from_object(raw.get("error") or raw)
-                if kind == FALLBACK:
-                    yield turn.fallback(raw)
-                    continue
-                yield turn.raw_response(raw)
-                if kind == "response.output_item.done":
-                    yield from self._item_done(raw["item"])
-                elif kind in ("response.completed", "response.incomplete", "response.failed"):
-                    completed = yield from self._response_ended(kind, raw["response"])
+            try:
+                for raw in raw_events:
+                    self.checkpoint()
+                    kind = raw["type"]
+                    if kind == "error":
+                        raise from_object(raw.get("error") or raw)
+                    if kind == FALLBACK:
+                        yield turn.fallback(raw)
+                        continue
+                    yield turn.raw_response(raw)
+                    if kind == "response.output_item.done":
+                        yield from self._item_done(raw["item"])
+                    elif kind in ("response.completed", "response.incomplete", "response.failed"):
+                        completed = yield from self._response_ended(kind, raw["response"])
+            except ProviderError:
+                if completed is None:  # otherwise only the rest of the connection is lost
+                    raise
         if completed is None:
             raise ProviderError("provider_unavailable", "The model provider broke the connection.")
         return completed

@@ -8,6 +8,7 @@ from tests.support.models import request, turn
 from workers.agents.bundled import FUNCTIONS
 from workers.agents.catalog import Agent, AgentNotFound, Catalog, catalog
 from workers.agents.loop import run_agent
+from workers.agents.providers import client
 from workers.agents.providers.errors import ProviderError
 
 pytestmark = pytest.mark.usefixtures("provider")
@@ -126,6 +127,19 @@ def test_an_error_before_the_first_token_is_retried_and_one_after_it_is_not():
     assert result.usage["requests"] == 1
     with pytest.raises(ProviderError):
         turn("[[cut=2 times=1 key=late]] hello there my friend")
+
+
+@pytest.mark.parametrize("wire", ["responses", "chat"])
+def test_a_complete_answer_is_not_lost_with_its_connection(monkeypatch, configure, wire):
+    real = client.stream
+
+    def broken_at_its_end(*arguments):
+        yield from real(*arguments)
+        raise ProviderError("provider_unavailable")
+
+    configure(openai_wire=wire)
+    monkeypatch.setattr(client, "stream", broken_at_its_end)
+    assert turn("[[text=all of it]]")[1].response_text == "all of it"
 
 
 def test_a_silent_provider_times_out(configure):

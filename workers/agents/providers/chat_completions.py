@@ -25,24 +25,25 @@ def stream(target: Target, request: dict[str, Any], wait: Wait) -> Generator[Eve
         try:
             for chunk in chunks:
                 if chunk is DONE:
+                    yield from _sensible(answer.end())
                     has_ended = True
-                    yield from answer.end()
                 elif not has_ended:
-                    yield from _events(answer, chunk)
+                    yield from _sensible(answer.of(chunk))
         except ProviderError:
-            if not has_ended:
+            if not answer.has_finished:
                 raise
     if answer.finish_reason and not has_ended:
-        yield from answer.end()
+        yield from _sensible(answer.end())
     if not answer.usage:
         _warn_of_usage(target.provider)
 
 
-def _events(answer: ChatEvents, chunk: Event) -> Iterator[Event]:
+def _sensible(events: Iterator[Event]) -> Iterator[Event]:
+    """The events of chunks. ProviderError if they do not have the form of the API."""
     try:
-        yield from answer.of(chunk)
+        yield from events
     except (AttributeError, IndexError, KeyError, TypeError) as error:
-        log.warning("model.malformed_chunk", extra={"reason": repr(error)})
+        log.warning("model.malformed_answer", extra={"reason": repr(error)})
         raise ProviderError("provider_failed") from None
 
 

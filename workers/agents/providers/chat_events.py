@@ -14,7 +14,6 @@ INCOMPLETE = {
     "length": "max_output_tokens",
     "content_filter": "content_filter",
 }  # finish_reason -> the response's reason
-REASONING_FIELDS = ("reasoning_content", "reasoning")  # of compatible servers; some send both, with the same text
 
 
 class Kind(NamedTuple):
@@ -41,6 +40,7 @@ class Text:
 
     kind: Kind
     where: dict[str, Any]  # the fields of its events
+    delta: dict[str, Any]  # an event of it, without its number and piece
     pieces: list[str] = field(default_factory=list)
 
 
@@ -56,6 +56,11 @@ class ChatEvents:
         self.finish_reason: str | None = None
         self.number = 0
 
+    @property
+    def has_finished(self) -> bool:
+        """Whether the answer is complete, whatever becomes of the connection: its last chunks bring no text."""
+        return self.finish_reason not in (None, "error")
+
     def of(self, chunk: dict[str, Any]) -> Iterator[Event]:
         """The events of one chunk. ProviderError if it says that the answer failed."""
         if chunk.get("error"):
@@ -64,8 +69,8 @@ class ChatEvents:
             yield from self._created(chunk)
         self.usage = chunk.get("usage") or self.usage  # some servers send it with every chunk
         for choice in (chunk.get("choices") or ())[:1]:
-            # A server that does not stream sends the whole message.
-            yield from self._delta(choice.get("delta") or choice.get("message") or {})
+            # A server that does not stream sends the whole message. Some send it beside the deltas.
+            yield from self._delta(choice.get("delta" if "delta" in choice else "message") or {})
             self.finish_reason = choice.get("finish_reason") or self.finish_reason
 
     def end(self) -> Iterator[Event]:
@@ -101,7 +106,8 @@ class ChatEvents:
         yield self._event("response.in_progress", response=started)
 
     def _delta(self, delta: dict[str, Any]) -> Iterator[Event]:
-        if reasoning := next((delta[name] for name in REASONING_FIELDS if delta.get(name)), None):
+        # Compatible servers have one of two names for it, or both with the same text.
+        if reasoning := delta.get("reasoning_content") or delta.get("reasoning"):
             yield from self._add(REASONING, reasoning)
         if content := delta.get("content"):
             if isinstance(content, str):
@@ -131,14 +137,14 @@ class ChatEvents:
             text = self.text = self._new_text(kind)
             yield from self._text_added(text)
         text.pieces.append(piece)
-        logprobs: dict[str, Any] = {"logprobs": []} if kind is TEXT else {}
-        yield self._event(f"response.{kind.event}.delta", **text.where, delta=piece, **logprobs)
+        number, self.number = self.number, self.number + 1
+        yield {**text.delta, "sequence_number": number, "delta": piece}
 
     def _new_text(self, kind: Kind) -> Text:
         index = self._begin_item()
-        return Text(
-            kind, {"item_id": f"{kind.item}_{self.response['id']}_{index}", "output_index": index, kind.index_name: 0}
-        )
+        where = {"item_id": f"{kind.item}_{self.response['id']}_{index}", "output_index": index, kind.index_name: 0}
+        delta = {"type": f"response.{kind.event}.delta", **where}
+        return Text(kind, where, {**delta, "logprobs": []} if kind is TEXT else delta)
 
     def _text_added(self, text: Text) -> Iterator[Event]:
         kind, where = text.kind, text.where

@@ -1,5 +1,6 @@
 """Requests to a provider through the `openai` SDK, and the server-sent events of its answers."""
 
+import logging
 import random
 import time
 from collections.abc import Callable, Generator, Iterable
@@ -13,10 +14,12 @@ import orjson
 
 from workers.agents.providers.connections import Connections
 from workers.agents.providers.errors import CODES, ProviderError, from_object
-from workers.agents.providers.models_file import Provider
+from workers.agents.providers.models_file import DEFAULT, Provider
 
 MAX_RETRY_AFTER = 5.0  # seconds; a provider that wants a longer pause is not asked again
+OPENAI = "https://api.openai.com/v1"
 DONE: dict[str, Any] = {}  # stands for `data: [DONE]`
+log = logging.getLogger(__name__)
 Event = dict[str, Any]
 Wait = Callable[[], AbstractContextManager[None, None]]
 
@@ -25,27 +28,33 @@ Wait = Callable[[], AbstractContextManager[None, None]]
 def client(provider: Provider) -> openai.OpenAI:
     timeout = httpx2.Timeout(connect=provider.connect_seconds, read=provider.read_seconds, write=10, pool=30)
     http = openai.DefaultHttpxClient(timeout=timeout, transport=Connections(httpx2.create_ssl_context()))
-    return openai.OpenAI(
+    made = openai.OpenAI(
         api_key=provider.key() or "not-set",
-        base_url=provider.base_url,
+        base_url=provider.base_url or OPENAI,
         default_headers=provider.sent_headers(),
         max_retries=0,
         http_client=http,
     )
+    if provider.name != DEFAULT:
+        made.organization = made.project = None  # of OPENAI_ORG_ID and OPENAI_PROJECT_ID, which others must not see
+    return made
 
 
 def stream(provider: Provider, path: str, body: dict[str, Any], wait: Wait) -> Generator[Event, None, None]:
-    """Post a request, as this provider wants it, and yield the events of its answer. ProviderError. Closing the generator closes the connection.
+    """Post a request, as this provider wants it, and yield the events of its answer. ProviderError.
 
+    Closing the generator closes the connection.
     `wait()` is entered for each wait for the provider. Events that arrived together are yielded without a wait between.
     """
     body = {name: value for name, value in {**body, **provider.extra}.items() if name not in provider.omit}
     response = _open(provider, path, body, wait)
     try:
         if "json" in response.headers.get("content-type", ""):  # the server does not stream
-            yield _parse(b"".join(_read(response, wait)))
+            yield orjson.loads(b"".join(_read(response, wait)))
         else:
             yield from _decode(_read(response, wait))
+    except orjson.JSONDecodeError:
+        raise ProviderError("provider_failed") from None
     finally:
         response.close()
 
@@ -83,25 +92,21 @@ def _decode(chunks: Iterable[bytes]) -> Generator[Event, None, None]:
         for line in lines:
             if line.startswith(b"data:"):
                 data = line[5:].strip()
-                yield DONE if data == b"[DONE]" else _parse(data)
-
-
-def _parse(data: bytes) -> Event:
-    try:
-        value: Event = orjson.loads(data)
-    except ValueError:
-        raise ProviderError("provider_failed") from None
-    return value
+                yield DONE if data == b"[DONE]" else orjson.loads(data)
 
 
 def _open(provider: Provider, path: str, body: dict[str, Any], wait: Wait) -> httpx2.Response:
-    attempt = 0
+    where, attempt = {"provider": provider.name, "model": body.get("model")}, 0
     while True:
         attempt += 1
         try:
             with wait():
                 return post(provider, path, body, stream=True)
         except ProviderError as error:
+            # For operators: clients are not shown what the provider says.
+            log.warning(
+                "model.request_failed", extra={**where, "code": error.code, "reason": str(error.__cause__)[:500]}
+            )
             pause = error.retry_after or 0.25 * 2**attempt
             if not error.is_retryable or attempt == provider.attempts or (error.retry_after or 0) > MAX_RETRY_AFTER:
                 raise

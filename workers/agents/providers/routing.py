@@ -10,7 +10,7 @@ from workers import metrics
 from workers.agents.providers import chat_completions, responses
 from workers.agents.providers.client import Event, Wait
 from workers.agents.providers.errors import ProviderError, from_object
-from workers.agents.providers.models_file import Target, models
+from workers.agents.providers.models_file import Target, UnknownModel, models
 from workers.agents.providers.wires import wire_of
 
 WIRES = {"responses": responses.stream, "chat": chat_completions.stream}
@@ -34,13 +34,14 @@ class Answer:
 
     def __init__(self, request: dict[str, Any], wait: Wait) -> None:
         self.request, self.wait = request, wait
-        self.chain = models().chain(request["model"])
+        self.chain = _chain(request["model"])
         self.target = self.chain[0]
         self.has_begun = False
 
     def events(self) -> Generator[Event, None, None]:
         """The events of a response, in the form of the Responses wire. ProviderError if no model of the chain answers."""
-        targets = sorted(self.chain, key=_rest)  # stable: the chain's own order for those that do not rest
+        # Stable: those that do not rest keep the order of the chain.
+        targets = sorted(self.chain, key=_rests) if _resting else self.chain
         if targets[0] is not self.target:
             yield self._fall_back(targets[0], _resting[self.target.name][1])
         for target, following in zip(targets, [*targets[1:], None], strict=True):
@@ -75,8 +76,15 @@ class Answer:
         names = {"from": self.target.name, "to": target.name}
         self.target = target
         metrics.MODEL_FALLBACKS.labels(names["from"], names["to"], code).inc()
-        log.warning(FALLBACK.replace("_", "."), extra={**names, "code": code})
+        log.warning("model.fallback", extra={**names, "code": code})
         return {"type": FALLBACK, **names, "code": code}
+
+
+def _chain(name: str) -> list[Target]:
+    try:
+        return models().chain(name)
+    except UnknownModel:  # a run that waited while the file was changed
+        raise ProviderError("model_not_found") from None
 
 
 def _raise_failure(event: Event) -> None:
@@ -87,7 +95,7 @@ def _raise_failure(event: Event) -> None:
         raise from_object(event["response"].get("error"))
 
 
-def _rest(target: Target) -> bool:
+def _rests(target: Target) -> bool:
     """Whether a model failed a moment ago."""
     return target.name in _resting and _resting[target.name][0] > time.monotonic()
 

@@ -18,6 +18,7 @@ from workers.agents.providers.errors import ProviderError
 from workers.agents.providers.models_file import Provider, Wire
 
 PROBE_SECONDS = 10.0
+UNSURE_SECONDS = 60.0  # after which a server that gave no clear answer is asked again
 UNKNOWN_ENDPOINT = (404, 405, 501)
 log = logging.getLogger(__name__)
 
@@ -49,18 +50,23 @@ def _find_out(provider: Provider, url: str) -> Wire:
     if old and old.expires > time.monotonic():
         return old.wire
     try:
-        wire = probe(provider)
+        found = probe(provider)
     except ProviderError:
         if old is None:
             raise
-        wire = old.wire
-    log.info("model.wire_found", extra={"provider": provider.name, "wire": wire})
-    _findings[url] = Finding(wire, time.monotonic() + settings.openai_wire_ttl_seconds)
+        found = None
+    wire: Wire = found or (old.wire if old else "responses")
+    seconds = settings.openai_wire_ttl_seconds if found else UNSURE_SECONDS
+    log.info("model.wire_found", extra={"provider": provider.name, "wire": wire, "is_sure": bool(found)})
+    _findings[url] = Finding(wire, time.monotonic() + seconds)
     return wire
 
 
-def probe(provider: Provider) -> Wire:
-    """Ask for a response to nothing, from no model. A server that has the endpoint refuses, so nothing is generated."""
+def probe(provider: Provider) -> Wire | None:
+    """Ask for a response to nothing, from no model. A server that has the endpoint refuses, so nothing is generated.
+
+    None if the server fails: some gateways do, at such a request. ProviderError if it did not get that far.
+    """
     try:
         response = client.post(provider, "/responses", {}, options={"timeout": PROBE_SECONDS})
     except ProviderError as error:
@@ -69,9 +75,7 @@ def probe(provider: Provider) -> Wire:
             raise
         if refusal.status_code in UNKNOWN_ENDPOINT:
             return "responses" if _misses_model(refusal) else "chat"
-        if refusal.status_code >= 500:
-            raise
-        return "responses"
+        return None if refusal.status_code >= 500 else "responses"
     return "responses" if _json(response).get("object") == "response" else "chat"  # some servers answer 200 to any path
 
 

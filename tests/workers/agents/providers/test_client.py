@@ -5,6 +5,7 @@ from contextlib import nullcontext
 import httpx2
 import pytest
 
+from tests.support.models import turn
 from workers.agents.providers import client
 from workers.agents.providers.errors import ProviderError
 from workers.agents.providers.models_file import Provider
@@ -56,3 +57,22 @@ def test_a_server_that_is_not_there_is_unavailable():
     with pytest.raises(ProviderError) as failed:
         list(client.stream(PROVIDER, "/x", {}, nullcontext))
     assert failed.value.code == "provider_unavailable" and failed.value.is_curable
+
+
+def test_what_the_provider_says_is_logged_for_operators(provider, caplog):
+    with caplog.at_level("WARNING"), pytest.raises(ProviderError):
+        turn("[[status=400]] hello")
+    (record,) = [record for record in caplog.records if record.message == "model.request_failed"]
+    assert (record.provider, record.model, record.code) == ("openai", "gpt-5.1", "provider_bad_request")
+    assert "The request is invalid." in record.reason
+
+
+def test_only_the_default_provider_is_told_our_organization(monkeypatch):
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-1")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "project-1")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://elsewhere/v1")
+    assert client.client(Provider(name="openai")).organization == "org-1"
+    other = client.client(Provider(name="other"))
+    headers = {name for name, value in other.default_headers.items() if isinstance(value, str)}
+    assert not {"OpenAI-Organization", "OpenAI-Project"} & headers
+    assert str(other.base_url) == "https://api.openai.com/v1/"

@@ -1,15 +1,20 @@
 """Servers that speak Chat Completions in their own way."""
 
 import json
+from contextlib import nullcontext
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.support.models import turn
 from workers.agents import tools
 from workers.agents.catalog import Agent, Catalog
+from workers.agents.providers import chat_completions, client
 from workers.agents.providers.chat_calls import Calls
 from workers.agents.providers.chat_events import ChatEvents
 from workers.agents.providers.errors import ProviderError
+from workers.agents.providers.models_file import Provider, Target
 
 ARGUMENTS = '{"text": "an argument that is long enough for several pieces"}'
 PARALLEL = f"[[tool=echo {ARGUMENTS}]] [[tool=echo]] [[tool=add]]"
@@ -133,6 +138,33 @@ def test_a_server_that_sends_both_names_of_its_reasoning_thinks_once():
     assert output_of(events)[0]["summary"][0]["text"] == "hm"
 
 
+@given(st.data())
+def test_calls_are_complete_however_their_deltas_are_mixed(data):
+    texts = data.draw(st.lists(st.text(min_size=1, max_size=12), min_size=1, max_size=5))
+    whole = [json.dumps({"text": text}) for text in texts]
+    waiting = {}
+    for index, arguments in enumerate(whole):
+        cut = data.draw(st.integers(0, len(arguments)))
+        begin = {"index": index, "id": f"id-{index}", "function": {"name": f"f{index}", "arguments": ""}}
+        pieces = [{"index": index, "function": {"arguments": piece}} for piece in (arguments[:cut], arguments[cut:])]
+        waiting[index] = [begin, *pieces]
+    chunks = []
+    while waiting:
+        index = data.draw(st.sampled_from(sorted(waiting)))
+        chunks.append(delta(tool_calls=[waiting[index].pop(0)]))
+        if not waiting[index]:
+            del waiting[index]
+    output = output_of(of(*chunks))
+    assert sorted((item["call_id"], item["name"], item["arguments"]) for item in output) == [
+        (f"id-{index}", f"f{index}", arguments) for index, arguments in enumerate(whole)
+    ]
+
+
+def test_a_message_beside_the_deltas_is_not_repeated():
+    last = {"choices": [{"index": 0, "delta": {}, "message": {"content": "ab"}, "finish_reason": "stop"}]}
+    assert output_of(of(delta(content="a"), delta(content="b"), last))[0]["content"][0]["text"] == "ab"
+
+
 def test_a_name_that_is_repeated_in_every_delta_is_one_call():
     pieces = [{"index": 0, "id": "x", "function": {"name": "f", "arguments": piece}} for piece in ('{"a"', ": 1}")]
     (item,) = output_of(of(*[delta(tool_calls=[piece]) for piece in pieces]))
@@ -167,9 +199,62 @@ def test_an_answer_that_ended_with_an_error_failed():
     assert failed.value.code == "provider_failed"
 
 
-@pytest.mark.parametrize("chunk", [{"choices": [5]}, {"choices": {"a": 1}}, {"choices": [{"delta": "x"}]}])
-def test_chunks_that_make_no_sense_fail_the_answer_and_not_the_worker(chunk):
-    from workers.agents.providers import chat_completions
+@pytest.fixture
+def stream(monkeypatch):
+    """stream(chunks) -> the events. A chunk that is an error is raised."""
 
+    def run(chunks):
+        def answer(provider, path, body, wait):
+            for chunk in chunks:
+                if isinstance(chunk, Exception):
+                    raise chunk
+                yield chunk
+
+        monkeypatch.setattr(client, "stream", answer)
+        target = Target(Provider(name="local"), "m")
+        return list(chat_completions.stream(target, {"input": [{"role": "user", "content": "hi"}]}, nullcontext))
+
+    return run
+
+
+BROKEN = ProviderError("provider_unavailable")
+FINISHED = delta(finish_reason="stop")
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        {"choices": [5]},
+        {"choices": {"a": 1}},
+        {"choices": [{"delta": "x"}]},
+        ["list"],
+        7,
+        delta(content=5),
+        delta(content=[{"type": "text"}]),
+        delta(reasoning={"a": 1}),
+        delta(tool_calls=[{"index": 0, "function": "f"}]),
+    ],
+)
+def test_chunks_that_make_no_sense_fail_the_answer_and_not_the_worker(stream, chunk):
+    with pytest.raises(ProviderError) as failed:
+        stream([delta(content="a"), chunk, FINISHED, client.DONE])
+    assert failed.value.code == "provider_failed"
+
+
+@pytest.mark.parametrize("last", [[BROKEN], [client.DONE, BROKEN], [client.DONE, delta(content="late")], []])
+def test_a_finished_answer_is_complete_whatever_comes_after_it(stream, last):
+    events = stream([delta(content="a"), FINISHED, *last])
+    assert [event["type"] for event in events].count("response.completed") == 1
+    assert output_of(events)[0]["content"][0]["text"] == "a"
+
+
+@pytest.mark.parametrize("last", [[client.DONE], [BROKEN], []])
+def test_an_answer_that_finished_with_an_error_failed_whatever_comes_after_it(stream, last):
     with pytest.raises(ProviderError):
-        list(chat_completions._events(ChatEvents("m"), chunk))
+        stream([delta(content="a"), delta(finish_reason="error"), *last])
+
+
+def test_a_broken_answer_is_not_complete(stream):
+    with pytest.raises(ProviderError) as broken:
+        stream([delta(content="a"), BROKEN])
+    assert broken.value is BROKEN

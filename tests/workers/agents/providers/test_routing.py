@@ -144,3 +144,9 @@ def test_a_chain_does_not_fall_back_to_a_server_without_the_tools_of_the_agent(a
 
 def test_every_curable_code_has_a_message():
     assert MESSAGES.keys() >= CURABLE
+
+
+def test_a_model_that_has_left_the_file_is_not_found(ask):
+    with pytest.raises(ProviderError) as failed:
+        ask("hello", "left:long-ago")
+    assert failed.value.code == "model_not_found"

@@ -70,7 +70,6 @@ def test_the_answer_to_a_request_for_nothing_tells_the_wire(server, status, body
     [
         (401, "provider_authentication"),
         (429, "provider_rate_limited"),
-        (503, "provider_unavailable"),
         (httpx2.ConnectError("no"), "provider_unavailable"),
         (httpx2.ReadTimeout("no"), "provider_timeout"),
     ],
@@ -84,12 +83,24 @@ def test_a_server_that_does_not_say_is_asked_again(server, status, code):
     assert len(server.asked) == 2
 
 
-def test_the_finding_expires_and_is_kept_while_the_server_is_away(server, configure):
+def test_the_finding_expires_and_is_kept_while_the_server_is_away(server, configure, monkeypatch):
     configure(openai_wire_ttl_seconds=-1)
+    monkeypatch.setattr(wires, "UNSURE_SECONDS", -1)
     assert wires.wire_of(server(404, None), nullcontext) == "chat"
     assert wires.wire_of(server(503, None), nullcontext) == "chat"
+    assert wires.wire_of(server(httpx2.ConnectError("no"), None), nullcontext) == "chat"
     assert wires.wire_of(server(400, {}), nullcontext) == "responses"
-    assert len(server.asked) == 3
+    assert len(server.asked) == 4
+
+
+def test_a_gateway_that_fails_at_a_request_for_nothing_is_taken_for_the_common_wire_and_asked_again(
+    server, monkeypatch
+):
+    provider = server(500, None)
+    assert [wires.wire_of(provider, nullcontext) for _ in range(2)] == ["responses"] * 2 and len(server.asked) == 1
+    later = wires.time.monotonic() + 61
+    monkeypatch.setattr(wires.time, "monotonic", lambda: later)
+    assert wires.wire_of(server(404, None), nullcontext) == "chat"
 
 
 @pytest.mark.parametrize(
