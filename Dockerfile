@@ -1,22 +1,20 @@
 # Small, and not root. Which process runs is the command's choice; see Procfile and docker-compose.yml.
-FROM python:3.13-slim AS build
-WORKDIR /src
-RUN python -m venv /venv
+FROM python:3.13.15-slim-trixie@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b AS build
 COPY requirements.lock ./
-RUN /venv/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
-COPY setup.cfg pyproject.toml README.md LICENSE ./
+RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
+
+FROM python:3.13.15-slim-trixie@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b
+RUN useradd --system --uid 10001 --home-dir /app longshore && install -d -o longshore -g longshore -m 0700 /var/lib/longshore
+COPY --from=build /venv /venv
+# Our own code is copied, not installed: that would fetch build tools that no lock file names. It belongs to root.
+WORKDIR /app
 COPY models models
 COPY workers workers
 COPY edge edge
 COPY scheduler scheduler
-RUN /venv/bin/pip install --no-cache-dir --no-deps .
-
-FROM python:3.13-slim
-RUN useradd --system --uid 10001 --home-dir /app longshore && install -d -o longshore /app /var/lib/longshore
-WORKDIR /app
-COPY --from=build /venv /venv
-COPY --chown=longshore edge/gunicorn.py edge/gunicorn.py
-ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 ENVIRONMENT=production HOST=0.0.0.0 AUTH_KEY_STORAGE_PATH=/var/lib/longshore/keyset.json
-USER longshore
+RUN python -m compileall -q .
+ENV PATH=/venv/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+ENV AUTH_KEY_STORAGE_PATH=/var/lib/longshore/keyset.json
+USER 10001:10001
 EXPOSE 8000
 CMD ["gunicorn", "--config", "edge/gunicorn.py", "edge.app:create_app()"]

@@ -48,6 +48,14 @@ def up(
 
 
 @app.command()
+def env() -> None:
+    """Print an environment file for docker-compose.yml, with fresh secrets: `./dev env > .env`."""
+    from devstack import env_file
+
+    print(env_file.fresh(ROOT), end="")
+
+
+@app.command()
 def down(state: Path = STATE) -> None:
     """Stop the instance that `up` started."""
     from devstack.up import down

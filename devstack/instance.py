@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 
-from devstack.stack import EMAIL, PASSWORD, ROOT, Stack
+from devstack.stack import EMAIL, PASSWORD, ROOT, Stack, secret_key
 
 DEFAULT_STATE = ROOT / "var"
 
@@ -88,18 +88,19 @@ def require(state: Path) -> Instance:
 
 
 def use_database(state: Path) -> None:
-    """Point DATABASE_URL, REDIS_URL and BROKER_URL at the running instance, unless DATABASE_URL is set already.
+    """Use the database, Redis and secret of the running instance, unless DATABASE_URL is set already.
 
     Call it before anything imports `models.platform.settings`. SystemExit if no instance is running.
     """
     if os.environ.get("DATABASE_URL"):
         return
     instance = require(state)
-    urls = {
+    values = {
         "DATABASE_URL": instance.database_url,
         "REDIS_URL": instance.redis_url,
         "BROKER_URL": instance.broker_url,
+        "SECRET_KEY": secret_key(state),
     }
-    for name, url in urls.items():
-        if url and not os.environ.get(name):
-            os.environ[name] = url
+    for name, value in values.items():
+        if value and not os.environ.get(name):
+            os.environ[name] = value

@@ -6,10 +6,13 @@ from models.auth.password_hashing import PasswordHasher
 from models.auth.tenants import Tenant
 from models.auth.users import Membership, User
 from models.platform.database import transaction
+from models.platform.settings import settings
 
 
 def seed() -> tuple[User, Tenant]:
-    """The demo user and tenant, created if they are missing."""
+    """The demo user and tenant, created if they are missing. SystemExit in production: everybody knows the password."""
+    if settings.hardened:
+        raise SystemExit("The demo account has a known password: it is for development only.")
     with transaction():
         tenant = Tenant.get_or_none(Tenant.slug == "demo") or Tenant.create(slug="demo", name="Demo")
         user = User.by_email(EMAIL)

@@ -41,6 +41,15 @@ def key_file(state: Path) -> Path:
     return state.resolve() / "keys" / "keyset.json"
 
 
+def secret_key(state: Path) -> str:
+    """The instance's root secret: made once, then read from the state folder."""
+    file = state / "secret_key"
+    if not file.exists():
+        file.touch(mode=0o600)
+        file.write_text(secrets.token_hex(32))
+    return file.read_text()
+
+
 def _ignore(_: str) -> None:
     pass
 
@@ -61,6 +70,7 @@ class Stack:
 
     def __init__(self, state: Path, port: int | None = None, environ: Mapping[str, str] | None = None) -> None:
         self.state = Path(state).resolve()
+        os.umask(0o077)  # only this user may read what we and our processes write
         self.state.mkdir(parents=True, exist_ok=True)
         self.environ = dict(os.environ if environ is None else environ)
         self.port = port or free_port()
@@ -119,7 +129,8 @@ class Stack:
         env = {
             "ENVIRONMENT": "development",
             "SIGNUP_ACCESS_POLICY": "public",
-            "SECRET_KEY": self._secret_key(),
+            "ALLOWED_ORIGINS": f"http://localhost:3000,http://localhost:{self.port}",
+            "SECRET_KEY": secret_key(self.state),
             "PYTHONUNBUFFERED": "1",
             "AUTH_KEY_STORAGE_PATH": str(key_file(self.state)),
             "PROMETHEUS_MULTIPROC_DIR": str(metrics),
@@ -129,13 +140,6 @@ class Stack:
         env |= {name: value for name, value in self.environ.items() if value}
         path = f"{Path(sys.executable).parent}{os.pathsep}{self.environ.get('PATH', '')}"
         return env | {"PORT": str(self.port), "PATH": path, "PYTHONPATH": str(ROOT)}
-
-    def _secret_key(self) -> str:
-        file = self.state / "secret_key"
-        if not file.exists():
-            file.write_text(secrets.token_hex(32))
-            file.chmod(0o600)
-        return file.read_text()
 
     def run(self, *arguments: str) -> str:
         """Run `python <arguments>` in the stack's environment; return its stdout. SystemExit if it fails."""
@@ -153,11 +157,16 @@ class Stack:
         """Create the demo account unless it exists; return its tenant's id."""
         return self.run("-m", "devstack.seed").strip()
 
+    def env_of(self, name: str) -> dict[str, str]:
+        """The environment of a process of the Procfile. Only the edge signs tokens; the others get no keys."""
+        return self.env if name == "edge" else self.env | {"AUTH_KEY_STORAGE_PATH": os.devnull}
+
     def spawn(self, name: str, **overrides: str) -> Process:
         """Start a process of the Procfile. `overrides` are added to its environment."""
+        env = self.env_of(name) | overrides
         count = sum(process.name == name for process in self.processes)
         log = self.state / "logs" / f"{name}.{count}.log"
-        process = Process(f"exec {procfile()[name]}", log, name=name, cwd=ROOT, env=self.env | overrides)
+        process = Process(f"exec {procfile()[name]}", log, name=name, cwd=ROOT, env=env)
         self.processes.append(process)
         return process
 

@@ -98,11 +98,13 @@ def _kill_orphans(pid: int) -> None:
             os.killpg(pid, signal.SIGKILL)
 
 
-def run_all(commands: Mapping[str, str], env: Mapping[str, str], cwd: str, on_tick: Callable[[], None]) -> int:
-    """Run {name: command} until SIGINT or SIGTERM. Returns the exit status: 0 after one of these signals."""
+def run_all(
+    commands: Mapping[str, str], env_of: Callable[[str], Mapping[str, str]], cwd: str, on_tick: Callable[[], None]
+) -> int:
+    """Run {name: command}, each in the environment `env_of(name)`, until SIGINT or SIGTERM. Returns the exit status: 0 after one of these signals."""
     supervisor = Supervisor(on_tick)
     for name, command in commands.items():
-        supervisor.add_process(name, f"exec {command}", env=dict(env), cwd=cwd)
+        supervisor.add_process(name, f"exec {command}", env=dict(env_of(name)), cwd=cwd)
     supervisor.loop()
     status = int(supervisor.returncode or 0)
     return 0 if status in (128 + signal.SIGINT, 128 + signal.SIGTERM) else status

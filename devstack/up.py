@@ -45,6 +45,7 @@ def _start_in_background(state: Path, port: int, fresh: bool) -> int:
     """Run `./dev up` as a background process and wait until it is ready."""
     state.mkdir(parents=True, exist_ok=True)
     log = state / "up.log"
+    log.touch(mode=0o600)
     command = [sys.executable, "-m", "devstack", "up", "--state", str(state.resolve()), "--port", str(port)]
     command += ["--fresh"] if fresh else []
     with log.open("wb") as output:
@@ -84,9 +85,9 @@ def _run_in_foreground(state: Path, port: int, fresh: bool) -> int:
 
 def _run_processes(stack: Stack, tenant_id: str, report: Callable[[str], None]) -> int:
     commands = {name: command for name, command in procfile().items() if name != "release"}
-    env = {"LOG_FORMAT": "console", "LOG_LEVEL": "INFO", **stack.env}
+    console_logs = {"LOG_FORMAT": "console", "LOG_LEVEL": "INFO"}
     monitor = Monitor(stack, tenant_id, report, MailNotices(stack.state))
-    return run_all(commands, env, str(ROOT), monitor.tick)
+    return run_all(commands, lambda name: console_logs | stack.env_of(name), str(ROOT), monitor.tick)
 
 
 @dataclass

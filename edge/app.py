@@ -14,6 +14,7 @@ from models.auth.service_account_catalogue import catalogue
 from models.platform import logs
 from models.platform.settings import Settings
 from models.platform.settings import settings as process_settings
+from models.platform.startup_checks import EDGE, require_safe
 from workers.agents.catalog import catalog
 
 
@@ -23,7 +24,7 @@ def create_app(settings: Settings = process_settings, *, hasher: PasswordHasher 
     `hasher` hashes all passwords; the default works in low-priority threads.
     """
     logs.configure("edge")
-    settings.require_safe()
+    require_safe(settings, EDGE)
     keyset()
     catalogue()
     catalog()

@@ -27,6 +27,14 @@ loglevel = "warning"
 control_socket_disable = True
 
 
+def on_starting(server: object) -> None:
+    """Refuse unsafe settings once, in the master: it would replace every worker that refuses them."""
+    from models.platform.settings import settings
+    from models.platform.startup_checks import EDGE, require_safe
+
+    require_safe(settings, EDGE)
+
+
 def post_worker_init(worker: object) -> None:
     from models.platform import memory
 

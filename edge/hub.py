@@ -43,7 +43,9 @@ class WatchedStream:
 
 def connect() -> Any:
     """A connection for the reader alone: its blocking read would delay the commands of everyone else."""
-    return redis.Redis.from_url(settings.redis_url, single_connection_client=True, socket_timeout=READ_TIMEOUT)
+    return redis.Redis.from_url(
+        settings.redis_url.get_secret_value(), single_connection_client=True, socket_timeout=READ_TIMEOUT
+    )
 
 
 class Hub:

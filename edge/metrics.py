@@ -19,6 +19,9 @@ JWKS_SAME = Counter("jwks_not_modified_total", "Requests for the public keys ans
 SIGNUPS = Counter("signup_attempts_total", "Registrations.", ["result", "policy"])
 SIGNUP_BLOCKED = Counter("signup_blocked_total", "Requests for access that were dropped.", ["reason"])
 SERVICE_TOKENS = Counter("service_account_issuance_total", "Issues of service account tokens.", ["account", "result"])
+FORWARDED_UNTRUSTED = Counter(
+    "http_forwarded_untrusted_total", "Requests with an X-Forwarded-For that TRUSTED_PROXIES does not allow to be read."
+)
 LIMITED = Counter("rate_limit_hits_total", "Refused calls.", ["quota", "scope"])
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 for _quota in ("chat_per_minute", "chat_stream_per_minute", "chat_stream_concurrency"):

@@ -21,13 +21,19 @@ log = structlog.get_logger("edge.access")
 CORRELATION_ID = re.compile(r"[A-Za-z0-9._:-]{8,128}")
 PROBES = ("/health", "/health/ready", "/health/storage", "/metrics")
 LOGGED_PATH = 256  # characters
+# On every answer. A public page may say otherwise: /docs loads its script, and the public keys may be cached.
 SECURITY = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
+    "X-Robots-Tag": "noindex, nofollow",
     "Referrer-Policy": "no-referrer",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Permissions-Policy": "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
+    "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+IN_PRODUCTION = {"Strict-Transport-Security": "max-age=31536000; includeSubDomains"}
 
 
 class InvalidHost(BadRequest):
@@ -39,12 +45,10 @@ class Envelope:
 
     def __init__(self, settings: Settings) -> None:
         hosts = settings.items(settings.allowed_hosts.lower())
-        self.any_host = settings.debug or "*" in hosts
+        self.any_host = "*" in hosts or (settings.debug and not settings.hardened)
         self.hosts = {host.strip("[]") for host in hosts}
         self.proxies = Proxies(settings.items(settings.trusted_proxies))
-        self.headers = dict(SECURITY)
-        if settings.hardened:
-            self.headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
+        self.headers = SECURITY | (IN_PRODUCTION if settings.hardened else {})
 
     def process_request(self, req: Request, resp: falcon.Response) -> None:
         sent_id = req.get_header("X-Correlation-ID") or ""
@@ -93,17 +97,27 @@ class Proxies:
 
     def __init__(self, networks: list[str]) -> None:
         self.networks = [ipaddress.ip_network(network, strict=False) for network in networks]
+        self.warned = False
 
     def client_of(self, req: Request) -> str | None:
         """The peer's address; behind trusted proxies, the last untrusted one in X-Forwarded-For. None on a local socket."""
-        address = req.remote_addr or ""
-        hops = (req.get_header("X-Forwarded-For") or "").split(",") if self.networks else []
+        address, forwarded = req.remote_addr or "", req.get_header("X-Forwarded-For") or ""
+        if forwarded and not self.networks:
+            self._warn(address)
+        hops = forwarded.split(",") if self.networks else []
         while hops and self._contain(address):
             hop = hops.pop().strip()
             if _parse(hop) is None:
                 break
             address = hop
         return address or None
+
+    def _warn(self, peer: str) -> None:
+        """Either a client invents the header, or a proxy is not trusted and all its clients count as one."""
+        metrics.FORWARDED_UNTRUSTED.inc()
+        if not self.warned:
+            self.warned = True
+            log.warning("http.forwarded_untrusted", peer=peer, hint="Set TRUSTED_PROXIES to the proxy's network.")
 
     def _contain(self, text: str) -> bool:
         address = _parse(text)

@@ -177,7 +177,7 @@ def follow(
     release()
     body = Body(batches(run, after, hub), frame, slot, principal)
     resp.content_type = "text/event-stream; charset=utf-8"
-    resp.set_header("Cache-Control", "no-cache, no-transform")
+    resp.set_header("Cache-Control", "no-store, no-transform")
     resp.set_header("X-Accel-Buffering", "no")
     resp.set_header("X-Run-Id", str(run.id))
     resp.stream = body

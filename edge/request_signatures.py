@@ -1,7 +1,8 @@
 """Requests that a machine has signed: `Authorization: Bearer vault:<signature>` over the bytes of X-Vault-Payload.
 
 SERVICE_ISSUE_VERIFIER says who checks the signature: `hmac`, with a secret that both sides know, or `vault`, Vault's
-Transit engine. In development, without either, `Bearer dev-local` is enough.
+Transit engine. In development, without either, SERVICE_ISSUE_DEV_LOCAL lets a caller on this machine send
+`Bearer dev-local` instead.
 """
 
 import base64
@@ -16,6 +17,7 @@ from edge.errors import Invalid
 from edge.request import Request
 from edge.schemas.auth.service_accounts import ServiceAccountIssueRequest
 from models.auth import request_nonces
+from models.platform.connections import is_local
 from models.platform.errors import BadRequest, NotAuthenticated, Unavailable
 from models.platform.settings import settings
 from workers.gateways import vault
@@ -25,6 +27,7 @@ REQUIRED = ("iss", "aud", "sub", "nonce", "iat", "exp", "account", "scopes")
 MAX_AHEAD, MAX_AGE = 30, 600  # seconds that `iat` may lie in the future, and in the past
 MAX_LIFETIME = 600  # seconds from `iat` to `exp`
 DEVELOPER = "signer:dev-local"
+FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")  # what proxies add
 SIGNER_LENGTH = 128  # characters of a signer's name that are kept
 
 
@@ -50,7 +53,7 @@ def require(req: Request, body: ServiceAccountIssueRequest) -> tuple[ServiceAcco
     The signature is checked before anything else, so that a stranger learns nothing about the other rules.
     """
     credential = _credential(req)
-    if credential == "dev-local" and settings.service_issue_verifier == "off" and not settings.hardened:
+    if credential == "dev-local" and _is_developer(req):
         return body, DEVELOPER
     payload = _payload(req, credential)
     if not _is_signed(payload, credential.removeprefix("vault:")):
@@ -60,6 +63,13 @@ def require(req: Request, body: ServiceAccountIssueRequest) -> tuple[ServiceAcco
     _use_nonce(claims)
     # The prefix keeps a signer from posing as a user.
     return _merge(body, claims), f"signer:{claims['sub']}@{claims['iss']}"[:SIGNER_LENGTH]
+
+
+def _is_developer(req: Request) -> bool:
+    """Whether the request comes from this machine itself, not through a proxy on it, and the setting allows that."""
+    if settings.hardened or not settings.service_issue_dev_local or settings.service_issue_verifier != "off":
+        return False
+    return bool(req.remote_addr) and is_local(req.remote_addr) and not any(req.get_header(name) for name in FORWARDED)
 
 
 def _credential(req: Request) -> str:

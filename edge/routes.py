@@ -14,6 +14,7 @@ from edge.resources.chat import Chat, ChatStream
 from edge.resources.conversations import Conversations
 from edge.resources.health import Health, Jwks, Root
 from edge.resources.metrics import Metrics
+from edge.resources.robots import Robots
 from edge.resources.runs import Runs
 from models.auth.password_hashing import PasswordHasher
 from models.platform.settings import Settings
@@ -30,6 +31,7 @@ def routes(settings: Settings, hasher: PasswordHasher) -> list[Route]:
         Route("/health",                                                        health),
         Route("/health/ready",                                                  health,                 "ready"),
         Route("/health/storage",                                                health,                 "storage"),
+        Route("/robots.txt",                                                    Robots()),
         Route("/metrics",                                                       Metrics()),
         Route("/docs",                                                          reference),
         Route("/docs/{name}",                                                   reference,              "asset"),

@@ -4,7 +4,9 @@ Any number may run. The one that holds the advisory lock works, the others wait 
 """
 
 import logging
+import os
 import signal
+import socket
 import threading
 from collections.abc import Callable
 
@@ -13,16 +15,23 @@ import redis
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.cron import CronTrigger
 
+from models.platform.settings import settings
+from models.platform.startup_checks import require_safe
+
+if __name__ == "__main__":
+    require_safe(settings, "scheduler")  # the imports below already use the settings
+
+from models.jobs import presence
 from models.platform import logs
 from models.platform.database import database, release, transaction
 from models.platform.locks import SCHEDULER, try_session_lock
-from models.platform.settings import settings
 from scheduler.schedule import CRON
 from workers import jobs
 from workers.jobs import JobKind
 
 log = logging.getLogger(__name__)
 TICK_SECONDS = 1.0
+OWNER = f"{socket.gethostname()}:{os.getpid()}"
 
 
 class Leader:
@@ -74,6 +83,13 @@ def enqueue(kind: JobKind) -> None:
         release()
 
 
+def report_alive() -> None:
+    try:
+        presence.report_scheduler(OWNER)
+    except redis.RedisError as error:
+        log.warning("scheduler.redis_away", extra={"step": "presence", "reason": repr(error)})
+
+
 def main() -> None:
     logs.configure("scheduler")
     should_stop = threading.Event()
@@ -91,10 +107,10 @@ def main() -> None:
             leader.run_step("jobs.resent", jobs.resend_unclaimed)
         else:
             cron.pause()
+        report_alive()
         should_stop.wait(TICK_SECONDS)
     cron.shutdown(wait=False)
 
 
 if __name__ == "__main__":
-    settings.require_safe()
     main()

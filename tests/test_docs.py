@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+from pydantic import Secret, SecretStr
+
 from models.platform.settings import Settings
 
 ROOT = Path(__file__).parent.parent
-NOT_IN_SETTINGS = {"HOST", "EDGE_WORKERS", "PROMETHEUS_MULTIPROC_DIR"}
-ABBREVIATED = {"SECRET_KEY", "SIGNUP_SHARED_DOMAINS"}  # their defaults are not printed whole
+NOT_IN_SETTINGS = {"EDGE_WORKERS", "PROMETHEUS_MULTIPROC_DIR"}
+ABBREVIATED = {"SIGNUP_SHARED_DOMAINS"}  # its default is not printed whole
 
 
 def documented_defaults():
@@ -18,6 +20,8 @@ def documented_defaults():
 
 def default_text(default):
     """A default as the page writes it: nothing for None, no decimals for a whole number, "_" between thousands."""
+    if isinstance(default, Secret | SecretStr):
+        default = default.get_secret_value()
     if default is None:
         return ""
     if isinstance(default, bool) or not isinstance(default, int | float):

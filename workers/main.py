@@ -9,15 +9,18 @@ if is_gevent_active():
 
 from models.platform import logs
 from models.platform.settings import settings
-from workers import chat, housekeeping
-from workers.agents.catalog import catalog
-from workers.broker import broker
-from workers.heartbeat import heartbeat
-from workers.mail import accounts, signup
+from models.platform.startup_checks import WORKER, require_safe
 
-logs.configure("worker")
-settings.require_safe()
+require_safe(settings, WORKER)  # the imports below already use the settings
+
+from workers import chat, housekeeping  # noqa: E402
+from workers.agents.catalog import catalog  # noqa: E402
+from workers.broker import broker  # noqa: E402
+from workers.heartbeat import heartbeat  # noqa: E402
+from workers.mail import accounts, signup  # noqa: E402
+
 catalog()  # refuses to start with an MCP_TOOLS or a models file that cannot work
+logs.configure("worker")  # after the models are read, whose keys logs must not show
 broker.add_middleware(heartbeat)
 
 __all__ = ["accounts", "broker", "chat", "housekeeping", "signup"]

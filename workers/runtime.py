@@ -10,6 +10,7 @@ import peewee
 from models.jobs.ledger import CANCELLED, DEAD, Job, LeaseLost
 from models.platform.database import release, transaction
 from models.platform.ids import parse_uuid
+from models.platform.redaction import without_secrets
 from models.platform.settings import settings
 from models.runs import progress
 from models.runs.run import Run
@@ -95,7 +96,7 @@ def _run(function: Actor, lease: Lease) -> str:
         raise
     except Exception as error:
         log.exception("job.failed", extra=_log_fields(job))
-        text = f"{type(error).__name__}: {error}"
+        text = without_secrets(f"{type(error).__name__}: {error}")
         if job.failures + 1 >= job.max_failures:
             return _fail(job, "internal_error", text)
         job.retry_later(text, lease.kind.backoff(job.failures + 1))

@@ -36,6 +36,7 @@ GATES = (
     Gate("migrations",   "migrations",   "up, down and up again, on tables with rows in them", fast=False),
     Gate("jobs",         "jobs",         "every job has an actor, every actor and every cron line has a job", fast=False),
     Gate("catalogues",   "catalogues",   "the catalogues of agents and service accounts load and match the code", fast=False),
+    Gate("deployment",   "deployment",   "docker-compose.yml: safe settings, least rights, pinned images", fast=False),
     Gate("style",        "style",        "ruff format and ruff check", fixes=True),
     Gate("imports",      "imports",      "which modules may import which (.importlinter)"),
     Gate("sizes",        "sizes",        "files up to 400 lines, half of them up to 120; functions up to 60"),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 import time
@@ -55,7 +56,7 @@ def run_gate(gate: Gate, root: Path) -> Result:
     done = subprocess.run(
         [sys.executable, "-m", "devstack.check", gate.name],
         cwd=root,
-        env={**os.environ, "ENVIRONMENT": "test", "PYTHONPATH": str(root)},
+        env={**os.environ, "ENVIRONMENT": "test", "SECRET_KEY": secrets.token_hex(32), "PYTHONPATH": str(root)},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -23,14 +23,16 @@ class Storage(Part):
             "credentials": [{"accessKey": key["access"], "secretKey": key["secret"]}],
             "actions": ["Admin", "Read", "Write", "List", "Tagging"],
         }
-        (self.folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
+        config = self.folder / "s3.json"
+        config.touch(mode=0o600)
+        config.write_text(json.dumps({"identities": [identity]}))
 
     def _key(self) -> dict[str, str]:
         """{"access", "secret"}: made once, then read from the state folder."""
         file = self.folder / "keys.json"
         if not file.exists():
+            file.touch(mode=0o600)
             file.write_text(json.dumps({"access": "longshore", "secret": secrets.token_hex(20)}))
-            file.chmod(0o600)
         key: dict[str, str] = json.loads(file.read_text())
         return key
 

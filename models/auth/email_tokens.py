@@ -1,6 +1,5 @@
 """One-time tokens sent by mail: `<id>.<secret>`. The database holds the secret's keyed hash only."""
 
-import hmac
 import secrets
 from datetime import timedelta
 from uuid import UUID
@@ -9,7 +8,7 @@ from peewee import CharField, UUIDField
 
 from models.platform.clock import now
 from models.platform.database import in_transaction, transaction
-from models.platform.digests import keyed_hex_digest
+from models.platform.digests import is_hex_digest, keyed_hex_digest
 from models.platform.errors import BadRequest
 from models.platform.ids import parse_uuid, uuid7
 from models.platform.model import DateTimeTZField, Model
@@ -17,6 +16,7 @@ from models.platform.model import DateTimeTZField, Model
 VERIFY_EMAIL, RESET_PASSWORD = "verify_email", "reset_password"
 NAMES = {VERIFY_EMAIL: "Verification", RESET_PASSWORD: "Password reset"}
 SECRET_LENGTH = 64  # hexadecimal characters
+DIGEST = "email-token"  # the purpose of its hashes
 
 
 class InvalidEmailToken(BadRequest):
@@ -42,7 +42,7 @@ def create(user_id: UUID, purpose: str, minutes: float) -> str:
             id=token_id,
             user_id=user_id,
             purpose=purpose,
-            secret_hash=_hash(secret),
+            secret_hash=keyed_hex_digest(DIGEST, secret),
             expires_at=now() + timedelta(minutes=minutes),
         )
     return f"{token_id.hex}.{secret}"
@@ -79,7 +79,7 @@ def _find(token: str, purpose: str, *, for_update: bool) -> EmailToken:
         email_token is None
         or email_token.purpose != purpose
         or email_token.expires_at <= now()
-        or not hmac.compare_digest(email_token.secret_hash, _hash(secret))
+        or not is_hex_digest(email_token.secret_hash, DIGEST, secret)
     ):
         raise InvalidEmailToken(f"{NAMES[purpose]} token is invalid or expired.")
     return email_token
@@ -91,7 +91,3 @@ def _parse(token: str, purpose: str) -> tuple[UUID, str]:
     if token_id is None or len(secret) != SECRET_LENGTH:
         raise InvalidEmailToken(f"{NAMES[purpose]} token is malformed.")
     return token_id, secret
-
-
-def _hash(secret: str) -> str:
-    return keyed_hex_digest("email-token", secret)

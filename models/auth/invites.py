@@ -11,7 +11,7 @@ from models.platform import audit
 from models.platform.client_info import UNKNOWN_CLIENT, ClientInfo
 from models.platform.clock import now
 from models.platform.database import in_transaction, transaction
-from models.platform.digests import keyed_digest, keyed_hex_digest
+from models.platform.digests import is_hex_digest, keyed_hex_digest, possible_digests, possible_hex_digests
 from models.platform.errors import NotFound
 from models.platform.ids import uuid7
 from models.platform.model import DateTimeTZField, Model
@@ -19,6 +19,7 @@ from models.platform.paging import Page
 from models.platform.principal import Principal
 
 ACTIVE, REVOKED, EXHAUSTED, EXPIRED = "active", "revoked", "exhausted", "expired"
+DIGEST = "invite-token-hash"  # the purpose of its hashes
 TOKEN_LENGTH, HINT_LENGTH = 43, 8  # characters; the hint is the part that lists show
 
 
@@ -46,8 +47,11 @@ class Invite(Model):
 
     @property
     def token(self) -> str:
-        """43 characters, 256 bits. It cannot be derived without SECRET_KEY."""
-        return base64.urlsafe_b64encode(keyed_digest("invite-token", self.id.bytes)).decode()[:TOKEN_LENGTH]
+        """43 characters, 256 bits. It cannot be derived without the key that issued it. Raises InviteNotFound without it."""
+        for token in _possible_tokens(self.id):
+            if is_hex_digest(self.token_hash, DIGEST, token):
+                return token
+        raise InviteNotFound("The invite was issued with a SECRET_KEY that is not accepted any more.")
 
     @property
     def has_expired(self) -> bool:
@@ -81,7 +85,8 @@ class Invite(Model):
             issued_by=issuer.subject,
             signup_request_id=request_id,
         )
-        invite.token_hash, invite.token_hint = _hash(invite.token), invite.token[:HINT_LENGTH]
+        token = _possible_tokens(invite.id)[0]
+        invite.token_hash, invite.token_hint = keyed_hex_digest(DIGEST, token), token[:HINT_LENGTH]
         invite.save(force_insert=True)
         audit.record("auth.invite_issued", issuer, f"invite:{invite.id}", client=client, email=invite.invited_email)
         return invite
@@ -109,7 +114,8 @@ class Invite(Model):
     @classmethod
     @in_transaction
     def lock_by_token(cls, token: str) -> "Invite | None":
-        invite: Invite | None = cls.select().where(cls.token_hash == _hash(token)).for_update().first()
+        hashes = possible_hex_digests(DIGEST, token)
+        invite: Invite | None = cls.select().where(cls.token_hash.in_(hashes)).for_update().first()
         return invite
 
     @classmethod
@@ -129,5 +135,7 @@ class Invite(Model):
             return invite
 
 
-def _hash(token: str) -> str:
-    return keyed_hex_digest("invite-token-hash", token)
+def _possible_tokens(invite_id: UUID) -> list[str]:
+    """The tokens of an invite by the key that issued it; the first is that of the current key."""
+    digests = possible_digests("invite-token", invite_id.bytes)
+    return [base64.urlsafe_b64encode(digest).decode()[:TOKEN_LENGTH] for digest in digests]

@@ -112,6 +112,7 @@ def load(path: Path) -> KeySet:
     try:
         if not path.exists() and not settings.hardened:
             create(path)
+        _refuse_if_open(path)
         return read(path)
     except FileNotFoundError:
         raise SystemExit(
@@ -119,6 +120,13 @@ def load(path: Path) -> KeySet:
         ) from None
     except (OSError, KeyFileInvalid) as error:
         raise SystemExit(f"No usable signing key: {error}") from None
+
+
+def _refuse_if_open(path: Path) -> None:
+    """In production, others may do nothing with the file and its group may only read it, as secret stores mount files."""
+    mode = path.stat().st_mode & 0o777
+    if settings.hardened and mode & 0o027:
+        raise KeyFileInvalid(f"{path} has mode {mode:o}, so that others can use the keys: run `chmod 600 {path}`.")
 
 
 def read(path: Path) -> KeySet:

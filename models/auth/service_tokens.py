@@ -1,6 +1,5 @@
 """The refresh tokens of service accounts: stored, listed, revoked, and exchanged for access tokens."""
 
-import hmac
 from datetime import timedelta
 from uuid import UUID
 
@@ -12,7 +11,7 @@ from models.auth.tokens import (
     SERVICE_ACCOUNT_SUBJECT,
     InvalidRefreshToken,
     IssuedTokens,
-    hash_refresh_token,
+    is_refresh_token,
     key_id_of,
     sign_access_token,
 )
@@ -170,7 +169,7 @@ def exchange(token_id: UUID, token: str) -> IssuedTokens:
 
 def _find_valid(token_id: UUID, token: str) -> ServiceToken:
     stored = ServiceToken.get_or_none(ServiceToken.id == token_id)
-    if stored is None or not hmac.compare_digest(stored.token_hash, hash_refresh_token(token)):
+    if stored is None or not is_refresh_token(token, stored.token_hash):
         raise InvalidRefreshToken()
     if stored.revoked_at or stored.expires_at <= now():
         raise InvalidRefreshToken()

@@ -1,6 +1,5 @@
 """Exchanging a refresh token for new tokens."""
 
-import hmac
 import logging
 from typing import Any
 from uuid import UUID
@@ -8,7 +7,7 @@ from uuid import UUID
 from models.auth import service_tokens
 from models.auth.session_tokens import issue_tokens
 from models.auth.sessions import RefreshToken, Session
-from models.auth.tokens import InvalidRefreshToken, IssuedTokens, hash_refresh_token, read_refresh_token
+from models.auth.tokens import InvalidRefreshToken, IssuedTokens, is_refresh_token, read_refresh_token
 from models.auth.users import Membership, User
 from models.platform import audit, limits
 from models.platform.client_info import UNKNOWN_CLIENT, ClientInfo
@@ -47,7 +46,7 @@ def _lock_session_and_token(jti: UUID, token: str) -> tuple[Session, RefreshToke
     refresh_token = RefreshToken.lock(jti) if session else None
     if session is None or refresh_token is None:
         raise InvalidRefreshToken()
-    if not hmac.compare_digest(refresh_token.token_hash, hash_refresh_token(token)):
+    if not is_refresh_token(token, refresh_token.token_hash):
         raise InvalidRefreshToken()
     return session, refresh_token
 

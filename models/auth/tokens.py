@@ -10,7 +10,7 @@ import jwt
 from models.auth.key_file import keyset
 from models.auth.signing_keys import InvalidToken
 from models.platform.clock import now
-from models.platform.digests import keyed_hex_digest
+from models.platform.digests import is_hex_digest, keyed_hex_digest
 from models.platform.errors import DomainError
 from models.platform.ids import parse_uuid, uuid7
 from models.platform.settings import settings
@@ -102,6 +102,11 @@ def read_refresh_token(token: str, *, check_expiry: bool = True) -> RefreshClaim
 def hash_refresh_token(token: str) -> str:
     """What the database stores of a refresh token."""
     return keyed_hex_digest("refresh-token", token)
+
+
+def is_refresh_token(token: str, token_hash: str) -> bool:
+    """Whether this token is the one that was stored as `token_hash`."""
+    return is_hex_digest(token_hash, "refresh-token", token)
 
 
 def key_id_of(token: str) -> str:

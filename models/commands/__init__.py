@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from models.platform.errors import DomainError
 
-NAMES = ("migrate", "keys", "operators", "audit")
+NAMES = ("alive", "check", "migrate", "keys", "operators", "audit")
 
 
 class CommandFailed(Exception):

@@ -9,6 +9,8 @@ from models import platform
 from models.commands import CommandFailed
 from models.platform.database import database
 from models.platform.locks import MIGRATIONS, session_lock
+from models.platform.settings import settings
+from models.platform.startup_checks import RELEASE, require_safe
 
 HELP = "Bring the database schema up to date, revert migrations, or list them."
 DIRECTORY = Path(platform.__file__).parent / "migrations"
@@ -20,6 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    require_safe(settings, RELEASE)
     runner = Runner(database, str(DIRECTORY))
     with database.connection_context(), session_lock(MIGRATIONS):
         if args.action == "status":

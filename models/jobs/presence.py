@@ -1,7 +1,12 @@
-"""Which worker processes are alive, by a heartbeat in Redis.
+"""Which processes are alive, by a heartbeat in Redis.
 
-Key: `worker:alive:<owner>`, a string that expires after a few seconds: the queues that this process serves.
+Keys, strings that expire after a few seconds:
+    worker:alive:<owner>      the queues that this worker process serves
+    scheduler:alive:<owner>   empty
+An owner begins with the name of its host and a colon.
 """
+
+import socket
 
 from models.platform.redis import fast_redis_client, redis_client
 
@@ -15,6 +20,17 @@ def report(owner: str, queues: str) -> None:
 
 def remove(owner: str) -> None:
     fast_redis_client().delete(f"worker:alive:{owner}")
+
+
+def report_scheduler(owner: str) -> None:
+    """Count this scheduler as alive for ALIVE_SECONDS, whether it works or waits for the lock."""
+    fast_redis_client().set(f"scheduler:alive:{owner}", "", ex=ALIVE_SECONDS)
+
+
+def is_alive_here(process: str) -> bool:
+    """Whether a `worker` or `scheduler` on this host has reported within ALIVE_SECONDS."""
+    pattern = f"{process}:alive:{socket.gethostname()}:*"
+    return any(True for _ in fast_redis_client().scan_iter(pattern, count=1000))
 
 
 def workers_alive(queue: str | None = None) -> int:

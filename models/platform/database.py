@@ -161,7 +161,7 @@ def _readable(fd: int) -> bool:
 
 
 database = Database(
-    settings.database_url.replace("postgres://", "postgresql://", 1),
+    settings.database_url.get_secret_value().replace("postgres://", "postgresql://", 1),
     max_connections=settings.database_pool_size,
     timeout=settings.database_pool_timeout,
     stale_timeout=settings.database_pool_recycle,

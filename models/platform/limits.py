@@ -46,7 +46,7 @@ class QuotaExceeded(RateLimited):
 
 @cache
 def _windows() -> FixedWindowRateLimiter:
-    url = settings.redis_url
+    url = settings.redis_url.get_secret_value()
     storage = RedisStorage(url, socket_timeout=1, socket_connect_timeout=1, key_prefix=settings.rate_limit_key_prefix)
     return FixedWindowRateLimiter(storage)
 

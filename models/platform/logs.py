@@ -9,10 +9,13 @@ from typing import Any
 import structlog
 from structlog.typing import Processor
 
+from models.platform.redaction import REDACTED, known_secrets, without_secrets
 from models.platform.settings import settings
 
 Event = MutableMapping[str, Any]
-SECRET_WORDS = ("password", "token", "secret", "authorization", "api_key", "cookie")
+SECRET_WORDS = (
+    "password", "token", "secret", "authorization", "api_key", "cookie", "credential", "private_key", "signature",
+)  # fmt: skip
 
 
 def configure(process: str) -> None:
@@ -35,7 +38,7 @@ def configure(process: str) -> None:
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             _brief if console else _origin(process),
-            renderer,
+            _without_secrets(renderer),
         ],
     )
     handler = logging.StreamHandler(sys.stdout)
@@ -84,5 +87,14 @@ def _is_secret(key: str) -> bool:
 def _redact(logger: Any, name: str, event_dict: Event) -> Event:
     for key in event_dict:
         if _is_secret(key) and isinstance(event_dict[key], str):
-            event_dict[key] = "[redacted]"
+            event_dict[key] = REDACTED
     return event_dict
+
+
+def _without_secrets(renderer: Processor) -> Processor:
+    secrets = known_secrets()
+
+    def render(logger: Any, name: str, event_dict: Event) -> str:
+        return without_secrets(str(renderer(logger, name, event_dict)), secrets)
+
+    return render

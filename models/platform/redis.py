@@ -43,7 +43,7 @@ def connect(url: str, **options: Any) -> redis.Redis:
 
 def redis_client() -> redis.Redis:
     """For work that can wait: a command is retried for about 20 seconds, as long as a server takes to restart."""
-    return _retrying_client(settings.redis_url)
+    return _retrying_client(settings.redis_url.get_secret_value())
 
 
 @cache
@@ -60,7 +60,7 @@ def _retrying_client(url: str) -> redis.Redis:
 
 def fast_redis_client() -> redis.Redis:
     """For requests: a command fails within seconds if Redis is down."""
-    return _fast_client(settings.redis_url)
+    return _fast_client(settings.redis_url.get_secret_value())
 
 
 @cache

@@ -3,46 +3,56 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
 
-from pydantic import Field, SecretStr
+from pydantic import Field, Json, Secret, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-DEV_SECRET = "development-only-secret"
+DEVELOPMENT = ("development", "dev", "local", "test")
 
 
 class Settings(BaseSettings):
-    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", validate_assignment=True)
+    """Whatever may contain a password or a key is a Secret, which no repr, dump or error message shows."""
+
+    model_config = SettingsConfigDict(
+        env_ignore_empty=True, extra="ignore", validate_assignment=True, hide_input_in_errors=True
+    )
 
     # the service
     app_name: str = "longshore"  # metadata, token issuer, `service` in logs
     app_description: str = "An agent and task platform"
     app_version: str = "0.1.0"
     app_public_url: str = "http://localhost:3000"  # base of links in mails
-    environment: str = "development"  # development, dev, local and test are not hardened
-    debug: bool = False  # any host is trusted
+    environment: str = "production"  # every name but those in DEVELOPMENT is production
+    debug: bool = False  # in development, any Host header is accepted; refused in production
+    host: str = "127.0.0.1"  # address that the edge listens on
     port: int = 8000
     log_level: str = "INFO"
     log_format: Annotated[str, Field(pattern="^(json|console)$")] = "json"
 
     # the HTTP edge
     allowed_hosts: str = "localhost,127.0.0.1,[::1]"  # comma list, * for any
-    allowed_origins: str = "http://localhost:3000,http://localhost:8000"  # comma list
+    allowed_origins: str = ""  # comma list of other origins whose pages may call the API
     trusted_proxies: str = ""  # comma list of networks whose X-Forwarded-For is believed
     request_body_limit_bytes: int = 1_048_576  # larger bodies are refused with 413
     chat_wait_seconds: float = 300  # how long POST /chat waits for its run before it answers 504
     metrics_token: SecretStr | None = None  # when set, /metrics wants it as a bearer
 
+    # what this service connects to
+    private_hosts: str = ""  # comma list of hosts on a private network: they may be reached without TLS
+
     # Postgres
-    database_url: str = "postgresql://postgres@127.0.0.1:5432/longshore"
+    database_url: SecretStr = SecretStr("postgresql://postgres@127.0.0.1:5432/longshore")
     database_pool_size: int = 20  # connections per process
     database_pool_timeout: float = 30  # seconds to wait for a free one
     database_pool_recycle: int = 1800  # seconds after which a connection is replaced
     database_health_timeout: float = 5  # seconds
 
     # Redis: progress and limits in one database, the broker in another
-    redis_url: str = "redis://127.0.0.1:6379/0"
-    broker_url: str | None = None  # default: redis_url with the next database; amqp://... moves the jobs to RabbitMQ
+    redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    broker_url: SecretStr | None = (
+        None  # default: redis_url with the next database; amqp://... moves the jobs to RabbitMQ
+    )
     rate_limit_key_prefix: str = "rate-limit"
     progress_ttl_seconds: int = 3600  # how long a finished run's stream is kept in Redis
 
@@ -67,7 +77,7 @@ class Settings(BaseSettings):
     agent_model_data: str | None = None
     agent_models_allowed: str = ""  # comma list of models that clients may ask for, besides the agents' own
     agent_history_messages: int = 200  # newest messages of a conversation that the model is given
-    mcp_tools: list[dict[str, Any]] = []  # hosted MCP servers, a JSON list
+    mcp_tools: Secret[list[dict[str, Any]] | Json[list[dict[str, Any]]]] = Secret([])  # hosted MCP servers, a JSON list
     image_default_size: str = "1024x1024"
     image_default_quality: str = "high"
     image_default_format: str = "png"
@@ -91,11 +101,12 @@ class Settings(BaseSettings):
     minio_secure: bool = True
 
     # mail
-    smtp_url: str | None = None  # smtp://user:password@host:port; smtps:// for TLS from the start
+    smtp_url: SecretStr | None = None  # smtp://user:password@host:port; smtps:// for TLS from the start
     mail_from: str = "Longshore <no-reply@localhost>"
 
     # sign-in
-    secret_key: SecretStr = SecretStr(DEV_SECRET)
+    secret_key: SecretStr | None = None  # the keys of all stored digests are derived from it
+    secret_key_previous: SecretStr | None = None  # comma list: digests made with these keys are still accepted
     auth_key_storage_path: str = "var/keys/keyset.json"
     auth_audience: str = "agent-api,analytics-service,billing-worker,support-console,synthetic-monitor"
     auth_jwks_max_age_seconds: int = 300
@@ -126,6 +137,7 @@ class Settings(BaseSettings):
         "off"  # who checks signed requests for tokens
     )
     service_issue_secret: SecretStr | None = None  # hmac: the secret that both sides know
+    service_issue_dev_local: bool = False  # development only: `Bearer dev-local` from this machine needs no signature
     service_issue_rate_limit_per_minute: int = 5  # tokens per service account
     service_issue_global_rate_limit_per_minute: int = 30
     vault_addr: str | None = None  # vault: its URL
@@ -151,16 +163,23 @@ class Settings(BaseSettings):
 
     @property
     def hardened(self) -> bool:
-        return not self.debug and self.environment.lower() not in {"development", "dev", "local", "test"}
+        """Whether this is production: everything that does not say that it is development."""
+        return self.environment.lower() not in DEVELOPMENT
 
     @property
     def broker(self) -> str:
         """Where jobs are sent. By default the database after that of REDIS_URL: they must not share one."""
         if self.broker_url:
-            return self.broker_url
-        url = urlsplit(self.redis_url)
+            return self.broker_url.get_secret_value()
+        url = urlsplit(self.redis_url.get_secret_value())
         number = int(url.path.lstrip("/") or 0)
         return urlunsplit(url._replace(path=f"/{number + 1}"))
+
+    def secret_values(self) -> set[str]:
+        """Every text in these settings that nobody may see: keys, tokens, addresses with a password, passwords alone."""
+        values = [getattr(self, name) for name in type(self).model_fields]
+        secrets = {text for value in values if isinstance(value, Secret | SecretStr) for text in _texts_of(value)}
+        return secrets | {password for text in secrets for password in _passwords_in(text)}
 
     @contextmanager
     def override(self, **values: Any) -> Iterator[None]:
@@ -179,26 +198,35 @@ class Settings(BaseSettings):
         """The parts of a comma list."""
         return [part.strip() for part in text.split(",") if part.strip()]
 
-    def require_safe(self) -> None:
-        """SystemExit for settings that cannot work, and in production for those that are only fit for development."""
-        if problem := next(self._problems(), None):
-            raise SystemExit(problem)
 
-    def _problems(self) -> Iterator[str]:
-        if self.service_issue_verifier == "hmac" and not self.service_issue_secret:
-            yield "SERVICE_ISSUE_SECRET is not set, which SERVICE_ISSUE_VERIFIER=hmac needs."
-        if self.service_issue_verifier == "vault" and not (self.vault_addr and self.vault_token):
-            yield "VAULT_ADDR or VAULT_TOKEN is not set, which SERVICE_ISSUE_VERIFIER=vault needs."
-        if not self.hardened:
-            return
-        if self.secret_key.get_secret_value() == DEV_SECRET:
-            yield "SECRET_KEY still has its development value: set it to at least 32 random characters."
-        if len(self.secret_key.get_secret_value()) < 32:
-            yield "SECRET_KEY is too short: set it to at least 32 random characters."
-        if not (self.openai_api_key or self.models_path):
-            yield "OPENAI_API_KEY is not set: agents cannot reach a model. Set it, MODELS_PATH, or ENVIRONMENT=development."
-        if self.require_email_verification and not self.smtp_url:
-            yield "SMTP_URL is not set: nobody can verify an address. Set it, or REQUIRE_EMAIL_VERIFICATION=false."
+def _texts_of(secret: Secret[Any] | SecretStr) -> Iterator[str]:
+    value = secret.get_secret_value()
+    if not isinstance(value, str):  # MCP_TOOLS
+        yield from (str(server["authorization"]) for server in value if server.get("authorization"))
+    elif "://" not in value:
+        yield from (value, *Settings.items(value))
+    elif any(_passwords_in(value)):
+        yield value
 
 
-settings = Settings()
+def _passwords_in(url: str) -> Iterator[str]:
+    """The passwords in a URL, as they are written there and as they are."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return
+    for password in (parts.password, *parse_qs(parts.query).get("password", [])):
+        if password:
+            yield from (password, unquote(password))
+
+
+def read() -> Settings:
+    """The settings of this process. SystemExit that lists all values that cannot be understood, without showing them."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = [f"{str(problem['loc'][0]).upper()}: {problem['msg']}." for problem in error.errors()]
+        raise SystemExit("\n".join(lines)) from None
+
+
+settings = read()

@@ -14,7 +14,7 @@ from devstack.stack import ROOT
 SCRIPT = """
 import os, sys
 from devstack.supervise import run_all
-sys.exit(run_all({"job": sys.argv[1]}, os.environ, ".", lambda: None))
+sys.exit(run_all({"job": sys.argv[1]}, lambda name: os.environ, ".", lambda: None))
 """
 
 

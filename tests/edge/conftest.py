@@ -22,7 +22,7 @@ def process_hub(clean):
     from edge.hub import hub
     from models.platform.settings import settings
 
-    connect, hub.connect = hub.connect, lambda: Reader(settings.redis_url)
+    connect, hub.connect = hub.connect, lambda: Reader(settings.redis_url.get_secret_value())
     yield hub
     stop(hub)
     hub.connect = connect

@@ -87,7 +87,7 @@ def _hosted_tools(settings: Settings) -> Iterator[Tool]:
         yield Tool("web_search", "web_search", "Searches the web.", hosted=web_search)
         yield Tool("code_interpreter", "code", "Runs Python in a sandbox.", hosted=code_interpreter)
         yield Tool("image_generation", "image", "Makes images.", hosted=image_generation)
-    for server in settings.mcp_tools:
+    for server in settings.mcp_tools.get_secret_value():
         yield _mcp_tool(server)
 
 

@@ -79,7 +79,9 @@ class Catalog:
 
 def catalog() -> Catalog:
     """The agents and tools that the settings describe. SystemExit if MCP_TOOLS or models cannot work. Cheap to call."""
-    return _build(tuple(getattr(settings, name) for name in SETTINGS), json.dumps(settings.mcp_tools))
+    return _build(
+        tuple(getattr(settings, name) for name in SETTINGS), json.dumps(settings.mcp_tools.get_secret_value())
+    )
 
 
 @lru_cache(maxsize=4)

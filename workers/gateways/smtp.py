@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from models.platform.connections import may_be_plain
 from models.platform.settings import settings
 
 TIMEOUT = 20  # seconds for each answer of the server
@@ -15,15 +16,20 @@ class MailNotConfigured(Exception):
     """SMTP_URL is not set."""
 
 
+class MailNotEncrypted(smtplib.SMTPException):
+    """The server does not offer STARTTLS, or somebody between us and it has removed the offer."""
+
+
 @contextmanager
 def connection() -> Iterator[smtplib.SMTP]:
-    """A connection to the server of SMTP_URL, encrypted if the server can and logged in if the URL has a user.
+    """A connection to the server of SMTP_URL, logged in if the URL has a user.
 
+    It is encrypted, unless the server offers no encryption and is this machine or one of PRIVATE_HOSTS.
     Raises MailNotConfigured, smtplib.SMTPException or OSError.
     """
     if not settings.smtp_url:
         raise MailNotConfigured("SMTP_URL is not set: mails cannot be sent.")
-    url = urlsplit(settings.smtp_url)
+    url = urlsplit(settings.smtp_url.get_secret_value())
     server = _connect(url)
     try:
         if url.username:
@@ -45,6 +51,8 @@ def _connect(url: SplitResult) -> smtplib.SMTP:
         if server.has_extn("starttls"):
             server.starttls(context=context)
             server.ehlo()
+        elif not may_be_plain(url.hostname, settings):
+            raise MailNotEncrypted(f"{url.hostname} does not offer STARTTLS: nothing was sent.")
     except BaseException:
         server.close()
         raise

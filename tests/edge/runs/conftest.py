@@ -10,7 +10,7 @@ from tests.support.hub import Reader, stop
 def reader(clean):
     from models.platform.settings import settings
 
-    return Reader(settings.redis_url)
+    return Reader(settings.redis_url.get_secret_value())
 
 
 @pytest.fixture

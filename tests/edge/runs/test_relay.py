@@ -122,7 +122,7 @@ def test_following_answers_with_a_stream_that_no_proxy_buffers(hub, run, person,
     relay.follow(resp, run, person("owner"), after=3, frame=relay.chat_frame, hub=hub)
     assert resp.content_type == "text/event-stream; charset=utf-8"
     assert {name: resp.get_header(name) for name in ("Cache-Control", "X-Accel-Buffering", "X-Run-Id")} == {
-        "Cache-Control": "no-cache, no-transform",
+        "Cache-Control": "no-store, no-transform",
         "X-Accel-Buffering": "no",
         "X-Run-Id": str(run.id),
     }

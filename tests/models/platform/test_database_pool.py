@@ -12,7 +12,7 @@ from models.platform.settings import settings
 
 @pytest.fixture
 def small():
-    database = Database(settings.database_url, max_connections=2, timeout=0.3)
+    database = Database(settings.database_url.get_secret_value(), max_connections=2, timeout=0.3)
     yield database
     database.close_idle()
 

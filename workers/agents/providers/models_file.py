@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from models.platform.connections import http_problems
+from models.platform.redaction import keep_secret
 from models.platform.settings import settings
 
 BUNDLED = Path(__file__).with_name("models.toml")
@@ -53,8 +55,17 @@ class Provider(BaseModel):
     def sent_headers(self) -> dict[str, str]:
         return {name: Template(value).safe_substitute(os.environ) for name, value in self.headers.items()}
 
+    def secrets(self) -> Iterator[str]:
+        """What was read from the environment, and nobody may see."""
+        if key := self.key():
+            yield key
+        for value in self.headers.values():
+            yield from filter(None, (os.environ.get(name) for name in Template(value).get_identifiers()))
+
     def faults(self) -> Iterator[str]:
-        """Environment variables that are not set. The default provider works without a key in development."""
+        """An address that is unsafe, and variables that are not set. The default provider works without a key in development."""
+        if settings.hardened:
+            yield from http_problems(f"providers.{self.name}.base_url", self.base_url, settings)
         if self.key_env and self.key_env != "OPENAI_API_KEY" and not self.key():
             yield f"providers.{self.name}.key_env: the environment variable {self.key_env} is not set"
         for name, value in self.headers.items():
@@ -140,7 +151,9 @@ def models() -> Models:
 @lru_cache(maxsize=8)
 def _load(values: tuple[object, ...]) -> Models:
     # The arguments only key the cache.
-    return read_models(Path(settings.models_path or BUNDLED))
+    found = read_models(Path(settings.models_path or BUNDLED))
+    keep_secret(secret for provider in found.providers.values() for secret in provider.secrets())
+    return found
 
 
 def read_models(path: Path) -> Models:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from edge.schemas.chat import RunOptionsRequest
+from models.platform.redaction import without_secrets
 from tests.support.models import turn
 from workers.agents.catalog import catalog
 from workers.agents.providers.models_file import UnknownModel, models
@@ -156,3 +157,21 @@ def test_each_agent_may_have_a_provider_of_its_own(models_file, configure, provi
     assert (result.answering_agent, result.model) == ("code_assistant", "local:qwen3")
     assert stats(chat_only_url)["chat_completions"] == before + 1
     assert {item.get("model") for item in result.items} == {None, "gpt-5.1", "local:qwen3"}
+
+
+def test_in_production_other_hosts_are_reached_with_tls_only(models_file, configure):
+    models_file(
+        '[providers.gpu]\nbase_url = "http://gpu-1:8000/v1"\n[providers.here]\nbase_url = "http://localhost:1/v1"'
+    )
+    assert not list(models().faults())
+    configure(environment="production", openai_base_url=None)
+    (fault,) = models().faults()
+    assert fault.startswith("providers.gpu.base_url") and "TLS" in fault
+    configure(private_hosts="gpu-1")
+    assert not list(models().faults())
+
+
+def test_keys_of_providers_are_blanked_out_of_logs_and_stored_errors(models_file, keys):
+    models_file(FILE)
+    models()
+    assert without_secrets("refused: secret-1, Token secret-2") == "refused: [redacted], Token [redacted]"

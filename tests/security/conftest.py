@@ -1,0 +1,3 @@
+"""The fixtures of the edge: these tests attack it over HTTP."""
+
+from tests.edge.conftest import *  # noqa: F403
