@@ -2,11 +2,11 @@
 
 import contextlib
 import sys
+import uuid
 
 from devstack.process import Process, free_port, responds, wait_for
-from models.platform.ids import uuid7
 
-TENANT_ID, USER_ID = uuid7(), uuid7()
+TENANT_ID, USER_ID = uuid.uuid4(), uuid.uuid4()
 
 
 @contextlib.contextmanager

@@ -4,9 +4,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from models.platform.settings import settings
 from tests.support.models import standin
-from workers.agents.providers import routing, wires
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +24,10 @@ def chat_only_url(tmp_path_factory):
 @pytest.fixture
 def provider(model_url):
     """The stand-in is the default provider. Nothing is remembered of earlier tests."""
+    # Imported here: this file is loaded before the environment is set, if its folder is named on the command line.
+    from models.platform.settings import settings
+    from workers.agents.providers import routing, wires
+
     wires._findings.clear()
     routing._resting.clear()
     with settings.override(openai_base_url=model_url, openai_api_key=SecretStr("sk-test")):
