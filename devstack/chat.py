@@ -18,12 +18,14 @@ CANCELLED = 130  # exit status
 Event = dict[str, Any]
 
 
-def chat(state: Path, message: str, agent: str | None, conversation: str | None) -> int:
+def chat(state: Path, message: str, *, agent: str | None, conversation: str | None, model: str | None) -> int:
     """Ask one question and print the answer. Returns the exit status: 0, 1 if the run failed, 130 if cancelled.
 
     SystemExit if no instance is running, a request is refused, or the connection fails for good.
     """
-    body = {"message": message, "agent_type": agent or "triage", "conversation_id": conversation}
+    body: dict[str, Any] = {"message": message, "agent_type": agent or "triage", "conversation_id": conversation}
+    if model:
+        body["run_options"] = {"run_config": {"model": model}}
     server = instance.require(state)
     with httpx.Client(base_url=server.url, timeout=httpx.Timeout(10, read=None)) as http:
         stream = ResumableStream(http)
@@ -101,6 +103,8 @@ def print_event(event: Event) -> None:
         console.print(f"[dim](→ {event['new_agent']})[/] ", end="")
     if event["event"] == "restarted":
         console.print("\n[dim](another worker starts the answer again)[/]")
+    if event["event"] == "model_fallback":
+        console.print(f"[dim]({event['payload']['from']} fails, asking {event['payload']['to']})[/] ", end="")
 
 
 def print_end(event: Event) -> int:

@@ -75,12 +75,13 @@ def chat(
     message: str,
     agent: str | None = typer.Option(None, help="triage (the default), code_assistant or data_analyst."),
     conversation: str | None = typer.Option(None, help="Id of a conversation to continue."),
+    model: str | None = typer.Option(None, help="A model that clients may ask for. Default: the agent's."),
     state: Path = STATE,
 ) -> None:
     """Ask a question and print the answer as it is streamed. Ctrl-C cancels the run."""
     from devstack.chat import chat
 
-    raise typer.Exit(chat(state, message, agent, conversation))
+    raise typer.Exit(chat(state, message, agent=agent, conversation=conversation, model=model))
 
 
 @app.command()

@@ -13,7 +13,7 @@ from models.platform.settings import settings
 from models.runs import events, progress
 from models.runs.run import FAILED, Run
 from workers.agents.loop import run_agent
-from workers.agents.provider import ProviderError
+from workers.agents.providers.errors import ProviderError
 from workers.agents.turn import Event, TurnRequest, TurnResult
 from workers.jobs import CHAT_RUN
 from workers.lease import InterruptibleWait

@@ -19,8 +19,8 @@ from workers.broker import broker  # noqa: E402
 from workers.heartbeat import heartbeat  # noqa: E402
 from workers.mail import accounts, signup  # noqa: E402
 
-logs.configure("worker")
-catalog()  # refuses to start with an MCP_TOOLS that cannot work
+catalog()  # refuses to start with an MCP_TOOLS or a models file that cannot work
+logs.configure("worker")  # after the models are read, whose keys logs must not show
 broker.add_middleware(heartbeat)
 
 __all__ = ["accounts", "broker", "chat", "housekeeping", "signup"]

@@ -2,6 +2,9 @@
 
 from prometheus_client import Counter, Histogram
 
+MODEL_FALLBACKS = Counter(
+    "model_fallbacks_total", "Responses asked of the next model of a chain.", ["from_model", "to_model", "code"]
+)
 JOBS = Counter("jobs_total", "Job attempts by how they ended.", ["name", "result"])
 SECONDS = Histogram(
     "job_duration_seconds",

@@ -47,7 +47,21 @@ _FUNCTION_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 
 def check_parameters(body: dict[str, Any]) -> None:
     """Types and ranges of the top-level parameters."""
-    for name, (types, expected) in _TYPES.items():
+    check_types(body, _TYPES)
+    limit = body.get("max_output_tokens")
+    if limit is not None and limit < 16:
+        raise invalid(
+            "Invalid 'max_output_tokens': integer below minimum value. Expected a value >= 16, but got "
+            f"{limit} instead.",
+            "max_output_tokens",
+            "integer_below_min_value",
+        )
+    check_format((body.get("text") or {}).get("format"), "text.format.type", "text.format")
+
+
+def check_types(body: dict[str, Any], expectations: dict[str, tuple[Any, str]]) -> None:
+    """Types of the top-level parameters, and the range that both APIs have for `temperature`."""
+    for name, (types, expected) in expectations.items():
         value = body.get(name)
         if value is None:
             continue
@@ -57,34 +71,24 @@ def check_parameters(body: dict[str, Any]) -> None:
         raise invalid(
             "Invalid 'temperature': expected a decimal between 0 and 2.", "temperature", "decimal_out_of_range"
         )
-    limit = body.get("max_output_tokens")
-    if limit is not None and limit < 16:
-        raise invalid(
-            "Invalid 'max_output_tokens': integer below minimum value. Expected a value >= 16, but got "
-            f"{limit} instead.",
-            "max_output_tokens",
-            "integer_below_min_value",
-        )
-    _check_format((body.get("text") or {}).get("format"))
 
 
-def _check_format(form: Any) -> None:
+def check_format(form: Any, type_param: str, param: str) -> None:
+    """The form of an answer. `type_param` and `param` are the paths of its type and of its other fields."""
     if form is None:
         return
     if not isinstance(form, dict) or form.get("type") not in ("text", "json_object", "json_schema"):
         raise invalid(
-            "Invalid value for 'text.format.type'. Supported values are: 'json_object', 'json_schema', and 'text'.",
-            "text.format.type",
+            f"Invalid value for '{type_param}'. Supported values are: 'json_object', 'json_schema', and 'text'.",
+            type_param,
             "invalid_value",
         )
     if form["type"] == "json_schema":
         for name, kind in (("name", str), ("schema", dict)):
             if not isinstance(form.get(name), kind):
-                raise missing(f"text.format.{name}")
+                raise missing(f"{param}.{name}")
         if form.get("strict"):
-            _check_strict(
-                f"response_format '{form['name']}'", form["schema"], "text.format.schema", "invalid_json_schema"
-            )
+            _check_strict(f"response_format '{form['name']}'", form["schema"], f"{param}.schema", "invalid_json_schema")
 
 
 def check_items(value: Any) -> list[dict[str, Any]]:

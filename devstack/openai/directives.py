@@ -30,6 +30,34 @@ def _status(text: str) -> int:
     return int(text)
 
 
+QUIRKS = {
+    "empty_choices",
+    "interleaved",
+    "keep_alive",
+    "no_call_ids",
+    "no_done",
+    "no_finish",
+    "no_id",
+    "no_index",
+    "no_stream",
+    "no_usage",
+    "reasoning_field",
+    "same_call_ids",
+    "stop_for_calls",
+    "thinking_parts",
+    "usage_each",
+    "whole_calls",
+    "zero_index",
+}
+
+
+def _quirks(text: str) -> frozenset[str]:
+    names = frozenset(text.split(","))
+    if not names <= QUIRKS:
+        raise ValueError(text)
+    return names
+
+
 _VALUES: dict[str, Callable[[str], Any]] = {
     "deltas": _count,
     "delay": _seconds,
@@ -42,12 +70,14 @@ _VALUES: dict[str, Callable[[str], Any]] = {
     "key": str,
     "code": str,
     "handoff": str,
+    "quirks": _quirks,
 }
 _FLAGS = {
     "hang",
     "refusal",
     "context_overflow",
     "incomplete",
+    "content_filter",
     "failed",
     "error_event",
     "web_search",
@@ -56,7 +86,18 @@ _FLAGS = {
     "echo_request",
 }
 _CALLS = {"tool", "loop_tool"}
-_FAILURES = {"status", "cut", "slow", "hang", "refusal", "context_overflow", "incomplete", "failed", "error_event"}
+_FAILURES = {
+    "status",
+    "cut",
+    "slow",
+    "hang",
+    "refusal",
+    "context_overflow",
+    "incomplete",
+    "content_filter",
+    "failed",
+    "error_event",
+}
 # These decide what to answer, so the plain words of the message trigger nothing.
 _DECIDES_ANSWER = _CALLS | {
     "deltas",
@@ -65,6 +106,7 @@ _DECIDES_ANSWER = _CALLS | {
     "text",
     "refusal",
     "incomplete",
+    "content_filter",
     "failed",
     "error_event",
     "web_search",

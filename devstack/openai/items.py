@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
 Step = str | float | None  # an event, seconds to wait, or DROP
 DROP = None  # break the connection
-_ARGUMENT_PIECE = 16  # characters of a call's arguments per delta
+HANG_SECONDS = 600.0
+ARGUMENT_PIECE = 16  # characters of a call's arguments per delta
 
 
 def _text(reply: "Reply", index: int, item: Text) -> Iterator[Step]:
@@ -66,7 +67,7 @@ def _call(reply: "Reply", index: int, item: Call) -> Iterator[Step]:
         return f'{{"id":"{item_id}","type":"function_call","status":"{status}","arguments":{text},{rest}}}'
 
     yield reply.added(index, state("in_progress", '""'))
-    pieces = [arguments[at : at + _ARGUMENT_PIECE] for at in range(0, len(arguments), _ARGUMENT_PIECE)]
+    pieces = [arguments[at : at + ARGUMENT_PIECE] for at in range(0, len(arguments), ARGUMENT_PIECE)]
     yield from reply.deltas("response.function_call_arguments.delta", where, pieces)
     yield reply.event("response.function_call_arguments.done", f'{where},"arguments":{quote(arguments)}')
     yield reply.done(index, state("completed", quote(arguments)))

@@ -43,6 +43,15 @@ class Request:
     def text_format(self) -> dict[str, Any]:
         return (self.body.get("text") or {}).get("format") or {"type": "text"}
 
+    @property
+    def limit(self) -> int | None:
+        """The most tokens that the answer may have."""
+        return self.body.get("max_output_tokens")
+
+    @property
+    def parallel_calls(self) -> bool:
+        return self.body.get("parallel_tool_calls") is not False
+
     def calls(self) -> list[dict[str, Any]]:
         """The function calls since the last user message."""
         return [item for item in self.since if item.get("type") == "function_call"]
@@ -70,9 +79,14 @@ def read(raw: bytes) -> Request:
     checks.check_tool_choice(body.get("tool_choice"), functions)
     if not (body.get("previous_response_id") or body.get("conversation")):
         checks.check_calls(items)
+    question, since = last_question(items)
+    return Request(body, items, question, since, functions, len(raw))
+
+
+def last_question(items: list[dict[str, Any]]) -> tuple[str, list[dict[str, Any]]]:
+    """The text of the last user message, and the items after it."""
     last = max((at for at, item in enumerate(items) if _by_user(item)), default=-1)
-    question = text_of(items[last]["content"]) if last >= 0 else ""
-    return Request(body, items, question, items[last + 1 :], functions, len(raw))
+    return (text_of(items[last]["content"]) if last >= 0 else ""), items[last + 1 :]
 
 
 def parse(raw: bytes) -> dict[str, Any]:

@@ -51,6 +51,8 @@ class Plan:
     slow: float = 0.0  # seconds before the first item
     hang: bool = False  # send nothing after response.in_progress
     cut: int | None = None  # break the connection after this many text deltas
+    reason: str = "max_output_tokens"  # of an incomplete answer
+    quirks: frozenset[str] = frozenset()  # oddities of compatible servers, on the chat wire
 
 
 def plan(request: Request) -> Plan:
@@ -58,8 +60,11 @@ def plan(request: Request) -> Plan:
     directives = read_directives(request.question)
     _raise_error(directives, request)
     result = Plan(slow=directives.get("slow", 0.0), hang="hang" in directives, cut=directives.get("cut"))
+    result.quirks = directives.get("quirks", result.quirks)
     result.delay = directives.get("delay", 0.0 if directives.decide_answer else WORD_DELAY)
     result.ending = next((end for end in ("incomplete", "failed") if end in directives), "completed")
+    if "content_filter" in directives:
+        result.ending, result.reason = "incomplete", "content_filter"
     if "error_event" in directives:
         result.ending = "error"
     if "reasoning" in directives:
@@ -101,7 +106,7 @@ def _calls(directives: Directives, request: Request) -> list[Call]:
         calls = [Call(*call) for call in answers.calls_for(directives.plain, request)]
     if not calls and request.tool_choice == "required" and request.functions:
         calls = [_call(request, next(iter(request.functions)))]
-    return calls if request.body.get("parallel_tool_calls") is not False else calls[:1]
+    return calls if request.parallel_calls else calls[:1]
 
 
 def _forced_call(request: Request) -> Call | None:
@@ -166,8 +171,8 @@ def _pieces(directives: Directives, request: Request) -> tuple[str, ...]:
 
 
 def _truncated(pieces: tuple[str, ...], request: Request, result: Plan) -> tuple[str, ...]:
-    """Apply max_output_tokens, counting a word as a token."""
-    limit = request.body.get("max_output_tokens")
+    """Apply the limit on output tokens, counting a word as a token."""
+    limit = request.limit
     if limit is not None and len(pieces) > limit:
         result.ending = "incomplete"
         return pieces[:limit]

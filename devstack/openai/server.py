@@ -4,7 +4,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,8 +12,9 @@ import falcon
 import gevent
 from gevent.threadpool import ThreadPool
 
-from devstack.openai import embeddings, script
-from devstack.openai.errors import ApiError, invalid
+from devstack.openai import chat_request, embeddings, script
+from devstack.openai.chat_wire import ChatReply
+from devstack.openai.errors import ApiError, by_status, invalid
 from devstack.openai.presence import watched
 from devstack.openai.request import parse, read
 from devstack.openai.wire import Reply
@@ -27,12 +28,16 @@ _EVENT_STREAM = "text/event-stream; charset=utf-8"
 class Stats:
     """Counters of this process.
 
-    requests       POST /v1/responses, refused ones included
+    requests          answers that were asked for, refused requests included
+    responses         those of POST /v1/responses
+    chat_completions  those of POST /v1/chat/completions
     open_streams   responses being sent now, streamed or not
     closed_early   responses whose client disconnected before the end
     """
 
     requests: int = 0
+    responses: int = 0
+    chat_completions: int = 0
     open_streams: int = 0
     closed_early: int = 0
 
@@ -53,18 +58,36 @@ class Authentication:
                 )
 
 
-class Responses:
-    def __init__(self, stats: Stats) -> None:
-        self.stats = stats
+AnyReply = Reply | ChatReply
+
+
+def _responses(raw: bytes) -> Reply:
+    request = read(raw)
+    return Reply(request, script.plan(request))
+
+
+def _chat(raw: bytes) -> ChatReply:
+    request = chat_request.read(raw)
+    plan = script.plan(request)
+    if plan.ending == "failed" and not request.stream:
+        raise by_status(500)  # an answer in one piece cannot fail in the middle
+    return ChatReply(request, plan)
+
+
+class Wire:
+    """An endpoint that answers, on the wire that `reply` writes. `counter`: its field in the stats."""
+
+    def __init__(self, stats: Stats, counter: str, reply: Callable[[bytes], AnyReply]) -> None:
+        self.stats, self.counter, self.reply = stats, counter, reply
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         self.stats.requests += 1
-        request = read(req.stream.read())
-        reply = Reply(request, script.plan(request))
-        resp.content_type = _EVENT_STREAM if request.stream else falcon.MEDIA_JSON
-        resp.stream = self._send(reply, req.env.get("gunicorn.socket"), request.stream)
+        setattr(self.stats, self.counter, getattr(self.stats, self.counter) + 1)
+        reply = self.reply(req.stream.read())
+        resp.content_type = _EVENT_STREAM if reply.streamed else falcon.MEDIA_JSON
+        resp.stream = self._send(reply, req.env.get("gunicorn.socket"), reply.streamed)
 
-    def _send(self, reply: Reply, sock: Any, streamed: bool) -> Iterator[bytes]:
+    def _send(self, reply: AnyReply, sock: Any, streamed: bool) -> Iterator[bytes]:
         """Send the reply at its pace. Without streaming it takes as long, and is sent in one piece at the end."""
         complete = False
         self.stats.open_streams += 1
@@ -81,7 +104,7 @@ class Responses:
             self.stats.closed_early += not complete
 
 
-def _paced(reply: Reply, sock: Any) -> Iterator[bytes]:
+def _paced(reply: AnyReply, sock: Any) -> Iterator[bytes]:
     """Yield the events in chunks, and sleep between them. Each sleep has a due time, so delays do not add up."""
     pending: list[str] = []
     due = time.monotonic()
@@ -143,8 +166,11 @@ class StandIn:
         resp.text = '{"status":"ok"}'
 
 
-def create_app() -> falcon.App[Any, Any]:
-    """The WSGI application. Run it in one process: its counters are per process."""
+def create_app(wires: str = "responses chat") -> falcon.App[Any, Any]:
+    """The WSGI application. Run it in one process: its counters are per process.
+
+    `wires`: those that it speaks. Most compatible servers speak only `chat`.
+    """
     stats = Stats()
     app = falcon.App(middleware=[Authentication()])
     app.add_error_handler(ApiError, _render_error)
@@ -152,7 +178,10 @@ def create_app() -> falcon.App[Any, Any]:
     standin, models = StandIn(stats), Models()
     app.add_route("/health", standin, suffix="health")
     app.add_route("/_standin/stats", standin, suffix="stats")
-    app.add_route("/v1/responses", Responses(stats))
+    if "responses" in wires:
+        app.add_route("/v1/responses", Wire(stats, "responses", _responses))
+    if "chat" in wires:
+        app.add_route("/v1/chat/completions", Wire(stats, "chat_completions", _chat))
     app.add_route("/v1/embeddings", Embeddings())
     app.add_route("/v1/models", models)
     app.add_route("/v1/models/{name}", models, suffix="one")

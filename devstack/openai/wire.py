@@ -9,13 +9,11 @@ from collections.abc import Iterator, Sequence
 from json.encoder import encode_basestring_ascii as quote
 
 from devstack.openai.echo import echo
-from devstack.openai.items import DROP, EVENTS_OF, Step
+from devstack.openai.items import DROP, EVENTS_OF, HANG_SECONDS, Step
 from devstack.openai.request import Request
 from devstack.openai.script import Plan
 
-HANG_SECONDS = 600.0
 _ERROR = '"code":"server_error","message":"The demo model was asked to fail."'
-_TOO_LONG = '{"reason":"max_output_tokens"}'
 _NO_USAGE = '"usage":null'
 
 
@@ -30,6 +28,7 @@ class Reply:
         self.tokens = self.reasoning_tokens = 0
         self.created = int(time.time())
         self.tail = echo(request)
+        self.streamed = request.stream
         self.final = ""
 
     def steps(self) -> Iterator[Step]:
@@ -85,10 +84,13 @@ class Reply:
             f'{{"id":"resp_{self.seed}","object":"response","created_at":{self.created},"status":"{status}",'
             f'"completed_at":{int(time.time()) if status == "completed" else "null"},'
             f'"error":{f"{{{_ERROR}}}" if status == "failed" else "null"},'
-            f'"incomplete_details":{_TOO_LONG if status == "incomplete" else "null"},'
+            f'"incomplete_details":{self.incomplete() if status == "incomplete" else "null"},'
             f'"output":[{",".join(self.output) if ended else ""}],'
             f"{self.usage() if ended and status != 'failed' else _NO_USAGE},{self.tail}}}"
         )
+
+    def incomplete(self) -> str:
+        return f'{{"reason":"{self.plan.reason}"}}'
 
     def usage(self) -> str:
         input_tokens = self.request.size // 4 + 1  # an estimate

@@ -25,6 +25,7 @@ STATUS = {
     "provider_timeout": 504,
     "run_timeout": 504,
     "context_length_exceeded": 422,
+    "model_not_found": 502,
     "provider_bad_request": 502,
     "provider_authentication": 502,
     "provider_failed": 502,
@@ -32,6 +33,7 @@ STATUS = {
     "provider_unavailable": 503,
     "max_turns_exceeded": 422,
     "no_output": 502,
+    "tools_unavailable": 502,
 }
 
 

@@ -46,9 +46,9 @@ def problems(settings: Settings) -> Iterator[str]:
     if settings.minio_endpoint and not settings.minio_secure:
         yield from _storage(settings.minio_endpoint, settings)
     for name, address in (("VAULT_ADDR", settings.vault_addr), ("OPENAI_BASE_URL", settings.openai_base_url)):
-        yield from _http(name, address, settings)
+        yield from http_problems(name, address, settings)
     for server in settings.mcp_tools.get_secret_value():
-        yield from _http("MCP_TOOLS", server.get("server_url"), settings)
+        yield from http_problems("MCP_TOOLS", server.get("server_url"), settings)
 
 
 def _database(settings: Settings) -> Iterator[str]:
@@ -100,7 +100,8 @@ def _storage(endpoint: str, settings: Settings) -> Iterator[str]:
         yield "MINIO_SECURE is off, but MINIO_ENDPOINT is another host: write MINIO_SECURE=true."
 
 
-def _http(name: str, address: str | None, settings: Settings) -> Iterator[str]:
+def http_problems(name: str, address: str | None, settings: Settings) -> Iterator[str]:
+    """What is unsafe about the address of an HTTP service."""
     url = split(address or "https:")
     if url is None or url.scheme not in ("http", "https"):
         yield f"{name} contains an address that is not a URL: write https://host."

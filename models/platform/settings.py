@@ -78,7 +78,10 @@ class Settings(BaseSettings):
     # the model provider
     openai_api_key: SecretStr | None = None
     openai_base_url: str | None = None  # any OpenAI-compatible server
+    openai_wire: Annotated[str, Field(pattern="^(responses|chat|auto)$")] = "auto"  # auto: asked of OPENAI_BASE_URL
+    openai_wire_ttl_seconds: int = 3600  # how long the answer is remembered
     openai_timeout_seconds: float = 60  # a provider call times out after this many seconds without data
+    models_path: str | None = None  # the models file (TOML): more providers, aliases, fall-back chains
     agent_model_default: str = "gpt-5.1"
     agent_model_triage: str | None = None
     agent_model_code: str | None = None

@@ -43,8 +43,8 @@ def _missing(settings: Settings, processes: Collection[str]) -> Iterator[str]:
         return
     if needed(settings.metrics_token, EDGE):
         yield f"METRICS_TOKEN is not set, so that everybody may read /metrics: {RANDOM}."
-    if needed(settings.openai_api_key, WORKER):
-        yield "OPENAI_API_KEY is not set, so that agents cannot reach a model: write the provider's key."
+    if needed(settings.openai_api_key or settings.models_path, WORKER):
+        yield "OPENAI_API_KEY is not set, so that agents cannot reach a model: write the provider's key, or MODELS_PATH."
     if needed(settings.smtp_url or not settings.require_email_verification, WORKER):
         yield (
             "SMTP_URL is not set, so that nobody can verify an address: write smtps://user:password@host:465, "

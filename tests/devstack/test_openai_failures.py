@@ -106,7 +106,7 @@ def test_a_disconnected_client_is_detected_without_streaming_too(client, stats):
 def test_a_stream_that_was_read_to_the_end_does_not_count_as_closed_early(stream, stats):
     before = stats()
     stream("[[deltas=5 delay=5ms]]")
-    assert stats() == {**before, "requests": before["requests"] + 1}
+    assert stats() == {**before, "requests": before["requests"] + 1, "responses": before["responses"] + 1}
 
 
 def test_the_text_directive_is_answered_exactly(client):

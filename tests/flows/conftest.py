@@ -116,6 +116,28 @@ def eventually(check, seconds=10.0, pause=0.05):
         time.sleep(pause)
 
 
+MODELS = """
+[providers.chat]
+base_url = "{url}"
+wire = "chat"
+
+[providers.down]
+base_url = "http://127.0.0.1:9/v1"
+wire = "chat"
+attempts = 1
+
+[aliases]
+safe = ["down:any", "chat:gpt-5.1"]
+"""
+
+
+def models_of(stack):
+    """The settings by which clients may ask for the stand-in over both wires."""
+    path = stack.state / "models.toml"
+    path.write_text(MODELS.format(url=stack.env["OPENAI_BASE_URL"]))
+    return {"MODELS_PATH": str(path), "AGENT_MODELS_ALLOWED": "chat:gpt-5.1,safe"}
+
+
 @pytest.fixture(scope="session")
 def live_stack():
     from devstack.stack import Stack
@@ -129,6 +151,7 @@ def live_stack():
     }
     with Stack(state, environ={**without_urls, **no_limits}) as stack:
         stack.start_parts()
+        stack.env |= models_of(stack)
         stack.migrate()
         stack.seed()
         live = Live(stack)

@@ -5,6 +5,7 @@ from typing import Any
 
 from models.platform.settings import Settings
 from workers.agents.declarations import NO_PARAMETERS, Agent, Tool
+from workers.agents.providers.models_file import models
 
 COMMON_TOOLS = ("web_search", "get_current_time", "search_conversations")
 QUERY: dict[str, Any] = {
@@ -71,7 +72,7 @@ def bundled_tools(settings: Settings) -> dict[str, Tool]:
 
 
 def _hosted_tools(settings: Settings) -> Iterator[Tool]:
-    if settings.openai_api_key:
+    if models().offer_hosted_tools:
         web_search = {"type": "web_search", "search_context_size": "medium"}
         container = {"type": "auto", "memory_limit": settings.container_default_auto_memory}
         code_interpreter = {"type": "code_interpreter", "container": container}

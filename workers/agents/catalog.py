@@ -1,23 +1,26 @@
 """The catalogue of agents and tools. It only declares and runs nothing, so that the edge may read it too."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from models.platform.errors import NotFound
 from models.platform.settings import settings
 from workers.agents.bundled import bundled_agents, bundled_tools
-from workers.agents.declarations import NO_PARAMETERS, VARIABLES, Agent, Tool, handoff_tool
+from workers.agents.declarations import NO_PARAMETERS, OPTIONAL_TOOLS, VARIABLES, Agent, Tool, handoff_tool
+from workers.agents.providers import models_file
+from workers.agents.providers.models_file import Models
 
 __all__ = ["NO_PARAMETERS", "Agent", "AgentNotFound", "Catalog", "Tool", "catalog", "handoff_tool"]
 
-OPTIONAL_TOOLS = {"web_search"}  # missing without a provider key
 # The settings that the catalogue is built from.
 SETTINGS = (
     "agent_model_triage",
     "agent_model_code",
     "agent_model_data",
-    "openai_api_key",
+    "agent_model_default",
+    "agent_models_allowed",
+    *models_file.SETTINGS,
     "image_default_size",
     "image_default_quality",
     "image_default_format",
@@ -75,7 +78,7 @@ class Catalog:
 
 
 def catalog() -> Catalog:
-    """The agents and tools that the settings describe. SystemExit if MCP_TOOLS cannot work. Cheap to call."""
+    """The agents and tools that the settings describe. SystemExit if MCP_TOOLS or models cannot work. Cheap to call."""
     return _build(
         tuple(getattr(settings, name) for name in SETTINGS), json.dumps(settings.mcp_tools.get_secret_value())
     )
@@ -84,4 +87,19 @@ def catalog() -> Catalog:
 @lru_cache(maxsize=4)
 def _build(values: tuple[object, ...], mcp_tools: str) -> Catalog:
     # The arguments only key the cache.
-    return Catalog(bundled_agents(settings), bundled_tools(settings))
+    catalog = Catalog(bundled_agents(settings), bundled_tools(settings))
+    if faults := list(_model_faults(catalog, models_file.models())):
+        raise models_file.refusal(faults)
+    return catalog
+
+
+def _model_faults(catalog: Catalog, models: Models) -> Iterator[str]:
+    yield from models.faults()
+    for agent in catalog.agents.values():
+        if faults := list(models.unknown([agent.model_name])):
+            yield from (f"agent {agent.key}: {fault}" for fault in faults)
+        elif all(target.provider.wire == "chat" for target in models.chain(agent.model_name)):
+            hosted = {tool.name for tool in catalog.tools_of(agent) if tool.hosted} - OPTIONAL_TOOLS
+            yield from (f"agent {agent.key}: the chat wire has no tool {name}" for name in sorted(hosted))
+    allowed = settings.items(settings.agent_models_allowed)
+    yield from (f"AGENT_MODELS_ALLOWED: {fault}" for fault in models.unknown(allowed))

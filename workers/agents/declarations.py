@@ -7,6 +7,7 @@ from typing import Any
 from models.platform.settings import settings
 
 VARIABLES = ("user_name", "user_id", "tenant_id", "conversation_id")  # that a prompt may use, besides the agent's own
+OPTIONAL_TOOLS = {"web_search"}  # that an agent can do without: they need a provider that has them
 NO_PARAMETERS: dict[str, Any] = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
 
 
@@ -23,7 +24,7 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """`tools` and `handoffs` name tools and other agents. `model`: AGENT_MODEL_DEFAULT if None. `history` is what the agent sees after a handoff to it: full,
+    """`tools` and `handoffs` name tools and other agents. `model`: any name of the models file; AGENT_MODEL_DEFAULT if None. `history` is what the agent sees after a handoff to it: full,
     fresh (the question), last_turn (two messages) or remove_all_tools."""
 
     key: str

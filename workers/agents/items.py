@@ -16,6 +16,11 @@ def refusal_of(output: list[Item]) -> str:
     return _join_parts(output, "refusal", "refusal")
 
 
+def reasoning_of(item: Item) -> str:
+    """What a reasoning item says: its summary, or all of it where there is none."""
+    return "\n".join(part.get("text", "") for part in item.get("summary") or item.get("content") or ())
+
+
 def _join_parts(output: list[Item], part_type: str, key: str) -> str:
     parts = [part for item in output if item["type"] == "message" for part in item["content"]]
     return "".join(part[key] for part in parts if part["type"] == part_type)
@@ -24,14 +29,16 @@ def _join_parts(output: list[Item], part_type: str, key: str) -> str:
 def as_input(item: Item) -> Item | None:
     """An output item as input of the next request. None if it cannot be sent back.
 
-    The provider stores nothing, so items go back without their ids, and reasoning only in its encrypted form.
+    The provider stores nothing, so items go back without their ids.
     """
     if item["type"] == "function_call":
         return {key: item[key] for key in ("type", "call_id", "name", "arguments")}
     if item["type"] == "message":
         return {"role": "assistant", "content": text_of([item]) or refusal_of([item])}
-    if item["type"] == "reasoning" and item.get("encrypted_content"):
-        return {key: item[key] for key in ("type", "summary", "encrypted_content")}
+    if item["type"] == "reasoning":
+        return {
+            key: item[key] for key in ("type", "summary", "content", "encrypted_content") if item.get(key) is not None
+        }
     return None
 
 

@@ -5,10 +5,12 @@ from collections.abc import Callable, Generator
 from contextlib import closing, nullcontext
 from typing import Any
 
-from workers.agents import items, provider, tools
+from workers.agents import items, tools
 from workers.agents.catalog import Agent, Catalog, catalog, handoff_tool
 from workers.agents.items import Item
-from workers.agents.provider import ProviderError, Wait
+from workers.agents.providers.client import Wait
+from workers.agents.providers.errors import ProviderError, from_object
+from workers.agents.providers.routing import FALLBACK, Answer
 from workers.agents.requests import next_request
 from workers.agents.tools import ToolsContext
 from workers.agents.turn import Event, Turn, TurnRequest, TurnResult
@@ -68,18 +70,26 @@ class Loop:
         """Pass on the events of one response as they come. Returns the completed response."""
         turn, completed = self.turn, None
         yield turn.lifecycle("llm_start")
+        turn.answer = Answer(next_request(turn), self.wait)
         # Read beyond the last event, to the end of the stream: only then can the connection be used again.
-        with closing(provider.stream(next_request(turn), self.wait)) as raw_events:
-            for raw in raw_events:
-                self.checkpoint()
-                kind = raw["type"]
-                if kind == "error":
-                    raise provider.from_code(raw.get("code"), "provider_failed")
-                yield turn.raw_response(raw)
-                if kind == "response.output_item.done":
-                    yield from self._item_done(raw["item"])
-                elif kind in ("response.completed", "response.incomplete", "response.failed"):
-                    completed = yield from self._response_ended(kind, raw["response"])
+        with closing(turn.answer.events()) as raw_events:
+            try:
+                for raw in raw_events:
+                    self.checkpoint()
+                    kind = raw["type"]
+                    if kind == "error":
+                        raise from_object(raw.get("error") or raw)
+                    if kind == FALLBACK:
+                        yield turn.fallback(raw)
+                        continue
+                    yield turn.raw_response(raw)
+                    if kind == "response.output_item.done":
+                        yield from self._item_done(raw["item"])
+                    elif kind in ("response.completed", "response.incomplete", "response.failed"):
+                        completed = yield from self._response_ended(kind, raw["response"])
+            except ProviderError:
+                if completed is None:  # otherwise only the rest of the connection is lost
+                    raise
         if completed is None:
             raise ProviderError("provider_unavailable", "The model provider broke the connection.")
         return completed
@@ -88,7 +98,7 @@ class Loop:
         self.turn.add_response(response)
         yield self.turn.lifecycle("llm_end")
         if kind == "response.failed":
-            raise provider.from_code((response.get("error") or {}).get("code"), "provider_failed")
+            raise from_object(response.get("error"))
         if kind == "response.incomplete":
             raise ProviderError("provider_incomplete")
         return response
@@ -97,7 +107,7 @@ class Loop:
         """The events of a complete item, except for messages and for calls of our own functions."""
         turn, kind = self.turn, item["type"]
         if kind == "reasoning":
-            text = "\n".join(part.get("text", "") for part in item.get("summary") or ())
+            text = items.reasoning_of(item)
             turn.record("reasoning", reasoning_text=text or None)
             yield turn.run_item(ITEM_EVENTS[kind], "reasoning_item", payload={"summary": text})
         elif kind in ITEM_EVENTS:
@@ -190,7 +200,7 @@ class Loop:
             handoff_occurred=turn.agent is not turn.first_agent,
             usage=dict(turn.usage),
             response_id=turn.response_id,
-            model=response.get("model") or turn.model,
+            model=turn.model_used(response.get("model")),
             items=turn.items,
             refusal=bool(refusal),
         )

@@ -7,7 +7,7 @@ from workers.agents.turn import Turn
 
 
 def next_request(turn: Turn) -> dict[str, Any]:
-    """The body of POST /responses."""
+    """The request, in the form of the Responses wire."""
     agent, request = turn.agent, turn.request
     body: dict[str, Any] = {
         "model": turn.model,
@@ -28,7 +28,6 @@ def next_request(turn: Turn) -> dict[str, Any]:
     previous_response_id = turn.options.get("previous_response_id")
     if previous_response_id and turn.response_id is None:
         body["previous_response_id"] = previous_response_id
-        body["input"] = turn.input[-1:]  # the provider has the rest
     return body
 
 

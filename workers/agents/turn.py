@@ -8,6 +8,7 @@ from models.conversations.chat_context import HistoryMessage
 from models.runs.events import event
 from workers.agents.catalog import Agent, Catalog
 from workers.agents.items import Item, without_image
+from workers.agents.providers.routing import Answer
 
 Event = dict[str, Any]
 USAGE = ("input_tokens", "output_tokens", "total_tokens")
@@ -59,10 +60,18 @@ class Turn:
         self.items: list[dict[str, Any]] = [{"type": "user_message", "role": "user", "content_text": question}]
         self.usage: dict[str, int] = {**dict.fromkeys(USAGE, 0), "requests": 0}
         self.response_id: str | None = None
+        self.answer: Answer | None = None  # the model's newest response
 
     @property
     def model(self) -> str:
         return self.config.get("model") or self.agent.model_name
+
+    def model_used(self, reported: str | None = None) -> str:
+        """The model that answers, with the name that its provider has for it if that is known."""
+        if self.answer is None:
+            return self.model
+        target = self.answer.target
+        return target.label(reported or target.model)
 
     def add_response(self, response: dict[str, Any]) -> None:
         """Count a response that has ended, however it ended."""
@@ -74,7 +83,13 @@ class Turn:
     def record(self, kind: str, **fields: Any) -> None:
         """Keep an item for the conversation's run events."""
         self.items.append(
-            {"type": kind, "agent": self.agent.key, "model": self.model, "response_id": self.response_id, **fields}
+            {
+                "type": kind,
+                "agent": self.agent.key,
+                "model": self.model_used(),
+                "response_id": self.response_id,
+                **fields,
+            }
         )
 
     # ------------------------------------------------------------- events
@@ -93,6 +108,10 @@ class Turn:
     def agent_update(self) -> Event:
         agent = self.agent
         return self.event("agent_update", new_agent=agent.key, payload={"key": agent.key, "name": agent.display_name})
+
+    def fallback(self, raw: Event) -> Event:
+        names = {name: raw[name] for name in ("from", "to", "code")}
+        return self.lifecycle(raw["type"], payload=names)
 
     def raw_response(self, raw: Event) -> Event:
         """A provider's event. What is too large, or not for clients to see, is left out."""

@@ -1,59 +1,17 @@
 """The agent loop through the real SDK against the stand-in."""
 
 import json
-from contextlib import nullcontext
 
-import httpx2
 import pytest
 
-from models.platform.ids import uuid7
-from models.platform.settings import settings
-from workers.agents import provider
+from tests.support.models import request, turn
 from workers.agents.bundled import FUNCTIONS
 from workers.agents.catalog import Agent, AgentNotFound, Catalog, catalog
 from workers.agents.loop import run_agent
-from workers.agents.provider import ProviderError
-from workers.agents.turn import TurnRequest
+from workers.agents.providers import client
+from workers.agents.providers.errors import ProviderError
 
-TENANT_ID, USER_ID = uuid7(), uuid7()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def standin(tmp_path_factory):
-    from pydantic import SecretStr
-
-    from devstack.parts.model import Model
-
-    part = Model(tmp_path_factory.mktemp("standin"))
-    part.start()
-    before = settings.openai_base_url, settings.openai_api_key
-    settings.openai_base_url, settings.openai_api_key = part.env()["OPENAI_BASE_URL"], SecretStr("sk-test")
-    provider.client.cache_clear()
-    yield
-    settings.openai_base_url, settings.openai_api_key = before
-    provider.client.cache_clear()
-    part.stop()
-
-
-def turn(message, agent="triage", agents=None, history=(), **more):
-    """(events, result) of one question."""
-    return collect(run_agent(request(message, agent, history, **more), agents=agents))
-
-
-def request(message, agent="triage", history=(), **more):
-    messages = [*history, {"role": "user", "content": message}]
-    return TurnRequest(
-        agent=agent, history=messages, conversation_id="c1", user_id=USER_ID, tenant_id=TENANT_ID, **more
-    )
-
-
-def collect(running):
-    events = []
-    while True:
-        try:
-            events.append(next(running))
-        except StopIteration as end:
-            return events, end.value
+pytestmark = pytest.mark.usefixtures("provider")
 
 
 def labels(events):
@@ -171,25 +129,23 @@ def test_an_error_before_the_first_token_is_retried_and_one_after_it_is_not():
         turn("[[cut=2 times=1 key=late]] hello there my friend")
 
 
-@pytest.mark.parametrize("size", [1, 7, 4096])
-def test_events_are_decoded_wherever_the_chunks_are_cut(monkeypatch, size):
-    wire = b'event: a\r\ndata: {"n":1,"t":"\xc3\xa9"}\r\n\r\n: ping\n\ndata:{"n":2}\n\ndata: [DONE]\n\n'
-    chunks = [wire[n : n + size] for n in range(0, len(wire), size)]
-    response = httpx2.Response(200, content=iter(chunks))
-    monkeypatch.setattr(provider, "_open", lambda request, wait: response)
-    assert list(provider.stream({}, nullcontext)) == [{"n": 1, "t": "é"}, {"n": 2}]
-    assert response.is_closed
+@pytest.mark.parametrize("wire", ["responses", "chat"])
+def test_a_complete_answer_is_not_lost_with_its_connection(monkeypatch, configure, wire):
+    real = client.stream
+
+    def broken_at_its_end(*arguments):
+        yield from real(*arguments)
+        raise ProviderError("provider_unavailable")
+
+    configure(openai_wire=wire)
+    monkeypatch.setattr(client, "stream", broken_at_its_end)
+    assert turn("[[text=all of it]]")[1].response_text == "all of it"
 
 
-def test_a_silent_provider_times_out(monkeypatch, configure):
+def test_a_silent_provider_times_out(configure):
     configure(openai_timeout_seconds=0.3)
-    provider.client.cache_clear()
-    try:
-        with pytest.raises(ProviderError) as timeout:
-            turn("[[slow=2s]] hello")
-    finally:
-        monkeypatch.undo()
-        provider.client.cache_clear()
+    with pytest.raises(ProviderError) as timeout:
+        turn("[[slow=2s]] hello")
     assert timeout.value.code == "provider_timeout"
 
 

@@ -3,8 +3,8 @@
 import httpx2
 import pytest
 
-from workers.agents import connections
-from workers.agents.connections import Connections
+from workers.agents.providers import connections
+from workers.agents.providers.connections import Connections
 
 
 class Fake(httpx2.BaseTransport):
