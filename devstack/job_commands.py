@@ -93,6 +93,19 @@ def cancel(job_id: str, state: Path = STATE) -> None:
         print(f"{job.name} is cancelled." if ended else f"{job.name} is running; it was asked to stop.")
 
 
+@jobs.command()
+def share(tenant_id: str, jobs_at_once: int = typer.Argument(min=1), state: Path = STATE) -> None:
+    """Set how many jobs of a tenant are with the workers of one queue at once (default: TENANT_JOBS_AT_ONCE)."""
+    instance.use_database(state)
+    from models.jobs import lanes
+    from models.platform.ids import parse_uuid
+
+    tenant_uuid = parse_uuid(tenant_id)
+    if tenant_uuid is None or not lanes.set_share(tenant_uuid, jobs_at_once):
+        raise SystemExit(f"There is no tenant {tenant_id}.")
+    print(f"At most {jobs_at_once} jobs of this tenant are with the workers of a queue at once.")
+
+
 def _as_dict(job: "Job") -> dict[str, Any]:
     columns: dict[str, Any] = json.loads(json.dumps(job.__data__, default=str))
     return columns

@@ -105,6 +105,7 @@ def main() -> None:
             cron.resume()
             leader.run_step("jobs.recovered", jobs.recover_expired)
             leader.run_step("jobs.resent", jobs.resend_unclaimed)
+            leader.run_step("jobs.turns_taken", jobs.take_turns)
         else:
             cron.pause()
         report_alive()

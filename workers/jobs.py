@@ -6,8 +6,10 @@ from typing import Any
 from uuid import UUID
 
 import dramatiq
+import peewee
+import redis
 
-from models.jobs import recovery
+from models.jobs import lanes, recovery
 from models.jobs.ledger import CANCELLED, DEAD, QUEUED, Job
 from models.platform.database import database, in_transaction, transaction
 from models.platform.settings import settings
@@ -83,7 +85,32 @@ def enqueue_exhausted(job: Job, **more_args: Any) -> None:
 
 
 def send(jobs: list[Job]) -> int:
-    """Give job ids to the broker and return how many were sent. Never raises: the scheduler sends the rest again."""
+    """Give job ids to the broker and return how many were sent. Never raises: the scheduler sends the rest again.
+
+    A tenant's jobs beyond its share wait in the ledger until one of its others ends.
+    """
+    try:
+        return _push(lanes.admit(jobs))
+    except (redis.RedisError, peewee.PeeweeException) as error:
+        log.warning("job.send_failed", extra={"jobs": len(jobs), "reason": repr(error)})
+        return 0
+
+
+def give_turn(job: Job) -> None:
+    """The job is no longer with the workers: send the next one of its tenant. Never raises, like `send`."""
+    try:
+        send(lanes.leave(job))
+    except (redis.RedisError, peewee.PeeweeException) as error:
+        log.warning("job.turn_not_given", extra={"job_id": str(job.id), "reason": repr(error)})
+
+
+def take_turns() -> int:
+    """Send the jobs that nobody sent when it was their turn. Returns how many."""
+    lanes.repair()
+    return send(lanes.take_turns())
+
+
+def _push(jobs: list[Job]) -> int:
     sent = 0
     for job in jobs:
         try:

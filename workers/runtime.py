@@ -17,12 +17,13 @@ from models.runs.run import Run
 from workers import metrics
 from workers.broker import broker
 from workers.heartbeat import OWNER, heartbeat
-from workers.jobs import JobKind, enqueue_exhausted, send
+from workers.jobs import JobKind, enqueue_exhausted, give_turn, send
 from workers.lease import Cancelled, Lease, LeaseRevoked, Shutdown, TimeLimitExceeded
 
 __all__ = ["Lease", "actor", "execute"]
 log = logging.getLogger(__name__)
 Actor = Callable[[Lease], None]
+OWNED_ELSEWHERE = ("lost", "unrecorded")  # results after which the job is still with the workers
 
 
 def actor(kind: JobKind) -> Callable[[Actor], Actor]:
@@ -50,6 +51,10 @@ def execute(kind: JobKind, function: Actor, job_id: str) -> None:
         result = _attempt(function, lease)
     finally:
         heartbeat.leases.pop(job.id, None)
+        if result == "released":
+            send([job])  # it keeps its place
+        elif result not in OWNED_ELSEWHERE:
+            give_turn(job)
         release()
         metrics.job_done(kind.name, result, time.perf_counter() - started)
 
@@ -88,7 +93,6 @@ def _run(function: Actor, lease: Lease) -> str:
         return "cancelled"
     except Shutdown:
         job.release()
-        send([job])
         return "released"
     except TimeLimitExceeded:
         return _fail(job, "run_timeout", f"the time limit of {lease.kind.limit:g} s has passed")

@@ -28,6 +28,7 @@ NO_LIMITS = {
     "NETWORK_REQUEST_LIMIT": "0",
     "HASHING_LINE_LIMIT": "1000",
     "HASHING_LINE_LIMIT_PER_NETWORK": "1000",
+    "TENANT_JOBS_AT_ONCE": "100000",
     "LOG_LEVEL": "WARNING",
 }
 WITH_LIMITS = ("admission",)
@@ -39,10 +40,23 @@ TIMEOUT_SECONDS = 900  # `streams` is slowest: on a busy machine the peer is mea
 
 def measure(name: str, state: Path) -> list[Row]:
     """Run a benchmark on a fresh stack, so that no benchmark affects the next one."""
-    no_peer = prepare() if name in WITH_PEER else ""
+    if name == "fairness":
+        return fairness(state)
+    limits = {} if name in WITH_LIMITS else NO_LIMITS
+    return on_fresh_stack(name, state, limits, prepare() if name in WITH_PEER else "")
+
+
+def fairness(state: Path) -> list[Row]:
+    """With the limit that the benchmark is about, and without."""
+    limits = (("16 jobs of a tenant at once", "16"), ("no limit", "0"))
+    runs = [(NO_LIMITS | {"TENANT_JOBS_AT_ONCE": number}, text) for text, number in limits]
+    return [row for env, text in runs for row in on_fresh_stack("fairness", state / text[:2].strip(), env, text)]
+
+
+def on_fresh_stack(name: str, state: Path, limits: dict[str, str], no_peer: str) -> list[Row]:
     # Use only servers that we start: a URL in the caller's environment could be a real database.
     kept = {key: value for key, value in os.environ.items() if not key.endswith(("_URL", "_ENDPOINT", "_API_KEY"))}
-    with Stack(state, environ=kept if name in WITH_LIMITS else {**kept, **NO_LIMITS}) as stack:
+    with Stack(state, environ={**kept, **limits}) as stack:
         stack.start_parts()
         stack.migrate()
         stack.seed()

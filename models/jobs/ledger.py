@@ -5,6 +5,7 @@ state       queued -> running -> succeeded | dead | cancelled
 epoch       number of claims so far; whoever finishes or renews a job must name the epoch of their claim
 failures    number of claims that ended in an error or an expired lease; at `max_failures` the job is dead
 lease_until once a running job is past this time, its worker is taken for dead and the job may be claimed again
+sent_at     when the job was last sent to the workers; null while it waits for its tenant's turn (models/jobs/lanes.py)
 """
 
 from datetime import timedelta
@@ -73,7 +74,7 @@ class Job(Model):
     max_failures = IntegerField(default=1)
     exhausted = CharField(null=True)
     due_at = DateTimeTZField(default=now)
-    sent_at = DateTimeTZField(default=now)
+    sent_at = DateTimeTZField(default=now, null=True)
     owner = CharField(null=True)
     lease_until = DateTimeTZField(null=True)
     cancel_requested = BooleanField(default=False)

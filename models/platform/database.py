@@ -151,7 +151,8 @@ def _prepared(statement: str) -> tuple[str, str, str]:
     names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", statement)))
     text = re.sub(r"%\((\w+)\)s", lambda match: f"${names.index(match[1]) + 1}", statement)
     name = f"fixed_{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-    return name, text, f"execute {name}({', '.join(f'%({key})s' for key in names)})"
+    values = ", ".join(f"%({key})s" for key in names)
+    return name, text, f"execute {name}({values})" if values else f"execute {name}"
 
 
 def _readable(fd: int) -> bool:

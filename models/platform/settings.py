@@ -71,6 +71,7 @@ class Settings(BaseSettings):
     job_lease_seconds: float = 3  # a worker that does not renew its lease for this long loses its jobs
     job_heartbeat_seconds: float = 1  # how often a worker process renews its leases, with one statement
     job_resend_seconds: float = 3  # a due job that is not claimed for this long is sent again
+    tenant_jobs_at_once: int = 64  # of one queue: jobs of a tenant that are with the workers at once; 0: any number
     job_retention_days: int = 14  # finished jobs are purged after this
     run_events_ttl_days: int = 180  # run events are purged after this
     worker_grace_seconds: float = 20  # on SIGTERM running jobs may finish this long, then they go back to their queues
