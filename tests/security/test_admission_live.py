@@ -283,13 +283,16 @@ def running_run():
 
 
 def test_a_crowd_of_sign_ins_is_refused_at_once_and_delays_nobody_who_is_known(url, user, connect):
-    body = json.dumps({"email": "al@example.com", "password": "a wrong password"}).encode()
-    guess = head("POST", "/api/v1/auth/token", Content_Type="application/json", Content_Length=str(len(body))) + body
+    def guess(number):
+        body = json.dumps({"email": f"al{number}@example.com", "password": "a wrong password"}).encode()
+        length = str(len(body))
+        return head("POST", "/api/v1/auth/token", Content_Type="application/json", Content_Length=length) + body
+
     networks = [f"127.0.{2 + n}.1" for n in range(os.cpu_count() or 1)]  # 2 per core are at work, 2 per network wait
     crowd = [connect(network) for network in networks for _ in range(5)]
     before = refused(url, "passwords")
-    for sock in crowd:
-        sock.sendall(guess)
+    for number, sock in enumerate(crowd):
+        sock.sendall(guess(number))
     began = time.monotonic()
     assert user.get("/auth/me").status_code == 200
     assert time.monotonic() - began < WORST

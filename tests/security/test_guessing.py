@@ -24,7 +24,8 @@ def http(clean, hasher, configure):
     from edge.app import create_app
     from models.platform.settings import settings
 
-    configure(trusted_proxies="127.0.0.1")
+    long_line = {"hashing_line_limit": 1000, "hashing_line_limit_per_network": 1000}  # so that all guesses get this far
+    configure(trusted_proxies="127.0.0.1", **long_line)
     return falcon.testing.TestClient(create_app(settings, hasher=hasher), headers={"Host": "localhost"})
 
 
