@@ -48,8 +48,7 @@ def issue_tokens(user: User, membership: Membership, session: Session) -> Issued
     subject, jti = f"user:{user.id}", uuid7()
     verified = user.email_verified_at is not None
     scopes = sorted(Authority.of_member(membership.role, operators.scopes_of(user.id), email_verified=verified).scopes)
-    session_end = session.created_at + timedelta(days=settings.auth_session_max_days)
-    refresh_end = min(now_in_seconds() + timedelta(minutes=settings.auth_refresh_token_ttl_minutes), session_end)
+    refresh_end = min(now_in_seconds() + timedelta(minutes=settings.auth_refresh_token_ttl_minutes), session.ends_at)
     claims: dict[str, Any] = {"tenant_id": str(membership.tenant_id), "email_verified": verified}
     access, access_end = sign_access_token(subject, session.id, scopes, refresh_end, roles=[membership.role], **claims)
     refresh = sign(subject, REFRESH, jti, scopes, refresh_end, sid=str(session.id), account=subject, **claims)

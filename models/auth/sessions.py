@@ -1,7 +1,7 @@
 """Sessions, and the refresh tokens that keep them going."""
 
 import logging
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from peewee import BlobField, CharField, Expression, ForeignKeyField, UUIDField, fn
@@ -12,6 +12,7 @@ from models.platform.database import in_transaction
 from models.platform.errors import NotFound
 from models.platform.model import BinaryJSONField, DateTimeTZField, Model
 from models.platform.paging import Page
+from models.platform.settings import settings
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,11 @@ class Session(Model):
     last_seen_at = DateTimeTZField(default=now)
     revoked_at = DateTimeTZField(null=True)
     revoked_reason = CharField(null=True)
+
+    @property
+    def ends_at(self) -> datetime:
+        """When the user has to sign in again, however often the session was refreshed."""
+        return self.created_at + timedelta(days=settings.auth_session_max_days)
 
     @classmethod
     def page(

@@ -71,7 +71,7 @@ def _newest_successor(token: str, refresh_token: RefreshToken) -> IssuedTokens |
 @in_transaction
 def _rotate(session: Session, refresh_token: RefreshToken, token: str, client: ClientInfo) -> IssuedTokens:
     """The account is checked before the token is used up: a user who is refused can try again with the same token."""
-    if refresh_token.revoked_at or refresh_token.expires_at <= now():
+    if refresh_token.revoked_at or min(refresh_token.expires_at, session.ends_at) <= now():
         raise InvalidRefreshToken()
     user, membership = _require_allowed(session)
     used_up = {"revoked_at": now(), "revoked_reason": ROTATED}

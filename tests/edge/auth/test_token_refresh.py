@@ -1,6 +1,7 @@
 """Exchanging refresh tokens."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
@@ -41,6 +42,17 @@ def test_a_refresh_token_that_was_never_issued_is_refused(sign_in, post, forge, 
     token = sign_in().json["refresh_token"]
     assert status_and_message(post("refresh", refresh_token=forge(keyset().verify(token)))) == (401, message)
     assert post("refresh", refresh_token=token).status_code == 200
+
+
+def test_refreshing_does_not_prolong_a_session_beyond_its_maximum(sign_in, post, configure):
+    configure(auth_session_max_days=90)
+    token = sign_in().json["refresh_token"]
+    Session.update(created_at=now() - timedelta(days=89)).execute()
+    issued = post("refresh", refresh_token=token).json
+    left = keyset().verify(issued["refresh_token"])["exp"] - now().timestamp()
+    assert 0 < left <= timedelta(days=1).total_seconds()
+    Session.update(created_at=now() - timedelta(days=91)).execute()
+    assert post("refresh", refresh_token=issued["refresh_token"]).status_code == 401
 
 
 @pytest.mark.parametrize("end", ["session", "token", "expiry", "user"])
