@@ -4,6 +4,7 @@ import time
 
 import httpx
 
+from devstack.bench.first_token import through_service
 from devstack.bench.report import Measure, Row, Target, ms, quantile, row
 from devstack.bench.tools import Setup, print_rows, sign_in
 from models.auth.tenants import Tenant
@@ -16,19 +17,7 @@ from workers.jobs import CHAT_RUN, enqueue
 
 QUEUED, CHATS, WARM_UP = 5000, 40, 10
 BACKLOG = "[[deltas=20 delay=20ms]] Tell me"
-QUESTION = "[[deltas=3]] Hello"
 LONGEST_SECONDS = 120
-
-
-def chat(http: httpx.Client) -> float:
-    """Seconds to the first text."""
-    began, first = time.perf_counter(), 0.0
-    with http.stream("POST", "/api/v1/chat/stream", json={"message": QUESTION}) as answer:
-        answer.raise_for_status()
-        for line in answer.iter_lines():
-            if not first and '"text_delta":"' in line:
-                first = time.perf_counter() - began
-    return first
 
 
 def chats(http: httpx.Client) -> list[float]:
@@ -36,7 +25,7 @@ def chats(http: httpx.Client) -> list[float]:
     firsts: list[float] = []
     end = time.monotonic() + LONGEST_SECONDS
     while len(firsts) < CHATS and time.monotonic() < end:
-        firsts.append(chat(http))
+        firsts.append(through_service(http))
     return firsts
 
 
@@ -75,7 +64,7 @@ def main() -> None:
         timeout=LONGEST_SECONDS,
     )
     for _ in range(WARM_UP):
-        chat(http)
+        through_service(http)
     idle = chats(http)
     fill()
     busy = chats(http)

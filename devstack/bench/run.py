@@ -48,7 +48,7 @@ def measure(name: str, state: Path) -> list[Row]:
 
 def fairness(state: Path) -> list[Row]:
     """With the limit that the benchmark is about, and without."""
-    limits = (("16 jobs of a tenant at once", "16"), ("no limit", "0"))
+    limits = (("8 jobs of a tenant at once", "8"), ("no limit", "0"))
     runs = [(NO_LIMITS | {"TENANT_JOBS_AT_ONCE": number}, text) for text, number in limits]
     return [row for env, text in runs for row in on_fresh_stack("fairness", state / text[:2].strip(), env, text)]
 
