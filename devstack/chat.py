@@ -81,7 +81,7 @@ class ResumableStream:
     def _until_broken(self, response: httpx.Response) -> Iterator[Event]:
         if response.status_code != 200:
             response.read()
-            raise SystemExit(response.json()["message"])
+            raise SystemExit(_refusal(response.json()))
         self.run_id = response.headers["X-Run-Id"]
         try:
             for line in response.iter_lines():
@@ -117,3 +117,11 @@ def print_end(event: Event) -> int:
         return CANCELLED
     console.print(f"\n[dim]conversation {event['conversation_id']}[/]")
     return 0
+
+
+def _refusal(error: dict[str, Any]) -> str:
+    """Why a request was refused: the message, and for a body that is not valid each problem."""
+    problems = error.get("details")
+    if not isinstance(problems, list):
+        return str(error["message"])
+    return "\n".join([error["message"], *(f"  {problem['msg']}" for problem in problems)])

@@ -94,15 +94,21 @@ def cancel(job_id: str, state: Path = STATE) -> None:
 
 
 @jobs.command()
-def share(tenant_id: str, jobs_at_once: int = typer.Argument(min=1), state: Path = STATE) -> None:
+def share(
+    tenant: str = typer.Argument(help="The tenant's slug or id."),
+    jobs_at_once: int = typer.Argument(min=1),
+    state: Path = STATE,
+) -> None:
     """Set how many jobs of a tenant are with the workers of one queue at once (default: TENANT_JOBS_AT_ONCE)."""
     instance.use_database(state)
+    from models.auth.tenants import Tenant
     from models.jobs import lanes
     from models.platform.ids import parse_uuid
 
-    tenant_uuid = parse_uuid(tenant_id)
-    if tenant_uuid is None or not lanes.set_share(tenant_uuid, jobs_at_once):
-        raise SystemExit(f"There is no tenant {tenant_id}.")
+    found = Tenant.get_or_none(Tenant.slug == tenant)
+    tenant_id = found.id if found else parse_uuid(tenant)
+    if tenant_id is None or not lanes.set_share(tenant_id, jobs_at_once):
+        raise SystemExit(f"There is no tenant {tenant}.")
     print(f"At most {jobs_at_once} jobs of this tenant are with the workers of a queue at once.")
 
 
