@@ -93,8 +93,8 @@ def _budgets(kind: str, email: str, client: ClientInfo) -> Iterator[Budget]:
     yield Budget(f"{kind}_per_email_day", lasting_hex_digest("signup-address", email), per_day, DAY)
     if domain not in settings.items(settings.signup_shared_domains.lower()):
         limit = settings.signup_rate_limit_per_domain_day
-        yield Budget(f"{kind}_share_of_domain_day", f"{domain}:{client.wide_network}", (limit + 1) // 2, DAY)
         yield Budget(f"{kind}_per_domain_day", domain, limit, DAY)
+        yield Budget(f"{kind}_share_of_domain_day", f"{domain}:{client.wide_network}", (limit + 1) // 2, DAY)
 
 
 @contextlib.contextmanager
