@@ -10,6 +10,7 @@ import binascii
 import hashlib
 import hmac
 import json
+import math
 import time
 from typing import Any
 
@@ -139,7 +140,9 @@ def _claims(payload: bytes) -> dict[str, Any]:
 
 def _check_times(claims: dict[str, Any]) -> None:
     for name in ("iat", "exp"):
-        if type(claims[name]) not in (int, float):
+        if type(claims[name]) not in (int, float) or not math.isfinite(
+            claims[name]
+        ):  # JSON has no NaN, but Python reads it
             raise NotSigned(f"Vault payload missing {name}.")
     issued, expires, moment = claims["iat"], claims["exp"], time.time()
     if expires <= moment:

@@ -3,6 +3,7 @@
 import time
 
 from models.auth import email_tokens, refresh_successors, service_tokens, sessions, signup_requests
+from models.auth.users import PASSWORD_SET
 from models.conversations.conversation import RunEvent
 from models.jobs.ledger import Job
 from models.platform.audit import AuditEvent
@@ -54,7 +55,7 @@ def purge_sessions(lease: Lease) -> None:
     email_tokens.purge()
     service_tokens.purge()
     signup_requests.purge(settings.audit_retention_days)
-    AuditEvent.purge(settings.audit_retention_days)
+    AuditEvent.purge(settings.audit_retention_days, keep_newest_of=PASSWORD_SET)
 
 
 @actor(NOOP)

@@ -1,12 +1,13 @@
 """What sessions and service tokens may do now, remembered in Redis, so that most requests need not ask Postgres.
 
-Key `authority:<id of the session or service token>` -> its authority as text, after a keyed hash of id and text; or
-CHANGED, for LIFE_SECONDS after a change.
+Key `authority:<id of the session or service token>` -> its authority as text, after the time at which it expires and a keyed hash of all;
+or CHANGED, for LIFE_SECONDS after a change.
 
 - An entry expires LIFE_SECONDS after its reading from Postgres began. So no entry outlives a change by more than that, not
   even if Redis was away when the change was made.
 - CHANGED keeps a slow reader from storing what was true before the change.
-- Because of the keyed hash, somebody who can write to Redis cannot give anybody rights.
+- Because of the keyed hash, somebody who can write to Redis cannot give anybody rights. It covers the time at which the
+  entry expires, so that one which they copied before a change is of no use to them after it.
 """
 
 import hmac
@@ -25,7 +26,7 @@ from models.platform.redis import fast_redis_client
 log = logging.getLogger(__name__)
 LIFE_SECONDS = 5.0
 CHANGED = b"changed"
-DIGEST_LENGTH = 32  # bytes
+DIGEST_LENGTH, TIME_LENGTH = 32, 8  # bytes
 
 
 def load(holder_id: UUID, read: Callable[[UUID], bytes]) -> bytes:
@@ -54,8 +55,11 @@ def forget(holder_ids: Iterable[UUID]) -> None:
 
 def _open(holder_id: UUID, entry: bytes) -> bytes | None:
     """The text of an entry; None for CHANGED, and for an entry that is not ours."""
-    digest, text = entry[:DIGEST_LENGTH], entry[DIGEST_LENGTH:]
-    return text if hmac.compare_digest(digest, _digest(holder_id, text)) else None
+    digest, signed = entry[:DIGEST_LENGTH], entry[DIGEST_LENGTH:]
+    if len(signed) < TIME_LENGTH or not hmac.compare_digest(digest, _digest(holder_id, signed)):
+        return None
+    expires_at = int.from_bytes(signed[:TIME_LENGTH]) / 1000
+    return signed[TIME_LENGTH:] if expires_at > time.time() else None
 
 
 def _store(holder_id: UUID, text: bytes, seconds: float) -> None:
@@ -63,8 +67,9 @@ def _store(holder_id: UUID, text: bytes, seconds: float) -> None:
     milliseconds = int(1000 * seconds)
     if milliseconds <= 0:
         return
+    signed = (int(1000 * time.time()) + milliseconds).to_bytes(TIME_LENGTH) + text
     try:
-        fast_redis_client().set(_key(holder_id), _digest(holder_id, text) + text, px=milliseconds, nx=True)
+        fast_redis_client().set(_key(holder_id), _digest(holder_id, signed) + signed, px=milliseconds, nx=True)
     except redis.RedisError as error:
         _warn(error)
 
@@ -79,8 +84,8 @@ def _mark_changed(keys: list[str]) -> None:
         _warn(error)
 
 
-def _digest(holder_id: UUID, text: bytes) -> bytes:
-    return keyed_digest("authority", holder_id.bytes + text)
+def _digest(holder_id: UUID, signed: bytes) -> bytes:
+    return keyed_digest("authority", holder_id.bytes + signed)
 
 
 def _key(holder_id: UUID) -> str:

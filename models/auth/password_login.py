@@ -53,6 +53,9 @@ def log_in(
     user.require_active()
     with transaction():
         require_unchanged_password(user)
+        # Again, now that the row is locked: the hash took time, and who was disabled or removed meanwhile gets no session.
+        User.get_by_id(user.id).require_active()
+        membership = Membership.for_session(user.id, membership.tenant_id)
         tokens = open_session(user, membership, client)
     return replace(tokens, device_token=devices.issue(user.id, user.password_hash, device_id))
 

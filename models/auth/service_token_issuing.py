@@ -64,7 +64,7 @@ def issue(
     account = catalogue().get(request.account)
     if account is None:
         raise ServiceTokenNotAllowed(f"Service account '{request.account}' is not defined.")
-    _count_attempt(request.account)
+    _count_attempt(request, by)
     tenant_id = _tenant_id(request, account)
     scopes = _scopes(request, account)
     require(by, SERVICE_TOKEN_ISSUE, Rights(tenant_id, frozenset(scopes)))
@@ -92,18 +92,22 @@ def _record(stored: ServiceToken, by: Caller, client: ClientInfo) -> None:
     )
 
 
-def _count_attempt(account: str) -> None:
+def _count_attempt(request: ServiceTokenRequest, by: Caller) -> None:
+    """Each user, and all deployments that sign, have limits of their own: nobody can use up those of others."""
+    caller = by.subject if isinstance(by, Principal) else "signer"
     limits.hit(
         "service_issue",
         settings.service_issue_rate_limit_per_minute,
         60,
-        account,
-        message=f"Issuance rate limit exceeded for account '{account}'. Retry later.",
+        caller,
+        request.account,
+        message=f"Issuance rate limit exceeded for account '{request.account}'. Retry later.",
     )
     limits.hit(
         "service_issue_global",
         settings.service_issue_global_rate_limit_per_minute,
         60,
+        caller,
         message="Global service-account issuance rate limit exceeded. Retry later.",
     )
 

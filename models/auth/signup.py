@@ -73,25 +73,28 @@ def count_attempt(kind: str, client: ClientInfo) -> None:
 
 
 @contextlib.contextmanager
-def charged_address(kind: str, email: str) -> Iterator[Attempt]:
+def charged_address(kind: str, email: str, client: ClientInfo) -> Iterator[Attempt]:
     """Charge the block to the address and its mail domain, unless it raises or gives its places back.
 
     What comes to nothing costs them nothing: strangers could use up what belongs to others. The domains of public mail
-    providers are not charged, since their users have nothing to do with each other. Raises QuotaExceeded.
+    providers are not charged, since their users have nothing to do with each other. Addresses need not be one's own to be
+    registered, so no network gets more than half of a domain's places. Raises QuotaExceeded.
     """
     try:
-        with attempts.attempt(_budgets(kind, normalize_email(email))) as attempt:
+        with attempts.attempt(_budgets(kind, normalize_email(email), client)) as attempt:
             yield attempt
             attempt.spend()
     except BudgetFull as full:
         raise QuotaExceeded(full.budget.quota, full.retry_after) from None
 
 
-def _budgets(kind: str, email: str) -> Iterator[Budget]:
+def _budgets(kind: str, email: str, client: ClientInfo) -> Iterator[Budget]:
     domain, per_day = email.rpartition("@")[2], settings.signup_rate_limit_per_email_day
     yield Budget(f"{kind}_per_email_day", lasting_hex_digest("signup-address", email), per_day, DAY)
     if domain not in settings.items(settings.signup_shared_domains.lower()):
-        yield Budget(f"{kind}_per_domain_day", domain, settings.signup_rate_limit_per_domain_day, DAY)
+        limit = settings.signup_rate_limit_per_domain_day
+        yield Budget(f"{kind}_per_domain_day", domain, limit, DAY)
+        yield Budget(f"{kind}_share_of_domain_day", f"{domain}:{client.wide_network}", (limit + 1) // 2, DAY)
 
 
 @contextlib.contextmanager

@@ -3,11 +3,12 @@
 `python -m models audit` prints it.
 """
 
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Any, cast
 from uuid import UUID
 
-from peewee import CharField, TextField, UUIDField
+from peewee import CharField, TextField, UUIDField, fn
 
 from models.platform.client_info import UNKNOWN_CLIENT, ClientInfo
 from models.platform.clock import now
@@ -40,9 +41,19 @@ class AuditEvent(Model):
         return list(query.where(cls.action.startswith(action)) if action else query)
 
     @classmethod
-    def purge(cls, days: int) -> int:
-        """Delete events older than `days` days. Returns how many were deleted."""
-        return cast(int, cls.delete().where(cls.created_at < now() - timedelta(days=days)).execute())
+    def purge(cls, days: int, *, keep_newest_of: Collection[str] = ()) -> int:
+        """Delete events older than `days` days. Returns how many were deleted.
+
+        Of the actions `keep_newest_of` together, the newest event of each subject stays: a decision rests on it.
+        """
+        old = cls.created_at < now() - timedelta(days=days)
+        newer = cls.alias()
+        is_followed = newer.select(newer.id).where(
+            (newer.subject == cls.subject) & newer.action.in_(list(keep_newest_of)) & (newer.id > cls.id)
+        )
+        if keep_newest_of:
+            old &= cls.action.not_in(list(keep_newest_of)) | fn.exists(is_followed)
+        return cast(int, cls.delete().where(old).execute())
 
 
 @in_transaction

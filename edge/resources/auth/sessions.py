@@ -3,6 +3,7 @@
 from uuid import UUID
 
 import falcon
+import gevent
 
 from edge.endpoint import endpoint
 from edge.hashing import in_line
@@ -29,6 +30,7 @@ from models.auth.users import User
 from models.platform.authorization import OWN_ACCOUNT, PUBLIC
 from models.platform.client_info import describe_user_agent
 from models.platform.clock import iso
+from models.platform.database import release
 
 
 def show_tokens(tokens: IssuedTokens, resp: falcon.Response) -> UserSessionResponse:
@@ -87,7 +89,11 @@ class Sessions:
     def on_get(self, req: Request, resp: falcon.Response, query: SessionQuery) -> UserSessionListResponse:
         principal = req.context.principal
         page = Session.page(principal.user_id, **query.model_dump())
-        items = [show_session(session, principal.session_id) for session in page.items]
+        release()
+        items = []
+        for session in page.items:
+            items.append(show_session(session, principal.session_id))
+            gevent.sleep(0)  # a User-Agent takes up to ten milliseconds, and its sender chose it
         return UserSessionListResponse(sessions=items, total=page.total, limit=query.limit, offset=query.offset)
 
     @endpoint("Revoke User Session", "auth", action=OWN_ACCOUNT)

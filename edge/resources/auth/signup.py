@@ -58,7 +58,11 @@ class Register:
         self, req: Request, body: schemas.UserRegisterRequest, reservation: Reservation | None
     ) -> tuple[IssuedTokens, Tenant]:
         """An invite has a limit of its own, its seats."""
-        with contextlib.nullcontext() if reservation else signup.charged_address("signup", body.email):
+        with (
+            contextlib.nullcontext()
+            if reservation
+            else signup.charged_address("signup", body.email, req.context.client)
+        ):
             registration = self._registration(body)
             with transaction():
                 tokens, tenant = signup.register(registration, reservation, client=req.context.client)

@@ -38,7 +38,7 @@ class RequestAccess:
             metrics.SIGNUP_BLOCKED.labels("honeypot").inc()
             return show_policy()
         fields = body.model_dump(include={"email", "organization", "full_name", "message"})
-        with signup.charged_address("signup_request", body.email) as attempt, transaction():
+        with signup.charged_address("signup_request", body.email, req.context.client) as attempt, transaction():
             request = SignupRequest.submit(**fields, client=req.context.client)
             if request:
                 _enqueue_mails(request)

@@ -12,6 +12,7 @@ import httpx2
 import openai
 import orjson
 
+from models.platform.redaction import without_secrets
 from workers.agents.providers.connections import Connections
 from workers.agents.providers.errors import CODES, ProviderError, from_object
 from workers.agents.providers.models_file import DEFAULT, Provider
@@ -27,7 +28,9 @@ Wait = Callable[[], AbstractContextManager[None, None]]
 @lru_cache(maxsize=64)
 def client(provider: Provider) -> openai.OpenAI:
     timeout = httpx2.Timeout(connect=provider.connect_seconds, read=provider.read_seconds, write=10, pool=30)
-    http = openai.DefaultHttpxClient(timeout=timeout, transport=Connections(httpx2.create_ssl_context()))
+    # The SDK follows redirects, with all headers but Authorization: a provider could send our keys and texts elsewhere.
+    transport = Connections(httpx2.create_ssl_context())
+    http = openai.DefaultHttpxClient(timeout=timeout, transport=transport, follow_redirects=False)
     made = openai.OpenAI(
         api_key=provider.key() or "not-set",
         base_url=provider.base_url or OPENAI,
@@ -105,7 +108,8 @@ def _open(provider: Provider, path: str, body: dict[str, Any], wait: Wait) -> ht
         except ProviderError as error:
             # For operators: clients are not shown what the provider says.
             log.warning(
-                "model.request_failed", extra={**where, "code": error.code, "reason": str(error.__cause__)[:500]}
+                "model.request_failed",
+                extra={**where, "code": error.code, "reason": without_secrets(str(error.__cause__))[:500]},
             )
             pause = error.retry_after or 0.25 * 2**attempt
             if not error.is_retryable or attempt == provider.attempts or (error.retry_after or 0) > MAX_RETRY_AFTER:
