@@ -113,7 +113,7 @@ def _storage_password(settings: Settings) -> Iterator[str]:
 
 def _hosts_and_origins(settings: Settings) -> Iterator[str]:
     if not settings.items(settings.allowed_hosts):
-        yield "ALLOWED_HOSTS is empty, so that every request is refused: write the names under which clients call this service."
+        yield "ALLOWED_HOSTS names no host, so that every request is refused: write the names under which clients call this service."
     if "*" in settings.items(settings.allowed_hosts):
         yield "ALLOWED_HOSTS accepts any Host header: write the names under which clients call this service."
     for origin in settings.items(settings.allowed_origins):

@@ -118,7 +118,7 @@ UNSAFE = {
     "SERVICE_ISSUE_SECRET": ["", "secret"],
     "SERVICE_ISSUE_DEV_LOCAL": ["true"],
     "DEBUG": ["true"],
-    "ALLOWED_HOSTS": ["*", "api.example.com,*", "", ","],
+    "ALLOWED_HOSTS": ["*", "api.example.com,*", ","],
     "ALLOWED_ORIGINS": [
         "*",
         "null",
