@@ -37,6 +37,7 @@ class Provider(BaseModel):
     attempts: int = Field(3, ge=1, le=10)  # until the first event; the pauses between them grow
     token_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"  # its name on the chat wire
     send_reasoning: bool = False  # on the chat wire: whether the server wants its reasoning back with its tool calls
+    mcp_credentials: bool | None = None  # whether those of MCP_TOOLS are sent to it; None: to the default provider only
     omit: tuple[str, ...] = ()  # fields of a request that the server refuses
     extra: dict[str, Any] = {}  # fields that are added to every request
 
@@ -45,6 +46,10 @@ class Provider(BaseModel):
 
     def __eq__(self, other: object) -> bool:
         return self is other
+
+    @property
+    def may_have_mcp_credentials(self) -> bool:
+        return self.name == DEFAULT if self.mcp_credentials is None else self.mcp_credentials
 
     def key(self) -> str | None:
         """The key, None without one."""

@@ -56,6 +56,8 @@ class Answer:
 
     def _ask(self, target: Target, *, is_last: bool) -> Generator[Event, None, None]:
         request = {**self.request, "model": target.model}
+        if not target.provider.may_have_mcp_credentials and any("authorization" in tool for tool in _tools(request)):
+            raise ProviderError("tools_unavailable")
         if target is not self.chain[0]:
             request.pop("previous_response_id", None)  # only the first provider knows it
         stream = WIRES[wire_of(target.provider, self.wait)]
@@ -78,6 +80,11 @@ class Answer:
         metrics.MODEL_FALLBACKS.labels(names["from"], names["to"], code).inc()
         log.warning("model.fallback", extra={**names, "code": code})
         return {"type": FALLBACK, **names, "code": code}
+
+
+def _tools(request: dict[str, Any]) -> list[dict[str, Any]]:
+    tools: list[dict[str, Any]] = request.get("tools") or []
+    return tools
 
 
 def _chain(name: str) -> list[Target]:

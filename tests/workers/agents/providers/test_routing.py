@@ -1,5 +1,6 @@
 """Fall-back chains: the next model is asked before the first token only, and only for what it may cure."""
 
+import contextlib
 import logging
 
 import pytest
@@ -9,6 +10,7 @@ from workers import metrics
 from workers.agents.catalog import Agent, Catalog
 from workers.agents.providers import routing
 from workers.agents.providers.errors import CURABLE, MESSAGES, ProviderError
+from workers.agents.providers.models_file import Provider, Target
 
 CHAIN = """
 [providers.first]
@@ -150,3 +152,26 @@ def test_a_model_that_has_left_the_file_is_not_found(ask):
     with pytest.raises(ProviderError) as failed:
         ask("hello", "left:long-ago")
     assert failed.value.code == "model_not_found"
+
+
+@pytest.mark.parametrize(("trusted", "asked"), [(None, ["openai"]), (False, ["openai"]), (True, ["openai", "second"])])
+def test_the_credentials_of_mcp_servers_go_only_to_providers_that_may_have_them(monkeypatch, trusted, asked):
+    chain = [
+        Target(Provider(name="openai"), "one"),
+        Target(Provider(name="second", mcp_credentials=trusted), "two"),
+    ]
+    sent = []
+
+    def fail(target, request, wait):
+        sent.append(target.provider.name)
+        raise ProviderError("provider_unavailable")
+        yield
+
+    monkeypatch.setattr(routing, "_chain", lambda name: chain)
+    monkeypatch.setattr(routing, "_resting", {})
+    monkeypatch.setattr(routing, "wire_of", lambda provider, wait: "responses")
+    monkeypatch.setitem(routing.WIRES, "responses", fail)
+    tools = [{"type": "mcp", "server_label": "tickets", "authorization": "a secret"}]
+    with pytest.raises(ProviderError):
+        list(routing.Answer({"model": "safe", "input": [], "tools": tools}, contextlib.nullcontext).events())
+    assert sent == asked
