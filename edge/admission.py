@@ -1,19 +1,16 @@
 """How much of a process one client network may use at a time. Counted in memory, before any work."""
 
-from collections import Counter
-from collections.abc import Collection
 from threading import Lock
-from typing import TypeAlias
 
 import falcon
 
 from edge import metrics
+from edge.connections import ClientSocket
 from edge.request import Request
 from models.platform.errors import RateLimited
 from models.platform.settings import settings
 
 ALWAYS_ANSWERED = "/health"
-Place: TypeAlias = tuple[str, bool]  # the client's network, and whether the path is public
 
 
 class NetworkBusy(RateLimited):
@@ -21,34 +18,42 @@ class NetworkBusy(RateLimited):
 
 
 class Admission:
-    """Middleware: refuses a request while its network has too many in progress. An open stream is none of them.
+    """Middleware: limits the requests that a network has in progress. An open stream is none of them.
 
-    Requests to public paths are counted apart: strangers who send slowly must not shut out the users of their own network.
-    Elsewhere a stranger is refused before anything is read.
+    At the limit, a new request replaces the oldest one that waits for its client, whose connection ends. So whoever sends
+    slowly keeps nobody of their own network out. If none waits, the new one is refused.
     """
 
-    def __init__(self, public_paths: Collection[str]) -> None:
-        self.public_paths = frozenset(public_paths)
-        self.in_progress: Counter[Place] = Counter()
+    def __init__(self) -> None:
+        self.in_progress: dict[str, dict[int, ClientSocket | None]] = {}  # by network and request, the oldest first
         self.lock = Lock()
 
     def process_request(self, req: Request, resp: falcon.Response) -> None:
-        place, limit = self._place_of(req), settings.network_request_limit
+        network, limit = req.context.client.wide_network, settings.network_request_limit
         with self.lock:
-            if 0 < limit <= self.in_progress[place] and req.path != ALWAYS_ANSWERED:
-                metrics.REFUSED.labels("requests").inc()
+            own = self.in_progress.setdefault(network, {})
+            if 0 < limit <= len(own) and req.path != ALWAYS_ANSWERED and not _make_room(own):
                 raise NetworkBusy()
-            self.in_progress[place] += 1
+            own[id(req)] = req.env.get("gunicorn.socket")
         req.context.admitted = True
 
     def process_response(self, req: Request, resp: falcon.Response, resource: object, req_succeeded: bool) -> None:
         if not hasattr(req.context, "admitted"):
             return
-        place = self._place_of(req)
+        network = req.context.client.wide_network
         with self.lock:
-            self.in_progress[place] -= 1
-            if not self.in_progress[place]:
-                del self.in_progress[place]
+            own = self.in_progress.get(network, {})
+            own.pop(id(req), None)
+            if not own:
+                self.in_progress.pop(network, None)
 
-    def _place_of(self, req: Request) -> Place:
-        return req.context.client.wide_network, req.path in self.public_paths
+
+def _make_room(own: dict[int, ClientSocket | None]) -> bool:
+    """End the oldest request that waits for its client. False if there is none."""
+    metrics.REFUSED.labels("requests").inc()
+    for request, sock in own.items():
+        if sock is not None and sock.waits:
+            del own[request]
+            sock.hang_up()
+            return True
+    return False

@@ -31,13 +31,11 @@ def create_app(settings: Settings = process_settings, *, hasher: PasswordHasher 
     catalogue()
     catalog()
     breached_passwords.require_usable()
-    table = routes(settings, hasher or hashing.build_hasher())
-    public_paths = [route.path for route in table if route.is_public]
-    middleware: list[Any] = [Envelope(settings), Admission(public_paths), cors(settings)]
+    middleware: list[Any] = [Envelope(settings), Admission(), cors(settings)]
     app: falcon.App[Any, Any] = falcon.App(request_type=Request, middleware=middleware)
     app.req_options.strip_url_path_trailing_slash = True
     app.resp_options.secure_cookies_by_default = True
     errors.install(app)
-    for route in table:
+    for route in routes(settings, hasher or hashing.build_hasher()):
         route.add_to(app)
     return app

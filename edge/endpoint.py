@@ -155,11 +155,6 @@ class Route:
             operations[method] = operation
         return operations
 
-    @property
-    def is_public(self) -> bool:
-        """Whether one of its operations takes no token."""
-        return any(operation.action.public for operation in self.operations.values())
-
     def add_to(self, app: falcon.App[Any, Any]) -> None:
         """Mount the resource. HEAD is GET without the body. A stream has no HEAD: it would hold a slot that nobody reads."""
         get = self.operations.get("get")
