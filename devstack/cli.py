@@ -106,34 +106,31 @@ def keys(context: typer.Context, state: Path = STATE) -> None:
 @app.command(context_settings=PASS_THROUGH)
 def operators(context: typer.Context, state: Path = STATE) -> None:
     """Manage platform operators: list, create EMAIL, grant EMAIL, revoke EMAIL. DATABASE_URL selects another database."""
-    _use_database_unless_help(context, state)
-    _run_models_command("operators", context)
+    _run_on_database("operators", context, state)
 
 
 @app.command(context_settings=PASS_THROUGH)
 def users(context: typer.Context, state: Path = STATE) -> None:
     """Lock a user out: disable EMAIL --reason TEXT, enable EMAIL ...; or only end their sessions: sign-out EMAIL ..."""
-    _use_database_unless_help(context, state)
-    _run_models_command("users", context)
+    _run_on_database("users", context, state)
 
 
 @app.command(context_settings=PASS_THROUGH)
 def members(context: typer.Context, state: Path = STATE) -> None:
     """Manage a tenant's members: add TENANT EMAIL ROLE, change-role TENANT EMAIL ROLE, remove TENANT EMAIL."""
-    _use_database_unless_help(context, state)
-    _run_models_command("members", context)
+    _run_on_database("members", context, state)
 
 
 @app.command(context_settings=PASS_THROUGH)
 def audit(context: typer.Context, state: Path = STATE) -> None:
     """Print the audit log: [--actor user:ID] [--subject user:ID] [--action auth.sign] [--tenant ID] [--json]."""
-    _use_database_unless_help(context, state)
-    _run_models_command("audit", context)
+    _run_on_database("audit", context, state)
 
 
-def _use_database_unless_help(context: typer.Context, state: Path) -> None:
+def _run_on_database(name: str, context: typer.Context, state: Path) -> None:
     if not {"-h", "--help"} & set(context.args):
         instance.use_database(state)
+    _run_models_command(name, context)
 
 
 def _run_models_command(name: str, context: typer.Context) -> None:

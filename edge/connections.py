@@ -62,51 +62,16 @@ class ClientSocket(GeventSocket):  # type: ignore[misc]
             self.shutdown(socket.SHUT_RDWR)
 
 
-class Connections:
-    """The open connections by network. At a network's limit, a new one replaces the oldest that waits for its client.
-
-    So whoever opens many connections, and sends nothing or sends slowly, keeps nobody else out.
-    """
-
-    def __init__(self) -> None:
-        self.open: dict[str, dict[ClientSocket, None]] = {}
-
-    def add(self, network: str, client: ClientSocket, limit: int) -> bool:
-        """Whether the connection may stay. A limit of 0 is off."""
-        own = self.open.setdefault(network, {})
-        if 0 < limit <= len(own) and not _make_room(own):
-            return False
-        own[client] = None
-        return True
-
-    def remove(self, network: str, client: ClientSocket) -> None:
-        own = self.open.get(network, {})
-        own.pop(client, None)
-        if not own:
-            self.open.pop(network, None)
-
-
-def _make_room(own: dict[ClientSocket, None]) -> bool:
-    from edge import metrics
-
-    metrics.REFUSED.labels("connections").inc()
-    oldest = next((client for client in own if client.waits), None)
-    if oldest is None:
-        return False
-    del own[oldest]
-    oldest.hang_up()
-    return True
-
-
 class Worker(GeventWorker):  # type: ignore[misc]
     """Imports of ours are inside its methods: gunicorn's main process loads this module, but needs none of them."""
 
     def load_wsgi(self) -> None:
         from edge.middleware import Proxies
+        from edge.places import Places
         from models.platform.settings import settings
 
         super().load_wsgi()
-        self.connections = Connections()
+        self.connections = Places("connections")
         self.proxies = Proxies(settings.items(settings.trusted_proxies))
 
     def handle(self, listener: Any, client: GeventSocket, addr: Any) -> None:
@@ -123,7 +88,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         size = settings.request_body_limit_bytes + OVERHEAD_BYTES
         sock = ClientSocket(client, size, settings.answer_timeout_seconds)
         try:
-            if self.connections.add(network, sock, limit):
+            if self.connections.add(network, sock, sock, limit):
                 super().handle(listener, sock, addr)
         finally:
             self.connections.remove(network, sock)

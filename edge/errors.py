@@ -14,6 +14,7 @@ from edge.request import Request
 from edge.schemas.common import ErrorEnvelope, ValidationError
 from models.platform.errors import DomainError, Unavailable
 from models.platform.limits import QuotaExceeded
+from models.platform.redaction import without_secrets
 
 log = logging.getLogger(__name__)
 REASON_LENGTH = 200  # characters of a driver's error message in the log
@@ -109,7 +110,7 @@ def on_http_error(req: Request, resp: falcon.Response, error: falcon.HTTPError, 
 
 def on_store_away(req: Request, resp: falcon.Response, error: Exception, params: dict[str, Any]) -> None:
     """Postgres or Redis cannot be reached. Not the request's fault: the client may retry."""
-    log.warning("edge.store_away", extra={"reason": repr(error)[:REASON_LENGTH]})
+    log.warning("edge.store_away", extra={"reason": without_secrets(repr(error))[:REASON_LENGTH]})
     render(req, resp, CacheAway() if isinstance(error, redis.RedisError) else DatabaseAway())
 
 

@@ -72,7 +72,7 @@ _VALUES: dict[str, Callable[[str], Any]] = {
     "handoff": str,
     "quirks": _quirks,
 }
-_FLAGS = {
+_FAILING_FLAGS = {
     "hang",
     "refusal",
     "context_overflow",
@@ -80,24 +80,10 @@ _FLAGS = {
     "content_filter",
     "failed",
     "error_event",
-    "web_search",
-    "reasoning",
-    "echo_history",
-    "echo_request",
 }
+_FLAGS = _FAILING_FLAGS | {"web_search", "reasoning", "echo_history", "echo_request"}
 _CALLS = {"tool", "loop_tool"}
-_FAILURES = {
-    "status",
-    "cut",
-    "slow",
-    "hang",
-    "refusal",
-    "context_overflow",
-    "incomplete",
-    "content_filter",
-    "failed",
-    "error_event",
-}
+_FAILURES = _FAILING_FLAGS | {"status", "cut", "slow"}
 # These decide what to answer, so the plain words of the message trigger nothing.
 _DECIDES_ANSWER = _CALLS | {
     "deltas",

@@ -8,10 +8,10 @@ from models.auth.email_addresses import normalize_email
 from models.platform import limits
 from models.platform.client_info import ClientInfo
 from models.platform.digests import lasting_hex_digest
+from models.platform.limits import DAY, HOUR
 from models.platform.principal import Principal
 from models.platform.settings import settings
 
-HOUR, DAY = 3600, 86_400  # seconds
 LOCK_MAILS_PER_DAY = 3  # to an address: whoever locks it every hour must not fill its mailbox
 
 

@@ -50,13 +50,12 @@ def log_in(
     device_id = devices.recognise(device_token, email)
     user = authenticate(email, password, hasher=hasher, client=client, device_id=device_id)
     membership = Membership.for_session(user.id, tenant_id)
-    user.require_active()
     with transaction():
-        require_unchanged_password(user)
-        # Again, now that the row is locked: the hash took time, and who was disabled or removed meanwhile gets no session.
-        User.get_by_id(user.id).require_active()
+        # Again under the lock: the hash took time, and who was disabled or removed meanwhile gets no session.
+        locked = lock_with_same_password(user)
+        locked.require_active()
         membership = Membership.for_session(user.id, membership.tenant_id)
-        tokens = open_session(user, membership, client)
+        tokens = open_session(locked, membership, client)
     return replace(tokens, device_token=devices.issue(user.id, user.password_hash, device_id))
 
 
@@ -117,14 +116,16 @@ def _record_failure(email: str, user: User | None, closed: list[Budget], client:
 
 
 @in_transaction
-def require_unchanged_password(user: User) -> None:
-    """Block password changes until the transaction ends, so that a change made from now on also ends the new session.
+def lock_with_same_password(user: User) -> User:
+    """The user as stored now. Block changes of them until the transaction ends: a later one also ends the new session.
 
     Raises InvalidCredentials if the password was changed after `authenticate` had read it.
     """
-    query = User.select(User.id).where(user.password_is_unchanged)
-    if query.for_update("FOR SHARE").first() is None:  # type: ignore[arg-type]  # peewee takes the lock's name
+    query = User.select().where(user.password_is_unchanged)
+    locked = query.for_update("FOR SHARE").get_or_none()  # type: ignore[arg-type]  # peewee takes the lock's name
+    if locked is None:
         raise InvalidCredentials()
+    return locked
 
 
 def _upgrade_hash(user: User, password: str, hasher: PasswordHasher) -> None:

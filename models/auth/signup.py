@@ -19,11 +19,10 @@ from models.platform.clock import now
 from models.platform.database import in_transaction, release
 from models.platform.digests import lasting_hex_digest
 from models.platform.errors import Conflict, Forbidden
-from models.platform.limits import QuotaExceeded
+from models.platform.limits import DAY, HOUR, QuotaExceeded
 from models.platform.settings import settings
 
 PUBLIC, INVITE_ONLY, APPROVAL = "public", "invite_only", "approval"
-HOUR, DAY = 3600, 86_400  # seconds
 
 
 class InviteRequired(Forbidden):

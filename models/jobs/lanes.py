@@ -108,9 +108,10 @@ class Lane(NamedTuple):
 
     def enter(self, job_ids: list[UUID]) -> list[bool]:
         """Put jobs into the lane. For each: whether it got a place, or had one already."""
-        if not self.limit:
+        limit = self.limit
+        if not limit:
             return [True] * len(job_ids)
-        answers = _run(ENTER, self, self.limit, *job_ids)
+        answers = _run(ENTER, self, limit, *job_ids)
         return [answer == 1 for answer in answers]
 
     def leave(self, job_ids: list[UUID]) -> bool:
@@ -171,7 +172,7 @@ def take_turns() -> list[Job]:
 
 def repair() -> int:
     """Take the jobs that have ended out of their lanes: those of workers that died, and cancelled ones. Returns how many."""
-    members = {lane: {UUID(member.decode()) for member in _members(lane.key)} for lane in map(_parse, _members(INDEX))}
+    members = _all_members()
     ids = [job_id for job_ids in members.values() for job_id in job_ids]
     sent = {job_id for (job_id,) in database.execute_prepared(SENT, {"ids": ids}).fetchall()} if ids else set()
     gone = {lane: list(job_ids - sent) for lane, job_ids in members.items()}
@@ -187,13 +188,16 @@ def set_share(tenant_id: UUID, jobs_at_once: int) -> bool:
     return bool(database.execute_prepared(SET_SHARE, values).rowcount)
 
 
-def _members(key: str) -> set[bytes]:
-    members: Any = fast_redis_client().smembers(key)
-    return members if isinstance(members, set) else set()
-
-
-def _parse(name: bytes) -> Lane:
-    return Lane.named(name.decode())
+def _all_members() -> dict[Lane, set[UUID]]:
+    """The jobs of every lane."""
+    client = fast_redis_client()
+    names: Any = client.smembers(INDEX)
+    lanes = [Lane.named(name.decode()) for name in names]
+    pipeline = client.pipeline(transaction=False)
+    for lane in lanes:
+        pipeline.smembers(lane.key)
+    answers = pipeline.execute()
+    return {lane: {UUID(member.decode()) for member in members} for lane, members in zip(lanes, answers, strict=True)}
 
 
 @lru_cache(maxsize=10_000)
@@ -203,5 +207,4 @@ def _share(tenant_id: UUID, period: int) -> int | None:  # noqa: ARG001  (it lim
 
 
 def _run(script: str, lane: Lane, *args: object) -> Any:
-    client = fast_redis_client()
-    return client.register_script(script)(keys=[lane.key, lane.flag, INDEX], args=[lane.name, *map(str, args)])
+    return fast_redis_client().eval(script, 3, lane.key, lane.flag, INDEX, lane.name, *map(str, args))

@@ -15,6 +15,7 @@ from models.platform.redis import fast_redis_client
 from models.platform.settings import settings
 
 log = logging.getLogger(__name__)
+HOUR, DAY = 3600, 86_400  # windows, in seconds
 SLOT_SECONDS = 300  # after which a slot that is not renewed is free again
 
 # KEYS[1]: sorted set of holders by expiry. ARGV: now, holder, expiry, limit. Returns 0, or seconds until a slot is free.

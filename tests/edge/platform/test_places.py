@@ -1,6 +1,6 @@
-"""The open connections of a client network; tests/security/test_admission_live.py has real ones."""
+"""The places of a client network; tests/security/test_admission_live.py has real connections."""
 
-from edge.connections import Connections
+from edge.places import Places
 
 
 class Client:
@@ -14,27 +14,27 @@ class Client:
 
 
 def test_a_new_connection_replaces_the_oldest_that_waits_for_its_client():
-    connections = Connections()
+    connections = Places("connections")
     busy, oldest, younger, new = Client(False), Client(True), Client(True), Client(True)
-    assert all(connections.add("a", client, 3) for client in (busy, oldest, younger, new))
+    assert all(connections.add("a", client, client, 3) for client in (busy, oldest, younger, new))
     assert [client.ended for client in (busy, oldest, younger, new)] == [False, True, False, False]
 
 
 def test_connections_in_use_are_not_replaced():
-    connections = Connections()
+    connections = Places("connections")
     busy = [Client(False), Client(False)]
-    assert all(connections.add("a", client, 2) for client in busy)
+    assert all(connections.add("a", client, client, 2) for client in busy)
     new = Client(True)
-    assert not connections.add("a", new, 2)
-    assert connections.add("b", Client(True), 2), "another network"
+    assert not connections.add("a", new, new, 2)
+    assert connections.add("b", "other", Client(True), 2), "another network"
     connections.remove("a", new)
     connections.remove("a", busy[0])
-    assert connections.add("a", new, 2)
+    assert connections.add("a", new, new, 2)
 
 
 def test_a_limit_of_zero_is_off_and_nothing_is_kept_of_closed_connections():
-    connections, clients = Connections(), [Client(True) for _ in range(9)]
-    assert all(connections.add("a", client, 0) for client in clients)
+    connections, clients = Places("connections"), [Client(True) for _ in range(9)]
+    assert all(connections.add("a", client, client, 0) for client in clients)
     for client in clients:
         connections.remove("a", client)
     assert connections.open == {}
