@@ -1,8 +1,9 @@
 """What an agent and a tool are."""
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass, field
 from string import Template
-from typing import Any
+from typing import Any, Literal
 
 from models.platform.settings import settings
 
@@ -13,13 +14,24 @@ NO_PARAMETERS: dict[str, Any] = {"type": "object", "properties": {}, "required":
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A tool that runs here has `parameters`, a JSON schema. One that the provider runs has `hosted`, its declaration."""
+    """A tool that runs here has `parameters`, a JSON schema. One that the provider runs has `hosted`, its declaration.
+
+    seconds     that one call may take
+    repeatable  whether a call that was cut in the middle, by a crash or a deploy, may simply be made again
+    when_cut    who is asked about such a call if it is not repeatable: the model, or a person by an approval
+    approval    whether a person has to approve a call: always, or as a function of its arguments says
+    """
 
     name: str
     category: str
     description: str
     parameters: dict[str, Any] | None = None
     hosted: dict[str, Any] | None = None
+    _: KW_ONLY
+    seconds: float = 30.0
+    repeatable: bool = True
+    when_cut: Literal["model", "person"] = "model"
+    approval: bool | Callable[[dict[str, Any]], bool] = False
 
 
 @dataclass(frozen=True, slots=True)
