@@ -184,3 +184,11 @@ def test_old_steps_are_deleted(asked):
     assert steps.purge(1) == 0
     database.execute_sql("update run_step set started_at = now() - interval '2 days'")
     assert steps.purge(1) == 1 and steps.load(run.id) == []
+
+
+@pytest.mark.parametrize(
+    "output", ["a\0b", "\ud800", '{"a": "\\u0000\\ud800"}', "[" * 5000, '{"a":' * 100 + "1" + "}" * 100]
+)
+def test_whatever_a_tool_returns_can_be_journaled_sent_and_recorded(asked, monkeypatch, output):
+    monkeypatch.setitem(tools.FUNCTIONS, "get_current_time", lambda context: output)
+    assert attempt(asked("[[tool=get_current_time]]")).state == "succeeded"
