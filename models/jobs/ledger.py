@@ -3,7 +3,8 @@
 state       queued -> running -> succeeded | dead | cancelled
             running -> queued after a failure, a release at shutdown, or an expired lease
 epoch       number of claims so far; whoever finishes or renews a job must name the epoch of their claim
-failures    number of claims that ended in an error or an expired lease; at `max_failures` the job is dead
+failures    number of claims that ended in an error or an expired lease since the job last made progress; at
+            `max_failures` the job is dead
 lease_until once a running job is past this time, its worker is taken for dead and the job may be claimed again
 sent_at     when the job was last sent to the workers; null while it waits for its tenant's turn (models/jobs/lanes.py)
 """
@@ -135,6 +136,13 @@ class Job(Model):
         if not database.execute_prepared(FINISH, values).rowcount:
             raise LeaseLost(str(self.id))
         self.state = state
+
+    def made_progress(self) -> None:
+        """Forget the failures so far: what this claim has done need not be done again. May raise LeaseLost."""
+        is_owned = (Job.id == self.id) & (Job.epoch == self.epoch) & (Job.state == RUNNING)
+        if self.failures and not Job.update(failures=0).where(is_owned).execute():
+            raise LeaseLost(str(self.id))
+        self.failures = 0
 
     def release(self) -> None:
         """Return the job to its queue at shutdown: due at once, and not counted as a failure. May raise LeaseLost."""
