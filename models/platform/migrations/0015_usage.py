@@ -14,9 +14,10 @@ create table plan_limit (
     unit varchar(32) not null, soft_limit bigint check (soft_limit >= 0), hard_limit bigint check (hard_limit >= 0),
     primary key (plan_code, feature)
 );
+alter table plan add jobs_at_once integer check (jobs_at_once > 0); -- with the workers of a queue; null: TENANT_JOBS_AT_ONCE
 """
 
-DOWN = "drop table plan_limit, usage_record"
+DOWN = "drop table plan_limit, usage_record; alter table plan drop jobs_at_once"
 
 
 def up(migrator, db):

@@ -122,6 +122,15 @@ def test_a_month_holds_its_times_and_is_followed_by_the_next(at):
 def test_the_command_sets_and_shows_limits(limited, capsys):
     assert main(["plans", "limit", "starter", "messages", "--soft", "5", "--hard", "10"]) == 0
     assert main(["plans", "list"]) == 0
-    assert "starter  Starter\n  messages: soft 5, hard 10 a month" in capsys.readouterr().out
+    assert "starter  Starter  jobs at once: 64\n  messages: soft 5, hard 10 a month" in capsys.readouterr().out
     assert main(["plans", "limit", "starter", "messages", "--soft", "11", "--hard", "10"]) == 2
     assert main(["plans", "limit", "nothing", "messages", "--hard", "10"]) == 2
+
+
+def test_the_command_sets_a_plans_share(clean, capsys):
+    assert main(["plans", "share", "pro", "200"]) == 0
+    assert main(["plans", "list"]) == 0
+    assert "pro  Pro  jobs at once: 200" in capsys.readouterr().out
+    assert main(["plans", "share", "pro", "default"]) == 0
+    assert main(["plans", "list"]) == 0
+    assert "pro  Pro  jobs at once: 64" in capsys.readouterr().out
