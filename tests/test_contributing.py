@@ -105,22 +105,22 @@ def test_the_endpoint_refuses_strangers_and_invalid_bodies(installed, table, per
     assert post(installed, person(role) if role else None, body).status_code == status
 
 
-def test_the_agent_fits_into_the_catalogue_and_its_tool_answers(installed):
-    from models.platform.settings import settings
+def test_the_agent_fits_into_the_catalogue_and_its_tool_answers(tmp_path, configure):
     from workers.agents import tools
-    from workers.agents.bundled import bundled_agents, bundled_tools
-    from workers.agents.catalog import Catalog
+    from workers.agents.catalog import catalog
 
-    examples, tool_functions = installed["workers/agents/bundled.py"], installed["workers/agents/tools.py"]
-    agents, tools_by_name = (*bundled_agents(settings), examples.EDITOR), bundled_tools(settings)
-    catalog = Catalog(agents, {**tools_by_name, examples.COUNT_WORDS.name: examples.COUNT_WORDS})
-    assert [tool.name for tool in catalog.tools_of(catalog.get("editor"))] == ["count_words"]
-    with pytest.raises(ValueError, match="needs unknown tools"):
-        Catalog(agents, tools_by_name)
+    files = [path for path in EXAMPLES if "/bundled/" in path]
+    for path in files:
+        copy = tmp_path / Path(path).parent.name / Path(path).name
+        copy.parent.mkdir()
+        copy.write_text(EXAMPLES[path])
+    configure(agents_path=str(tmp_path))
+    (tool,) = catalog().tools_of(catalog().get("editor"))
+    assert (tool.name, tool.seconds, tool.strict, len(files)) == ("count_words", 5, True, 2)
     context = tools.ToolsContext(None, None)
-    functions = {"count_words": tool_functions.count_words}
-    assert tools.call("count_words", '{"text": "one two three"}', context, functions) == "3"
-    assert tools.call("count_words", '{"text": " "}', context, functions) == "Error: The text is empty."
+    assert tools.call("count_words", '{"text": "one two three"}', context, tool) == "3"
+    assert tools.call("count_words", '{"text": " "}', context, tool) == "Error: The text is empty."
+    assert "text: Field required" in tools.call("count_words", "{}", context, tool)
 
 
 def post(installed, principal, body):

@@ -6,7 +6,8 @@ from contextlib import closing, nullcontext
 from typing import Any
 
 from workers.agents import items, tools
-from workers.agents.catalog import Agent, Catalog, catalog, handoff_tool
+from workers.agents.catalog import Catalog, catalog
+from workers.agents.declarations import Handoff
 from workers.agents.items import Item
 from workers.agents.providers.client import Wait
 from workers.agents.providers.errors import ProviderError, from_object
@@ -130,13 +131,13 @@ class Loop:
         turn, target = self.turn, None
         for call in calls:
             self.checkpoint()
-            key = next((key for key in turn.agent.handoffs if handoff_tool(key) == call["name"]), None)
-            if key is None:
+            handoff = next((handoff for handoff in turn.agent.targets if handoff.tool == call["name"]), None)
+            if handoff is None:
                 output = yield from self._call_tool(call)
             else:
-                output = "Another handoff was taken." if target else json.dumps({"assistant": key})
-                yield self._request_handoff(call, key, output)
-                target = target or turn.catalog.agents[key]
+                output = "Another handoff was taken." if target else json.dumps({"assistant": handoff.agent})
+                yield self._request_handoff(call, handoff.agent, output)
+                target = target or handoff
             turn.input.append({"type": "function_call_output", "call_id": call["call_id"], "output": output})
         if target:
             yield from self._hand_off(target)
@@ -148,8 +149,8 @@ class Loop:
         turn.record("tool_call", name=name, call_arguments=arguments, **fields)
         yield turn.run_item("tool_called", "tool_call_item", payload={"arguments": arguments}, **fields)
         yield turn.lifecycle("tool_start", **fields)
-        functions = {tool: tools.FUNCTIONS[tool] for tool in turn.agent.tools if tool in tools.FUNCTIONS}
-        output = tools.call(name, call["arguments"], self.context, functions)
+        tool = next((tool for tool in turn.catalog.tools_of(turn.agent) if tool.name == name), None)
+        output = tools.call(name, call["arguments"], self.context, tool)
         yield turn.lifecycle("tool_end", **fields)
         turn.record("tool_result", name=name, call_output=items.as_object(output), **fields)
         yield turn.run_item("tool_output", "tool_call_output_item", payload={"output": output}, **fields)
@@ -162,9 +163,9 @@ class Loop:
         turn.record("tool_result", name=name, call_output={"value": output}, **fields)
         return turn.run_item("handoff_requested", "handoff_call_item", new_agent=key, payload={"agent": key}, **fields)
 
-    def _hand_off(self, target: Agent) -> Generator[Event, None, None]:
+    def _hand_off(self, handoff: Handoff) -> Generator[Event, None, None]:
         turn, previous = self.turn, self.turn.agent
-        turn.agent = target
+        turn.agent = target = turn.catalog.agents[handoff.agent]
         yield turn.run_item(
             "handoff_occured",
             "handoff_output_item",
@@ -173,7 +174,7 @@ class Loop:
             payload={"from": previous.key, "to": target.key},
         )
         yield turn.lifecycle("handoff", agent=previous.key, new_agent=target.key)
-        policy = turn.options.get("handoff_input_filter") or target.history
+        policy = turn.options.get("handoff_input_filter") or handoff.history or target.history
         turn.input = items.history_after_handoff(turn.input, policy)
         yield turn.agent_update()
         yield turn.lifecycle("agent_start")
