@@ -8,7 +8,7 @@ from typing import NamedTuple
 from models.platform.errors import NotFound
 from models.platform.settings import settings
 from workers.agents import checks, reading
-from workers.agents.declarations import NO_PARAMETERS, Agent, Tool, handoff_tool
+from workers.agents.declarations import NO_PARAMETERS, QUESTION, Agent, Handoff, Tool, agent_tool, handoff_tool
 from workers.agents.providers import models_file
 
 __all__ = ["NO_PARAMETERS", "Agent", "AgentNotFound", "Catalog", "Tool", "catalog", "handoff_tool"]
@@ -31,6 +31,7 @@ SETTINGS = (
     "image_max_partial_images",
     "container_default_auto_memory",
 )
+ANSWER_SECONDS = 300.0  # that an agent may take to answer another one
 KEPT = 8  # catalogues of other settings
 
 
@@ -62,6 +63,20 @@ class Catalog:
     def tools_of(self, agent: Agent) -> list[Tool]:
         return [self.tools[name] for name in agent.tools if name in self.tools]
 
+    def functions_of(self, agent: Agent) -> list[Tool]:
+        """The tools that run here: functions, and the agents that this one may ask."""
+        asked = [_as_tool(self.agents[key]) for key in agent.agent_tools]
+        return [tool for tool in self.tools_of(agent) if tool.hosted is None] + asked
+
+    def function(self, agent: Agent, name: str) -> tuple[Tool | None, str | None]:
+        """(The tool that runs here under this name, the agent that it asks). None for what is not there."""
+        tool = next((tool for tool in self.functions_of(agent) if tool.name == name), None)
+        return tool, next((key for key in agent.agent_tools if agent_tool(key) == name), None)
+
+    def handoff(self, agent: Agent, name: str) -> Handoff | None:
+        """What happens if this agent's model calls the function of this name; None if it is no handoff."""
+        return next((handoff for handoff in agent.targets if handoff.tool == name), None)
+
     def users_of(self, tool: Tool) -> list[Agent]:
         """The agents that have this tool."""
         return [agent for agent in self.agents.values() if tool.name in agent.tools]
@@ -70,6 +85,11 @@ class Catalog:
         """The models that a client may ask for."""
         own = {agent.model_name for agent in self.agents.values()}
         return own | {settings.agent_model_default} | set(settings.items(settings.agent_models_allowed))
+
+
+def _as_tool(agent: Agent) -> Tool:
+    description = f"Asks {agent.display_name}, who sees only your question. {agent.description}"
+    return Tool(agent_tool(agent.key), "agent", description, parameters=QUESTION, seconds=ANSWER_SECONDS)
 
 
 class Built(NamedTuple):

@@ -4,7 +4,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
-from workers.agents.declarations import HISTORIES, VARIABLES, Agent, Tool, asking_tool, is_function_name
+from workers.agents.declarations import HISTORIES, VARIABLES, Agent, Tool, agent_tool, is_function_name
+
+MAX_DEPTH = 3  # agents that wait for each other's answers
 
 
 class Fault(NamedTuple):
@@ -29,8 +31,11 @@ def faults(agents: Mapping[str, Agent], tools: Mapping[str, Tool], absent: Mappi
     defaults = sorted(agent.key for agent in agents.values() if agent.default)
     for key in defaults[1:]:
         yield Fault("agent", key, "default", f"{defaults[0]} is a default agent too, and there can be one")
-    for path in _cycles(agents):
-        yield Fault("agent", path[0], "handoffs", f"agents that reach each other form a cycle: {' -> '.join(path)}")
+    cycles = list(_cycles(agents))
+    for path in cycles:
+        yield Fault("agent", path[0], "handoffs", f"handoffs and agents as tools form a cycle: {' -> '.join(path)}")
+    if not cycles:
+        yield from _too_deep(agents)
 
 
 def _of_tool(tool: Tool) -> Iterator[Fault]:
@@ -72,7 +77,7 @@ def _of_agent(agent: Agent, agents: Mapping[str, Agent]) -> Iterator[Fault]:
         yield fault("agent_tools", f"asks unknown agents {sorted(missing)}")
     for history in {agent.history, *(handoff.history for handoff in agent.targets)} - {None, *HISTORIES}:
         yield fault("history" if history == agent.history else "handoffs", f"{history!r} is none of {HISTORIES}")
-    functions = [*agent.tools, *(handoff.tool for handoff in agent.targets), *map(asking_tool, agent.agent_tools)]
+    functions = [*agent.tools, *(handoff.tool for handoff in agent.targets), *map(agent_tool, agent.agent_tools)]
     for name, count in Counter(functions).items():
         if count > 1:
             yield fault("tools", f"has more than one tool named {name}")
@@ -104,6 +109,22 @@ def _cycles(agents: Mapping[str, Agent]) -> Iterator[tuple[str, ...]]:
         if path and not reported & set(path):
             reported |= set(path)
             yield path
+
+
+def _too_deep(agents: Mapping[str, Agent]) -> Iterator[Fault]:
+    depths: dict[str, int] = {}
+
+    def depth(key: str) -> int:
+        """How many agents may come to wait for each other's answers below this one."""
+        if key not in depths:
+            agent = agents[key]
+            handoffs = [depth(handoff.agent) for handoff in agent.targets if handoff.agent in agents]
+            depths[key] = max(0, *handoffs, *(depth(asked) + 1 for asked in agent.agent_tools if asked in agents), 0)
+        return depths[key]
+
+    for key, agent in agents.items():
+        if agent.agent_tools and depth(key) > MAX_DEPTH:
+            yield Fault("agent", key, "agent_tools", f"more than {MAX_DEPTH} agents ask each other below it")
 
 
 def _path_back(start: str, reaches: Mapping[str, set[str]]) -> tuple[str, ...] | None:

@@ -17,6 +17,13 @@ HISTORIES = get_args(History)
 VARIABLES = ("user_name", "user_id", "tenant_id", "conversation_id", "request_message")
 NO_PARAMETERS: dict[str, Any] = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
 
+QUESTION: dict[str, Any] = {
+    "type": "object",
+    "properties": {"input": {"type": "string", "description": "The question, with all that is needed to answer it."}},
+    "required": ["input"],
+    "additionalProperties": False,
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Tool:
@@ -87,7 +94,8 @@ class Handoff:
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """`tools`, `handoffs` and `agent_tools`, which it asks as tools, name tools and other agents. `model`: any name of the
+    """`tools` and `handoffs` name tools and other agents. `agent_tools` names agents that this one may ask like a tool, and
+    goes on itself. `model`: any name of the
     models file; AGENT_MODEL_DEFAULT if None. `history` is what the agent sees after a handoff to it: full, fresh (the
     question), last_turn (two messages) or remove_all_tools. `variables`: what its prompt uses besides VARIABLES, or
     instead of one that has no value."""
@@ -136,8 +144,8 @@ def handoff_tool(key: str) -> str:
     return f"transfer_to_{key}"
 
 
-def asking_tool(key: str) -> str:
-    """The name of the function by which a model asks the agent `key` as a tool."""
+def agent_tool(key: str) -> str:
+    """The name of the function by which a model asks the agent `key`."""
     return f"ask_{key}"
 
 

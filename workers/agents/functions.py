@@ -16,10 +16,14 @@ FAULTS_SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class ToolsContext:
-    """On whose behalf a tool runs. A service account has no `user_id`."""
+    """On whose behalf a tool runs. A service account has no `user_id`.
+
+    `idempotency_key`: the same for every attempt of one call. Give it to whatever the tool changes.
+    """
 
     user_id: UUID | None
     tenant_id: UUID
+    idempotency_key: str = ""
 
 
 class ToolFailed(Exception):

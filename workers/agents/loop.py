@@ -131,7 +131,7 @@ class Loop:
         turn, target = self.turn, None
         for call in calls:
             self.checkpoint()
-            handoff = next((handoff for handoff in turn.agent.targets if handoff.tool == call["name"]), None)
+            handoff = turn.catalog.handoff(turn.agent, call["name"])
             if handoff is None:
                 output = yield from self._call_tool(call)
             else:
@@ -149,7 +149,7 @@ class Loop:
         turn.record("tool_call", name=name, call_arguments=arguments, **fields)
         yield turn.run_item("tool_called", "tool_call_item", payload={"arguments": arguments}, **fields)
         yield turn.lifecycle("tool_start", **fields)
-        tool = next((tool for tool in turn.catalog.tools_of(turn.agent) if tool.name == name), None)
+        tool, _ = turn.catalog.function(turn.agent, name)
         output = tools.call(name, call["arguments"], self.context, tool)
         yield turn.lifecycle("tool_end", **fields)
         turn.record("tool_result", name=name, call_output=items.as_object(output), **fields)

@@ -78,6 +78,10 @@ def refused():
         ([agent("a", agent_tools=("nobody",))], "asks unknown agents ['nobody']"),
         ([agent("a", tools=("no_such_tool",))], "needs unknown tools ['no_such_tool']"),
         ([agent("a", default=True), agent("b", default=True)], "a is a default agent too"),
+        (
+            [agent(k, agent_tools=n) for k, n in zip("abcde", ("b", "c", "d", "e", ()), strict=True)],
+            "more than 3 agents",
+        ),
         ([agent("no spaces")], "a key has letters"),
         ([agent("a", history="some")], "'some' is none of"),
         ([agent("a", handoffs=(Handoff("b", history="some"),)), agent("b")], "'some' is none of"),
