@@ -14,13 +14,19 @@ from edge.schemas.conversations import (
     ConversationListResponse,
     ConversationQuery,
     ConversationRename,
+    ConversationSearchResponse,
+    ConversationSearchResult,
     ConversationSummary,
     EventsQuery,
     Role,
+    SearchQuery,
 )
 from models.conversations.conversation import Conversation, ListedConversation, Message, RunEvent
+from models.conversations.search import SearchHit, search
+from models.platform import limits
 from models.platform.authorization import CONVERSATION_DELETE, CONVERSATION_READ, CONVERSATION_RENAME
 from models.platform.clock import iso
+from models.platform.settings import settings
 
 
 class Conversations:
@@ -28,6 +34,16 @@ class Conversations:
     def on_get(self, req: Request, resp: falcon.Response, query: ConversationQuery) -> ConversationListResponse:
         page = Conversation.page(req.context.principal, query.limit, query.cursor, query.agent)
         return ConversationListResponse(items=[summary(row) for row in page.items], next_cursor=page.next_cursor)
+
+    @endpoint("Search Conversations", "conversations", action=CONVERSATION_READ, tenant=True)
+    def on_get_search(self, req: Request, resp: falcon.Response, query: SearchQuery) -> ConversationSearchResponse:
+        principal = req.context.principal
+        per_minute = settings.conversation_search_rate_limit_per_minute
+        limits.hit("conversation_search_per_minute", per_minute, 60, principal.tenant_id, principal.subject)
+        if not query.q:
+            return ConversationSearchResponse(items=[])
+        page = search(principal, query.q, query.limit, query.cursor, query.agent)
+        return ConversationSearchResponse(items=[found(hit) for hit in page.items], next_cursor=page.next_cursor)
 
     @endpoint("Get Conversation", "conversations", action=CONVERSATION_READ, tenant=True)
     def on_get_one(self, req: Request, resp: falcon.Response, conversation_id: str) -> ConversationHistory:
@@ -68,6 +84,16 @@ def summary(row: ListedConversation | Conversation) -> ConversationSummary:
         last_message=row.last_message,
         created_at=iso(row.first_message_at),
         updated_at=iso(row.last_message_at),
+    )
+
+
+def found(hit: SearchHit) -> ConversationSearchResult:
+    return ConversationSearchResult(
+        conversation_id=hit.key,
+        title=hit.title,
+        preview=hit.preview,
+        score=hit.score,
+        updated_at=iso(hit.last_message_at),
     )
 
 

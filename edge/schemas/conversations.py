@@ -8,12 +8,27 @@ from edge.schemas.common import MessageAttachment
 from models.conversations.titles import LONGEST
 
 Role = Literal["user", "assistant", "system"]
+LONGEST_QUERY = 1000  # characters
 
 
 class ConversationQuery(BaseModel):
     limit: int = Field(50, ge=1, le=100)
     cursor: str | None = None
     agent: str | None = None
+
+
+class SearchQuery(BaseModel):
+    q: str = Field(min_length=1)
+    limit: int = Field(20, ge=1, le=50)
+    cursor: str | None = None
+    agent: str | None = None
+
+    @field_validator("q")
+    @classmethod
+    def _q(cls, value: str) -> str:
+        if len(value) > LONGEST_QUERY:
+            raise ValueError(f"may have {LONGEST_QUERY} characters at most")
+        return value.strip()
 
 
 class EventsQuery(BaseModel):
@@ -45,6 +60,19 @@ class ConversationSummary(BaseModel):
 
 class ConversationListResponse(BaseModel):
     items: list[ConversationSummary]
+    next_cursor: str | None = None
+
+
+class ConversationSearchResult(BaseModel):
+    conversation_id: str
+    title: str | None = None
+    preview: str
+    score: float | None = None
+    updated_at: str | None = None
+
+
+class ConversationSearchResponse(BaseModel):
+    items: list[ConversationSearchResult]
     next_cursor: str | None = None
 
 

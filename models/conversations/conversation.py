@@ -1,11 +1,10 @@
 """Conversations, their messages, and the run events behind the answers: reading and deleting them."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, cast
 from uuid import UUID
 
-from peewee import SQL, CharField, Expression, ForeignKeyField, IntegerField, TextField, UUIDField, fn
+from peewee import SQL, CharField, ForeignKeyField, IntegerField, TextField, UUIDField, fn
 
 from models.platform import audit
 from models.platform.authorization import CONVERSATION_READ, CONVERSATION_RENAME, may
@@ -28,12 +27,6 @@ class ConversationNotFound(NotFound):
 
     def __init__(self, key: str) -> None:
         super().__init__(f"Conversation {key[:255]} does not exist")
-
-
-@dataclass(frozen=True, slots=True)
-class SearchHit:
-    key: str
-    preview: str
 
 
 class ListedConversation(NamedTuple):
@@ -88,26 +81,6 @@ class Conversation(TenantModel):
             query = query.where(cls.entry_agent == agent)
         columns = [getattr(cls, name) for name in ListedConversation._fields]
         return KeysetPage.of(query.select(*columns), ListedConversation, (cls.updated_at, cls.id), limit, cursor)
-
-    @classmethod
-    def search(cls, principal: Principal, text: str, limit: int = 20) -> list[SearchHit]:
-        """The caller's own conversations with a message that holds all words of `text` (English), best match first."""
-        if principal.user_id is None:  # machines have no conversations of their own
-            return []
-        words = fn.plainto_tsquery("english", text)
-        vector = SQL('"t2"."search"')
-        rank = fn.max(fn.ts_rank_cd(vector, words))
-        is_own = (cls.tenant_id == principal.tenant_id) & (cls.user_id == principal.user_id)
-        query = (
-            cls.select(cls.key, fn.min(Message.content))
-            .join(Message, on=(Message.conversation == cls.id))
-            .where(is_own & Expression(vector, "@@", words))
-            .group_by(cls.id)
-            .order_by(rank.desc(), cls.updated_at.desc(), cls.id.desc())
-            .limit(limit)
-        )
-        rows: list[Any] = list(query.tuples())
-        return [SearchHit(key, content[:PREVIEW]) for key, content in rows]
 
     @classmethod
     def rename(cls, principal: Principal, key: str, title: str) -> "Conversation":

@@ -102,6 +102,7 @@ class Settings(BaseSettings):
     chat_rate_limit_per_minute: int = 60
     chat_stream_rate_limit_per_minute: int = 30
     chat_stream_concurrent_limit: int = 5
+    conversation_search_rate_limit_per_minute: int = 60
 
     # object storage
     storage_provider: str = "minio"

@@ -8,9 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from models.conversations.conversation import Conversation
+from models.conversations.search import search_own
 from models.platform.database import release
-from models.platform.principal import Principal
 from workers.agents.bundled import FUNCTIONS as DECLARED
 
 log = logging.getLogger(__name__)
@@ -39,9 +38,8 @@ def search_conversations(context: ToolsContext, query: str) -> str:
     """Searches the caller's own conversations only: a chat must not quote someone else's."""
     if not query.strip():
         raise ToolFailed("The query is empty.")
-    principal = Principal(context.user_id, context.tenant_id)
     try:
-        hits = Conversation.search(principal, query[:QUERY_CHARACTERS], limit=HITS_FOUND)
+        hits = search_own(context.user_id, context.tenant_id, query[:QUERY_CHARACTERS], HITS_FOUND)
     finally:
         release()
     if not hits:

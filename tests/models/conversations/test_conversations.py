@@ -11,6 +11,7 @@ from models.conversations.answers import Answer
 from models.conversations.asking import ConversationBusy, IdempotencyConflict, Question
 from models.conversations.chat_context import ChatContext
 from models.conversations.conversation import Conversation, ConversationNotFound, Message, RunEvent
+from models.conversations.search import search_own
 from models.jobs.ledger import Job, LeaseLost
 from models.platform.database import release, transaction
 from models.platform.keyset import InvalidCursor
@@ -164,8 +165,8 @@ def test_search_finds_only_the_callers_own_conversations(person, ask):
     me, colleague = person(), person()
     ask(me, "Where do the herons nest?", "birds")
     ask(colleague, "Herons again", "theirs")
-    assert [hit.key for hit in Conversation.search(me, "heron nesting")] == ["birds"]
-    assert Conversation.search(me, "the") == []
+    assert [hit.key for hit in search_own(me.user_id, me.tenant_id, "heron nesting", 5)] == ["birds"]
+    assert search_own(me.user_id, me.tenant_id, "the", 5) == []
 
 
 def test_deleting_removes_messages_and_runs_and_cancels_the_active_run(person, ask):
