@@ -18,9 +18,11 @@ from edge.schemas.conversations import (
     ConversationSearchResult,
     ConversationSummary,
     EventsQuery,
+    HistoryQuery,
     Role,
     SearchQuery,
 )
+from models.conversations import history
 from models.conversations.conversation import Conversation, ListedConversation, Message, RunEvent
 from models.conversations.search import SearchHit, search
 from models.platform import limits
@@ -46,15 +48,19 @@ class Conversations:
         return ConversationSearchResponse(items=[found(hit) for hit in page.items], next_cursor=page.next_cursor)
 
     @endpoint("Get Conversation", "conversations", action=CONVERSATION_READ, tenant=True)
-    def on_get_one(self, req: Request, resp: falcon.Response, conversation_id: str) -> ConversationHistory:
+    def on_get_one(
+        self, req: Request, resp: falcon.Response, conversation_id: str, query: HistoryQuery
+    ) -> ConversationHistory:
         conversation = Conversation.get_visible(req.context.principal, conversation_id)
+        page = history.messages(conversation.id, query.limit, query.cursor)
         return ConversationHistory(
             conversation_id=conversation.key,
             title=conversation.title,
-            messages=[message(row) for row in conversation.messages_in_order()],
+            messages=[message(row) for row in page.items],
             created_at=iso(conversation.first_message_at),
             updated_at=iso(conversation.last_message_at),
             agent_context={"entry_agent": conversation.entry_agent, "active_agent": conversation.active_agent},
+            next_cursor=page.next_cursor,
         )
 
     @endpoint("Rename Conversation", "conversations", action=CONVERSATION_RENAME, tenant=True)
@@ -72,8 +78,10 @@ class Conversations:
         self, req: Request, resp: falcon.Response, conversation_id: str, query: EventsQuery
     ) -> ConversationEventsResponse:
         conversation = Conversation.get_visible(req.context.principal, conversation_id)
-        events = conversation.events_in_order(query.workflow_run_id)
-        return ConversationEventsResponse(conversation_id=conversation.key, items=[event(row) for row in events])
+        page = history.events(conversation.id, query.limit, query.cursor, workflow_run_id=query.workflow_run_id)
+        return ConversationEventsResponse(
+            conversation_id=conversation.key, items=[event(row) for row in page.items], next_cursor=page.next_cursor
+        )
 
 
 def summary(row: ListedConversation | Conversation) -> ConversationSummary:

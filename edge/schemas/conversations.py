@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, field_validator
 
 from edge.schemas.common import MessageAttachment
+from models.conversations.history import LONGEST as LONGEST_PAGE
 from models.conversations.titles import LONGEST
 
 Role = Literal["user", "assistant", "system"]
@@ -31,7 +32,14 @@ class SearchQuery(BaseModel):
         return value.strip()
 
 
-class EventsQuery(BaseModel):
+class HistoryQuery(BaseModel):
+    """`cursor`: the `next_cursor` of a page, to get the one before it in time."""
+
+    limit: int = Field(LONGEST_PAGE, ge=1, le=LONGEST_PAGE)
+    cursor: str | None = None
+
+
+class EventsQuery(HistoryQuery):
     workflow_run_id: str | None = None
 
 
@@ -90,6 +98,7 @@ class ConversationHistory(BaseModel):
     created_at: str
     updated_at: str
     agent_context: dict[str, Any] | None = None
+    next_cursor: str | None = None
 
 
 class ConversationEventItem(BaseModel):
@@ -114,3 +123,4 @@ class ConversationEventItem(BaseModel):
 class ConversationEventsResponse(BaseModel):
     conversation_id: str
     items: list[ConversationEventItem]
+    next_cursor: str | None = None

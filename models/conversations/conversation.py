@@ -100,13 +100,6 @@ class Conversation(TenantModel):
         [row] = query.where((cls.tenant_id == principal.tenant_id) & with_agent).tuples().execute()
         return AgentUsage(*row)
 
-    def messages_in_order(self) -> list["Message"]:
-        return list(Message.select().where(Message.conversation == self.id).order_by(Message.position))
-
-    def events_in_order(self, workflow_run_id: str | None = None) -> list["RunEvent"]:
-        query = RunEvent.select().where(RunEvent.conversation == self.id).order_by(RunEvent.sequence)
-        return list(query.where(RunEvent.workflow_run_id == workflow_run_id) if workflow_run_id else query)
-
     @classmethod
     def remove(cls, principal: Principal, key: str, *, client: ClientInfo = UNKNOWN_CLIENT) -> None:
         """Delete a conversation with its messages, events and runs. An active run is cancelled. ConversationNotFound."""

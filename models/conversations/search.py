@@ -118,7 +118,7 @@ def _matching_titles(visible: "ModelSelect[Any]", text: str) -> "ModelSelect[Any
 
 def _hit(*row: Any) -> SearchHit:
     *columns, text, is_cut = row
-    return SearchHit(*columns, _preview(text, is_cut))
+    return SearchHit._make([*columns, _preview(text, is_cut)])
 
 
 def _words(text: str) -> Any:
