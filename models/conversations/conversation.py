@@ -6,6 +6,7 @@ from uuid import UUID
 
 from peewee import SQL, CharField, ForeignKeyField, IntegerField, TextField, UUIDField, fn
 
+from models.jobs.ledger import Job
 from models.platform import audit
 from models.platform.authorization import CONVERSATION_READ, CONVERSATION_RENAME, may
 from models.platform.client_info import UNKNOWN_CLIENT, ClientInfo
@@ -17,9 +18,10 @@ from models.platform.model import BinaryJSONField, DateTimeTZField, Model, Tenan
 from models.platform.principal import Principal
 from models.platform.redis import redis_client
 from models.runs import progress
-from models.runs.run import ACTIVE, Run
+from models.runs.run import ACTIVE, CANCELLED, Run
 
 PREVIEW = 160  # characters of a message that lists show
+WATCHED_SECONDS = 60  # for which the clients of a deleted run can still read how it ended
 
 
 class ConversationNotFound(NotFound):
@@ -104,18 +106,22 @@ class Conversation(TenantModel):
     def remove(cls, principal: Principal, key: str, *, client: ClientInfo = UNKNOWN_CLIENT) -> None:
         """Delete a conversation with its messages, events and runs. An active run is cancelled. ConversationNotFound."""
         with transaction():
+            # Whoever locks several of them locks first a job, then its conversation, then its run.
             conversation = cls.visible_to(principal).where(cls.key == key).for_update().get_or_none()
             if conversation is None:
                 raise ConversationNotFound(key)
             runs = list(Run.select(Run.id, Run.state).where(Run.conversation_id == conversation.id))
             active = [run.id for run in runs if run.state in ACTIVE]
-            message = "The conversation was deleted."
-            closed = [Run.stop(run_id, message, wait_for_worker=False) for run_id in active]
+            closed = [Run.close(run_id, CANCELLED, "cancelled", "The conversation was deleted.") for run_id in active]
             conversation.delete_instance()
             cls._record_removal(principal, conversation, client)
+        # A worker that does not see this, because we die here, finds nothing to write to and ends its job.
+        with transaction():
+            Job.cancel_where(Job.run_id.in_(active))
         for run in closed:
             if run:
                 progress.send_terminal(run)
+                redis_client().expire(progress.stream_key(run.id), WATCHED_SECONDS)
         stream_keys = [progress.stream_key(run.id) for run in runs if run.id not in active]
         if stream_keys:
             redis_client().delete(*stream_keys)
