@@ -104,6 +104,7 @@ class Settings(BaseSettings):
     chat_rate_limit_per_minute: int = 60
     chat_stream_rate_limit_per_minute: int = 30
     chat_stream_concurrent_limit: int = 5
+    conversation_search_rate_limit_per_minute: int = 60
 
     # what a tenant's plan allows
     enable_usage_guardrails: bool = False  # refuse runs of tenants that have used up a limit of their plan
