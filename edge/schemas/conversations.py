@@ -2,11 +2,14 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 from edge.schemas.common import MessageAttachment
+from models.conversations.history import LONGEST as LONGEST_PAGE
+from models.conversations.titles import LONGEST
 
 Role = Literal["user", "assistant", "system"]
+LONGEST_QUERY = 1000  # characters
 
 
 class ConversationQuery(BaseModel):
@@ -15,12 +18,48 @@ class ConversationQuery(BaseModel):
     agent: str | None = None
 
 
-class EventsQuery(BaseModel):
+class SearchQuery(BaseModel):
+    q: str = Field(min_length=1)
+    limit: int = Field(20, ge=1, le=50)
+    cursor: str | None = None
+    agent: str | None = None
+
+    @field_validator("q")
+    @classmethod
+    def _q(cls, value: str) -> str:
+        if len(value) > LONGEST_QUERY:
+            raise ValueError(f"may have {LONGEST_QUERY} characters at most")
+        return value.strip()
+
+
+class HistoryQuery(BaseModel):
+    """`cursor`: the `next_cursor` of a page, to get the one before it in time."""
+
+    limit: int = Field(LONGEST_PAGE, ge=1, le=LONGEST_PAGE)
+    cursor: str | None = None
+
+
+class EventsQuery(HistoryQuery):
     workflow_run_id: str | None = None
+
+
+class ConversationRename(BaseModel):
+    """The title gets one line: any white space in it becomes a space."""
+
+    title: str
+
+    @field_validator("title")
+    @classmethod
+    def _title(cls, value: str) -> str:
+        title = " ".join(value.split())
+        if not 1 <= len(title) <= LONGEST:
+            raise ValueError(f"must have 1 to {LONGEST} characters")
+        return title
 
 
 class ConversationSummary(BaseModel):
     conversation_id: str
+    title: str | None = None
     message_count: int
     last_message: str
     created_at: str
@@ -29,6 +68,19 @@ class ConversationSummary(BaseModel):
 
 class ConversationListResponse(BaseModel):
     items: list[ConversationSummary]
+    next_cursor: str | None = None
+
+
+class ConversationSearchResult(BaseModel):
+    conversation_id: str
+    title: str | None = None
+    preview: str
+    score: float | None = None
+    updated_at: str | None = None
+
+
+class ConversationSearchResponse(BaseModel):
+    items: list[ConversationSearchResult]
     next_cursor: str | None = None
 
 
@@ -41,10 +93,12 @@ class ChatMessage(BaseModel):
 
 class ConversationHistory(BaseModel):
     conversation_id: str
+    title: str | None = None
     messages: list[ChatMessage]
     created_at: str
     updated_at: str
     agent_context: dict[str, Any] | None = None
+    next_cursor: str | None = None
 
 
 class ConversationEventItem(BaseModel):
@@ -69,3 +123,4 @@ class ConversationEventItem(BaseModel):
 class ConversationEventsResponse(BaseModel):
     conversation_id: str
     items: list[ConversationEventItem]
+    next_cursor: str | None = None

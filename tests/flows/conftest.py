@@ -116,6 +116,7 @@ def eventually(check, seconds=10.0, pause=0.05):
         time.sleep(pause)
 
 
+CATALOGUE = Path(__file__).parents[1] / "support" / "catalogue"  # agents and tools of the tests
 MODELS = """
 [providers.chat]
 base_url = "{url}"
@@ -131,6 +132,18 @@ base_url = "http://127.0.0.1:9/v1"
 wire = "chat"
 attempts = 1
 
+[providers.once]
+base_url = "{url}"
+wire = "responses"
+attempts = 1
+read_seconds = 3
+
+[providers.once-chat]
+base_url = "{url}"
+wire = "chat"
+attempts = 1
+read_seconds = 3
+
 [aliases]
 safe = ["down:any", "chat:gpt-5.1"]
 """
@@ -140,7 +153,8 @@ def models_of(stack):
     """The settings by which clients may ask for the stand-in over both wires."""
     path = stack.state / "models.toml"
     path.write_text(MODELS.format(url=stack.env["OPENAI_BASE_URL"]))
-    return {"MODELS_PATH": str(path), "AGENT_MODELS_ALLOWED": "chat:gpt-5.1,safe,steps:gpt-5.1"}
+    allowed = "chat:gpt-5.1,safe,once:gpt-5.1,once-chat:gpt-5.1,steps:gpt-5.1"
+    return {"MODELS_PATH": str(path), "AGENT_MODELS_ALLOWED": allowed}
 
 
 @pytest.fixture(scope="session")
@@ -156,7 +170,7 @@ def live_stack():
     }
     with Stack(state, environ={**without_urls, **no_limits}) as stack:
         stack.start_parts()
-        stack.env |= models_of(stack)
+        stack.env |= models_of(stack) | {"AGENTS_PATH": str(CATALOGUE)}
         stack.migrate()
         stack.seed()
         live = Live(stack)
