@@ -45,6 +45,10 @@ class Journal:
         """Keep a step before the loop goes on."""
         self.steps[step.scope, step.number] = step
 
+    def begin(self, step: Step) -> None:
+        """Keep a call that begins, and may not be made again if it is cut."""
+        self.steps[step.scope, step.number] = step
+
     def idempotency_key(self, scope: str, number: int) -> str:
         """The same for a call whenever it is made: a UUID."""
         return str(uuid5(self.run_id, f"{scope}:{number}"))
@@ -98,19 +102,26 @@ class RunJournal(Journal):
         return cls(job, found, later, scope, void_from(later, last, is_lost=is_lost))
 
     def save(self, step: Step) -> None:
-        """Write a step. LeaseLost if the job belongs to another worker by now."""
+        """Write a finished step. LeaseLost if the job belongs to another worker by now."""
+        steps.save(self.job, step)
+        super().save(step)
         try:
-            steps.save(self.job, step)
-            if step.is_finished:
-                self.job.made_progress()
+            self.job.made_progress()
         finally:
             release()
-        super().save(step)
+
+    def begin(self, step: Step) -> None:
+        """Write that a call begins. LeaseLost."""
+        try:
+            steps.begin(self.job, step)
+        finally:
+            release()
+        super().begin(step)
 
 
 def sent_since(run_id: UUID, sequence: int) -> Iterator[Event]:
     """The events on the run's stream from this number on."""
-    after = sequence - 1
+    after = max(0, sequence - 1)
     while entries := progress.read(run_id, after):
         yield from (json.loads(entry.data) for entry in entries)
         after = entries[-1].sequence
