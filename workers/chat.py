@@ -10,13 +10,14 @@ from models.conversations.chat_context import ChatContext
 from models.jobs.ledger import DEAD
 from models.platform.database import release, transaction
 from models.platform.settings import settings
-from models.runs import events, progress
+from models.runs import events, progress, waiting
 from models.runs.run import FAILED, Run
+from workers.agents.approvals import ApprovalRequest, WaitsForApproval
 from workers.agents.loop import run_agent
 from workers.agents.providers.errors import ProviderError
 from workers.agents.turn import Event, TurnRequest, TurnResult
 from workers.jobs import CHAT_RUN
-from workers.lease import InterruptibleWait
+from workers.lease import Cancelled, InterruptibleWait
 from workers.runtime import Lease, actor
 
 
@@ -34,9 +35,11 @@ def run_chat(lease: Lease) -> None:
         result = stream.add_all(turn)
     except ProviderError as error:
         fail(lease, run, stream, error)
+    except WaitsForApproval as needed:
+        pause(lease, run, stream, needed.requests)
     else:
         store(lease, run, stream, result)
-    if run.terminal:  # otherwise the run was deleted meanwhile
+    if run.terminal:  # otherwise it waits, or was deleted meanwhile
         progress.send_terminal(run)
 
 
@@ -151,3 +154,12 @@ def fail(lease: Lease, run: Run, stream: EventStream, error: ProviderError) -> N
             error_message=str(error),
             usage=error.usage,
         )
+
+
+def pause(lease: Lease, run: Run, stream: EventStream, requests: list[ApprovalRequest]) -> None:
+    """Let the run wait for a person, without a worker. What was done so far is in the journal."""
+    stream.finish()
+    with transaction():
+        if not waiting.begin(lease.job, run, requests, stream.next_sequence):
+            raise Cancelled
+    progress.send_waiting_or_log(run)

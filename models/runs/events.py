@@ -78,3 +78,15 @@ def restarted(conversation_id: str, agent: str, attempt: int) -> dict[str, Any]:
     return event(
         "lifecycle", conversation_id, event="restarted", agent=agent, agent_used=agent, payload={"attempt": attempt}
     )
+
+
+def approval_requested(conversation_id: str, agent: str, approvals: list[dict[str, Any]]) -> dict[str, Any]:
+    """The run waits until somebody has decided about these calls."""
+    return event(
+        "lifecycle",
+        conversation_id,
+        event="approval_requested",
+        agent=agent,
+        agent_used=agent,
+        payload={"approvals": approvals},
+    )

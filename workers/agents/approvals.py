@@ -4,28 +4,26 @@ A call that needs a person's approval ends the attempt with `WaitsForApproval`. 
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from datetime import datetime
+from typing import Any, cast
+from uuid import UUID
 
+from models.runs.approvals import Approval, ApprovalRequest, Verdict
 
-@dataclass(frozen=True, slots=True)
-class ApprovalRequest:
-    """`number`: of the call's step in the journal. `reason`: its tool asks always or for these arguments (tool), a hosted
-    MCP server asks (mcp), or the call was cut in the middle and may not be made twice (cut)."""
-
-    number: int
-    call_id: str
-    tool_name: str
-    arguments: dict[str, Any]
-    reason: Literal["tool", "mcp", "cut"] = "tool"
+__all__ = ["ApprovalRequest", "Decision", "WaitsForApproval", "decisions"]
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """`arguments`: those to use instead of the model's, if a person has edited them. `reason`: told to the model."""
+    """`arguments`: those to use instead of the model's, if a person has edited them. `reason`: told to the model.
 
-    verdict: Literal["approved", "denied", "expired"]
+    `decided_at`: an attempt at the call that began later is not covered: if it was cut, somebody has to be asked again.
+    """
+
+    verdict: Verdict
     arguments: dict[str, Any] | None = None
     reason: str | None = None
+    decided_at: datetime | None = None
 
 
 class WaitsForApproval(Exception):
@@ -34,3 +32,12 @@ class WaitsForApproval(Exception):
     def __init__(self, requests: list[ApprovalRequest]) -> None:
         super().__init__(f"{len(requests)} calls wait for approval")
         self.requests = requests
+
+
+def decisions(run_id: UUID, scope: str = "") -> dict[int, Decision]:
+    """What was decided about the calls of this scope of a run, by the number of their step."""
+    newest = Approval.newest_decisions(run_id, scope)
+    return {
+        number: Decision(cast(Verdict, approval.state), approval.edited, approval.note, approval.decided_at)
+        for number, approval in newest.items()
+    }
