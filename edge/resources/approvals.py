@@ -14,7 +14,6 @@ from edge.schemas.approvals import (
     ApprovalQuery,
     ApprovalResponse,
     Reason,
-    Rule,
     State,
 )
 from models.platform.authorization import APPROVAL_DECIDE, RUN_READ
@@ -72,7 +71,7 @@ def show(approval: Approval) -> ApprovalResponse:
         arguments=approval.arguments,
         digest=approval.digest,
         reason=cast(Reason, approval.reason),
-        rule=cast(Rule, approval.rule),
+        needs_admin=approval.needs_admin,
         state=cast(State, approval.state),
         created_at=iso(approval.created_at),
         expires_at=iso(approval.expires_at),

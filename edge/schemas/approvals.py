@@ -6,7 +6,6 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 Reason = Literal["tool", "mcp", "cut"]
-Rule = Literal["owner", "admin"]
 State = Literal["pending", "approved", "denied", "expired", "cancelled"]
 REASON_CHARACTERS = 2000
 ARGUMENTS_CHARACTERS = 100_000  # of JSON
@@ -38,8 +37,8 @@ class ApprovalDecision(BaseModel):
 
 
 class ApprovalResponse(BaseModel):
-    """`reason`: why somebody is asked. `rule`: who decides: whoever may decide about the run, or an admin who did not
-    start it. `note`: the reason that the person gave. `edited_arguments`: those that they want instead."""
+    """`reason`: why somebody is asked. `needs_admin`: only an admin decides who did not start
+    the run. `note`: the reason that the person gave. `edited_arguments`: those that they want instead."""
 
     id: str
     run_id: str
@@ -48,7 +47,7 @@ class ApprovalResponse(BaseModel):
     arguments: dict[str, Any]
     digest: str
     reason: Reason
-    rule: Rule
+    needs_admin: bool
     state: State
     created_at: str
     expires_at: str

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
-from peewee import CharField, Expression, IntegerField, ModelSelect, TextField, UUIDField, fn
+from peewee import BooleanField, CharField, Expression, IntegerField, ModelSelect, TextField, UUIDField, fn
 
 from models.platform.authorization import APPROVAL_DECIDE, RUN_READ, may
 from models.platform.clock import iso
@@ -18,7 +18,6 @@ from models.platform.principal import Principal
 
 PENDING, APPROVED, DENIED, EXPIRED, CANCELLED = "pending", "approved", "denied", "expired", "cancelled"
 DECIDED = (APPROVED, DENIED, EXPIRED)  # what a worker can act on
-OWNER, ADMIN = "owner", "admin"  # rules: who decides
 
 
 Verdict = Literal["approved", "denied", "expired"]
@@ -66,13 +65,13 @@ class ArgumentsAreTheOwners(Forbidden):
 class Approval(TenantModel):
     """One question about one call.
 
-    user_id    who started the run, and for whom the call acts; null for a service account
-    job_id     the job that waits for it
-    scope      of the step; from here to `arguments`, and `reason`: as in ApprovalRequest
-    digest     what a decision has to name: it stands for this question, this tool and these arguments
-    rule       who decides: whoever may decide about the run (owner), or an admin who did not start it (admin)
-    note       the reason that the person gave
-    edited     the arguments that the person wants instead; null for those of the model
+    user_id      who started the run, and for whom the call acts; null for a service account
+    job_id       the job that waits for it
+    scope        of the step; from here to `arguments`, and `reason`: as in ApprovalRequest
+    digest       what a decision has to name: it stands for this question, this tool and these arguments
+    needs_admin  whether an admin decides who did not start the run; otherwise whoever may decide about the run
+    note         the reason that the person gave
+    edited       the arguments that the person wants instead; null for those of the model
     """
 
     owner, reading = "user_id", RUN_READ
@@ -86,7 +85,7 @@ class Approval(TenantModel):
     arguments: dict[str, Any] = BinaryJSONField()
     digest = CharField()
     reason = CharField()
-    rule = CharField(default=OWNER)
+    needs_admin = BooleanField(default=False)
     state = CharField(default=PENDING)
     expires_at = DateTimeTZField()
     decided_by = UUIDField(null=True)
@@ -133,11 +132,11 @@ class Approval(TenantModel):
         if not may(principal, APPROVAL_DECIDE):
             return query.where(False)
         is_foreign = cls.user_id.is_null() | (cls.user_id != principal.user_id)
-        return query.where((cls.rule == OWNER) | (is_foreign & principal.has_role("admin")))
+        return query.where(~cls.needs_admin | (is_foreign & principal.has_role("admin")))
 
     def require_decider(self, principal: Principal, *, edits: bool) -> None:
         """Raise why the caller may not decide about this call, or not with other arguments, if so."""
-        if self.rule == ADMIN and (not principal.has_role("admin") or self.user_id == principal.user_id):
+        if self.needs_admin and (not principal.has_role("admin") or self.user_id == principal.user_id):
             raise ApprovalNeedsAdmin()
         if edits and self.user_id not in (None, principal.user_id):
             raise ArgumentsAreTheOwners()
@@ -150,10 +149,10 @@ class Approval(TenantModel):
         ).execute()
 
     @classmethod
-    def newest_decisions(cls, run_id: UUID, scope: str) -> dict[int, "Approval"]:
-        """The newest decided approval of each step of this scope, by the step's number."""
-        is_decided = (cls.run_id == run_id) & (cls.scope == scope) & cls.state.in_(DECIDED)
-        return {approval.number: approval for approval in cls.select().where(is_decided).order_by(cls.id)}
+    def newest_decisions(cls, run_id: UUID) -> dict[tuple[str, int], "Approval"]:
+        """The newest decided approval of each step of a run, by scope and number."""
+        decided = cls.select().where((cls.run_id == run_id) & cls.state.in_(DECIDED)).order_by(cls.id)
+        return {(approval.scope, approval.number): approval for approval in decided}
 
 
 def digest_of(approval_id: UUID, tool_name: str, arguments: dict[str, Any]) -> str:
@@ -171,7 +170,7 @@ def summary(approval: Approval) -> dict[str, Any]:
         "arguments": approval.arguments,
         "digest": approval.digest,
         "reason": approval.reason,
-        "rule": approval.rule,
+        "needs_admin": approval.needs_admin,
         "expires_at": iso(approval.expires_at),
     }
 

@@ -21,9 +21,7 @@ from models.platform.principal import Principal
 from models.platform.settings import settings
 from models.runs import approvals, events, tool_policy
 from models.runs.approvals import (
-    ADMIN,
     EXPIRED,
-    OWNER,
     PENDING,
     Approval,
     ApprovalDecided,
@@ -72,7 +70,7 @@ def _ask(job: Job, run: Run, call: ApprovalRequest, rules: dict[str, str], expir
         run_id=run.id,
         job_id=job.id,
         digest=approvals.digest_of(approval_id, call.tool_name, call.arguments),
-        rule=ADMIN if rules.get(call.tool_name) == "admin" else OWNER,
+        needs_admin=rules.get(call.tool_name) == "admin",
         expires_at=expires_at,
         **asdict(call),
     )
@@ -98,9 +96,8 @@ def decide(
             state = EXPIRED if approval.state == PENDING else approval.state
             raise ApprovalDecided(details={"approval_id": str(approval.id), "state": state})
         return approval, None
-    approval.state, approval.note, approval.edited = answer.state, answer.note, answer.edited
-    approval.decided_by, approval.decided_at = principal.user_id, now()
-    approval.save()
+    decided = Approval.update(**asdict(answer), decided_by=principal.user_id, decided_at=fn.clock_timestamp())
+    [approval] = decided.where(Approval.id == approval.id).returning(Approval).execute()
     _record(f"approval.{answer.state}", principal, approval, client)
     return approval, _go_on(approval.job_id, approval.run_id)
 
@@ -116,7 +113,7 @@ def expire(job_id: UUID) -> Job | None:
     """Nobody has decided in time about calls of this job. Returns the job if it goes on: the caller sends it."""
     Job.lock(job_id)
     is_due = (Approval.job_id == job_id) & (Approval.state == PENDING) & (Approval.expires_at <= fn.now())
-    query = Approval.update(state=EXPIRED, decided_at=fn.now()).where(is_due)
+    query = Approval.update(state=EXPIRED, decided_at=fn.clock_timestamp()).where(is_due)
     expired: list[Approval] = list(query.returning(Approval).execute())
     for approval in expired:
         _record("approval.expired", "scheduler", approval)

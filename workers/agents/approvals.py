@@ -10,20 +10,24 @@ from uuid import UUID
 
 from models.runs.approvals import Approval, ApprovalRequest, Verdict
 
-__all__ = ["ApprovalRequest", "Decision", "WaitsForApproval", "decisions"]
+__all__ = ["ApprovalRequest", "Decision", "Decisions", "WaitsForApproval", "decisions"]
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
     """`arguments`: those to use instead of the model's, if a person has edited them. `reason`: told to the model.
 
-    `decided_at`: an attempt at the call that began later is not covered: if it was cut, somebody has to be asked again.
+    `decided_at`: by the clock of the database. A decision from before a call began does not say what to do with that call
+    once it was cut: it is asked about again, and the newest decision about a step counts.
     """
 
     verdict: Verdict
     arguments: dict[str, Any] | None = None
     reason: str | None = None
     decided_at: datetime | None = None
+
+
+Decisions = dict[tuple[str, int], Decision]  # by scope and number of the call's step
 
 
 class WaitsForApproval(Exception):
@@ -34,10 +38,10 @@ class WaitsForApproval(Exception):
         self.requests = requests
 
 
-def decisions(run_id: UUID, scope: str = "") -> dict[int, Decision]:
-    """What was decided about the calls of this scope of a run, by the number of their step."""
-    newest = Approval.newest_decisions(run_id, scope)
+def decisions(run_id: UUID) -> Decisions:
+    """What people have decided about the calls of a run so far."""
+    newest = Approval.newest_decisions(run_id)
     return {
-        number: Decision(cast(Verdict, approval.state), approval.edited, approval.note, approval.decided_at)
-        for number, approval in newest.items()
+        step: Decision(cast(Verdict, approval.state), approval.edited, approval.note, approval.decided_at)
+        for step, approval in newest.items()
     }

@@ -20,7 +20,7 @@ create table approval (
     scope varchar(255) not null, number integer not null, call_id text not null, tool_name text not null,
     arguments jsonb not null, digest varchar(64) not null,
     reason varchar(16) not null check (reason in ('tool', 'mcp', 'cut')),
-    rule varchar(16) not null check (rule in ('owner', 'admin')),
+    needs_admin boolean not null,
     state varchar(16) not null check (state in ('pending', 'approved', 'denied', 'expired', 'cancelled')),
     expires_at timestamptz not null, decided_by uuid, decided_at timestamptz, note text, edited jsonb
 );

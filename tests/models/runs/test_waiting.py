@@ -31,7 +31,7 @@ def test_a_waiting_run_has_no_worker_no_lease_and_no_place_in_its_lane(person, a
     job = job_of(run)
     assert states(run) == ("waiting", "waiting", ["pending"])
     assert (job.owner, job.lease_until, job.finished_at) == (None, None, None)
-    assert (approval.arguments, approval.rule, approval.user_id) == ({"query": "secret"}, "owner", run.user_id)
+    assert (approval.arguments, approval.needs_admin, approval.user_id) == ({"query": "secret"}, False, run.user_id)
     assert lanes.repair() == 1 and lanes.Lane(job.queue, job.tenant_id).free() == 64
 
 
@@ -232,7 +232,7 @@ def test_a_tenant_can_want_an_admin_who_did_not_ask(person, ask, ruled):
     ruled("admin")
     asker, member, admin = person("admin"), person(), person("admin")
     _, [approval] = wait(ask(asker))
-    assert approval.rule == "admin"
+    assert approval.needs_admin
     for principal in (asker, member):
         with pytest.raises(ApprovalNeedsAdmin):
             decide(principal, approval)
