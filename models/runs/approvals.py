@@ -3,7 +3,8 @@
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Any, Literal
+from datetime import timedelta
+from typing import Any, Literal, cast
 from uuid import UUID
 
 from peewee import BooleanField, CharField, Expression, IntegerField, ModelSelect, TextField, UUIDField, fn
@@ -147,6 +148,12 @@ class Approval(TenantModel):
         cls.update(state=CANCELLED, decided_at=fn.now()).where(
             (cls.run_id == run_id) & (cls.state == PENDING)
         ).execute()
+
+    @classmethod
+    def purge(cls, days: int, limit: int = 10_000) -> int:
+        """Delete at most `limit` approvals that were decided more than `days` days ago. Returns how many were deleted."""
+        old = cls.select(cls.id).where(cls.decided_at < fn.now() - timedelta(days=days)).limit(limit)
+        return cast(int, cls.delete().where(cls.id.in_(old)).execute())
 
     @classmethod
     def newest_decisions(cls, run_id: UUID) -> dict[tuple[str, int], "Approval"]:

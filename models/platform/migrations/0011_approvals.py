@@ -29,6 +29,7 @@ create index approval_job on approval (job_id);
 -- a call is asked about once at a time, and again if it was cut in the middle after it was approved
 create unique index approval_open_step on approval (run_id, scope, number) where state = 'pending';
 create index approval_open on approval (tenant_id, id desc) where state = 'pending';
+create index approval_decided on approval (decided_at) where decided_at is not null;
 create index approval_due on approval (expires_at) where state = 'pending';
 
 create table tenant_tool_policy (

@@ -216,6 +216,17 @@ def test_the_event_of_the_wait_may_be_sent_again_and_never_after_later_ones(pers
     assert [entry.waits for entry in progress.read(other.id)] == [False]
 
 
+def test_decided_approvals_are_purged_with_the_run_events_and_open_ones_are_not(person, ask):
+    principal = person()
+    decide(principal, wait(ask(principal))[1][0])
+    wait(ask(principal))
+    Approval.update(created_at=now() - timedelta(days=200)).execute()
+    assert Approval.purge(1) == 0
+    Approval.update(decided_at=now() - timedelta(days=2)).where(Approval.state != "pending").execute()
+    assert (Approval.purge(1), Approval.purge(1)) == (1, 0)
+    assert Approval.get().state == "pending"
+
+
 # ---------------------------------------------------------------- who may decide
 
 
