@@ -73,20 +73,15 @@ def cancelled(conversation_id: str, agent: str | None, reason: str) -> dict[str,
     )
 
 
-def restarted(conversation_id: str, agent: str, attempt: int) -> dict[str, Any]:
-    """The first event of the second and every later attempt: clients drop the text that they have."""
-    return event(
-        "lifecycle", conversation_id, event="restarted", agent=agent, agent_used=agent, payload={"attempt": attempt}
-    )
+def restarted(conversation_id: str, agent: str, attempt: int, void_from: int | None) -> dict[str, Any]:
+    """The first event of the second and every later attempt: clients drop the text with numbers from `void_from` on."""
+    payload = {"attempt": attempt, "void_from": void_from}
+    return event("lifecycle", conversation_id, event="restarted", agent=agent, agent_used=agent, payload=payload)
 
 
 def approval_requested(conversation_id: str, agent: str, approvals: list[dict[str, Any]]) -> dict[str, Any]:
     """The run waits until somebody has decided about these calls."""
+    payload = {"approvals": approvals}
     return event(
-        "lifecycle",
-        conversation_id,
-        event="approval_requested",
-        agent=agent,
-        agent_used=agent,
-        payload={"approvals": approvals},
+        "lifecycle", conversation_id, event="approval_requested", agent=agent, agent_used=agent, payload=payload
     )

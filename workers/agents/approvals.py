@@ -3,14 +3,18 @@
 A call that needs a person's approval ends the attempt with `WaitsForApproval`. The decision comes with the next attempt.
 """
 
+import logging
+from collections.abc import Container
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
 from models.runs.approvals import Approval, ApprovalRequest, Verdict
+from workers.agents.declarations import Tool
 
-__all__ = ["ApprovalRequest", "Decision", "Decisions", "WaitsForApproval", "decisions"]
+__all__ = ["ApprovalRequest", "Decision", "Decisions", "WaitsForApproval", "decisions", "needed"]
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +49,19 @@ def decisions(run_id: UUID) -> Decisions:
         step: Decision(cast(Verdict, approval.state), approval.edited, approval.note, approval.decided_at)
         for step, approval in newest.items()
     }
+
+
+def needed(tool: Tool, arguments: dict[str, Any], ruled: Container[str]) -> bool:
+    """Whether a person has to approve this call. `ruled`: the tools about which the tenant has a rule.
+
+    A rule of the tool that fails does not let the call through.
+    """
+    if tool.name in ruled:
+        return True
+    if not callable(tool.approval):
+        return tool.approval
+    try:
+        return bool(tool.approval(arguments))
+    except Exception:
+        log.exception("tool.approval_rule_failed", extra={"tool": tool.name})
+        return True
