@@ -12,6 +12,7 @@ from models.platform.database import release, transaction
 from models.platform.settings import settings
 from models.runs import events, progress
 from models.runs.run import FAILED, Run
+from workers import metrics
 from workers.agents.loop import run_agent
 from workers.agents.providers.errors import ProviderError
 from workers.agents.turn import Event, TurnRequest, TurnResult
@@ -37,6 +38,7 @@ def run_chat(lease: Lease) -> None:
     else:
         store(lease, run, stream, result)
     if run.terminal:  # otherwise the run was deleted meanwhile
+        metrics.run_ended(run)
         progress.send_terminal(run)
 
 

@@ -10,7 +10,8 @@ from packaging.utils import canonicalize_name
 from devstack.check.declared import requirements
 from devstack.check.tool import lines_of
 
-FILES: dict[str, tuple[str, ...]] = {"requirements.lock": (), "requirements-dev.lock": ("dev",)}
+# The image of a container is made from the first one: it can send traces without being built again.
+FILES: dict[str, tuple[str, ...]] = {"requirements.lock": ("otel",), "requirements-dev.lock": ("dev", "otel")}
 PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^\s;\\]+)")
 HEADER = "# Made by `./dev lock` from setup.cfg; for every platform and Python from 3.11.\n"
 
