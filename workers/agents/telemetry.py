@@ -55,13 +55,18 @@ class ModelCall:
         metrics.MODEL_FIRST_TOKEN.labels(self.target.provider.name, self.target.name).observe(seconds)
         self.span.set({"gen_ai.response.time_to_first_chunk": seconds})
 
+    def fail(self, code: str) -> None:
+        self.outcome = code
+        self.span.fail(code)
+
     def ended(self, kind: str, response: dict[str, Any]) -> None:
         """The last event of the response. `kind`: its type on the Responses wire."""
         usage = response.get("usage") or {}
         metrics.model_tokens(self.target.name, usage.get("input_tokens") or 0, usage.get("output_tokens") or 0)
-        self.outcome = _outcome(kind, response)
-        if self.outcome != "ok":
-            self.span.fail(self.outcome)
+        if failure := _failure(kind, response):
+            self.fail(failure)
+        else:
+            self.outcome = "ok"
         self.span.set(
             {
                 "gen_ai.response.id": response.get("id"),
@@ -121,10 +126,10 @@ def _server_of(base_url: str | None) -> tuple[str | None, int | None]:
     return url.hostname, url.port or (443 if url.scheme == "https" else 80)
 
 
-def _outcome(kind: str, response: dict[str, Any]) -> str:
+def _failure(kind: str, response: dict[str, Any]) -> str | None:
     if kind == "response.failed":
         return from_object(response.get("error")).code
-    return "provider_incomplete" if kind == "response.incomplete" else "ok"
+    return "provider_incomplete" if kind == "response.incomplete" else None
 
 
 def _detail(usage: dict[str, Any], group: str, name: str) -> int | None:

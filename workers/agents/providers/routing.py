@@ -78,7 +78,9 @@ class Answer:
                     _raise_failure(event)
                 has_begun = self.has_begun = True
                 call.first_event()
-            if kind in LAST:
+            if kind == "error":
+                call.fail(from_object(event.get("error") or event).code)
+            elif kind in LAST:
                 call.ended(kind, event["response"])
             yield event
         if not has_begun:
