@@ -96,10 +96,11 @@ def cancel(job_id: str, state: Path = STATE) -> None:
 @jobs.command()
 def share(
     tenant: str = typer.Argument(help="The tenant's slug or id."),
-    jobs_at_once: int = typer.Argument(min=1),
+    jobs_at_once: str = typer.Argument(help="A number, or `default` for that of the tenant's plan."),
     state: Path = STATE,
 ) -> None:
-    """Set how many jobs of a tenant are with the workers of one queue at once (default: TENANT_JOBS_AT_ONCE)."""
+    """Set how many jobs of a tenant are with the workers of one queue at once."""
+    number = None if jobs_at_once == "default" else _positive(jobs_at_once)
     instance.use_database(state)
     from models.auth.tenants import Tenant
     from models.jobs import lanes
@@ -107,9 +108,19 @@ def share(
 
     found = Tenant.get_or_none(Tenant.slug == tenant)
     tenant_id = found.id if found else parse_uuid(tenant)
-    if tenant_id is None or not lanes.set_share(tenant_id, jobs_at_once):
+    if tenant_id is None or (number and not lanes.set_share(tenant_id, number)):
         raise SystemExit(f"There is no tenant {tenant}.")
-    print(f"At most {jobs_at_once} jobs of this tenant are with the workers of a queue at once.")
+    if number is None:
+        lanes.clear_share(tenant_id)
+    print(
+        f"Jobs of this tenant that are with the workers of a queue at once: {number or 'as its plan or TENANT_JOBS_AT_ONCE says'}."
+    )
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise typer.BadParameter("must be a number from 1, or `default`")
+    return int(text)
 
 
 def _as_dict(job: "Job") -> dict[str, Any]:

@@ -30,6 +30,7 @@ class Invalid(DomainError):
     """The request does not match its schema. The problems never repeat a value."""
 
     status, code, message = 422, "validation_error", "Request validation failed."
+    is_detail = True
 
     def __init__(self, problems: list[ValidationError]):
         super().__init__(details=problems)
@@ -89,7 +90,7 @@ def _drop_prepared(resp: falcon.Response) -> None:
 
 def render(req: Request, resp: falcon.Response, error: DomainError) -> None:
     """Answer with this error's envelope and headers."""
-    detail = error.details if isinstance(error, Invalid) else None
+    detail = error.details if error.is_detail else None
     answer(req, resp, error.status, error.code, error.message, detail=detail, details=error.details)
     resp.set_headers(error.headers)
 

@@ -7,6 +7,7 @@ from edge.endpoint import endpoint
 from edge.errors import Invalid
 from edge.request import Request
 from edge.schemas.chat import AgentChatRequest, AgentChatResponse, StreamingChatEvent
+from models.billing import usage_limits
 from models.conversations.asking import Question, ask
 from models.platform import limits
 from models.platform.authorization import CONVERSATION_ASK
@@ -52,6 +53,7 @@ class Chat:
     @endpoint("Chat With Agent", "chat", action=CONVERSATION_ASK, tenant=True, headers=HEADERS)
     def on_post(self, req: Request, resp: falcon.Response, body: AgentChatRequest) -> AgentChatResponse:
         principal = req.context.principal
+        usage_limits.require_within(principal.tenant_id)
         limits.hit("chat_per_minute", settings.chat_rate_limit_per_minute, 60, principal.tenant_id, principal.subject)
         run = start(req, resp, body)
         if not run.is_finished:
@@ -71,6 +73,7 @@ class ChatStream:
     )
     def on_post(self, req: Request, resp: falcon.Response, body: AgentChatRequest) -> None:
         principal = req.context.principal
+        usage_limits.require_within(principal.tenant_id)
         per_minute = settings.chat_stream_rate_limit_per_minute
         limits.hit("chat_stream_per_minute", per_minute, 60, principal.tenant_id, principal.subject)
         with relay.slot(principal) as slot:

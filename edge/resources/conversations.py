@@ -13,12 +13,13 @@ from edge.schemas.conversations import (
     ConversationHistory,
     ConversationListResponse,
     ConversationQuery,
+    ConversationRename,
     ConversationSummary,
     EventsQuery,
     Role,
 )
 from models.conversations.conversation import Conversation, ListedConversation, Message, RunEvent
-from models.platform.authorization import CONVERSATION_DELETE, CONVERSATION_READ
+from models.platform.authorization import CONVERSATION_DELETE, CONVERSATION_READ, CONVERSATION_RENAME
 from models.platform.clock import iso
 
 
@@ -33,11 +34,18 @@ class Conversations:
         conversation = Conversation.get_visible(req.context.principal, conversation_id)
         return ConversationHistory(
             conversation_id=conversation.key,
+            title=conversation.title,
             messages=[message(row) for row in conversation.messages_in_order()],
             created_at=iso(conversation.first_message_at),
             updated_at=iso(conversation.last_message_at),
             agent_context={"entry_agent": conversation.entry_agent, "active_agent": conversation.active_agent},
         )
+
+    @endpoint("Rename Conversation", "conversations", action=CONVERSATION_RENAME, tenant=True)
+    def on_patch_one(
+        self, req: Request, resp: falcon.Response, conversation_id: str, body: ConversationRename
+    ) -> ConversationSummary:
+        return summary(Conversation.rename(req.context.principal, conversation_id, body.title))
 
     @endpoint("Delete Conversation", "conversations", action=CONVERSATION_DELETE, status=204, tenant=True)
     def on_delete_one(self, req: Request, resp: falcon.Response, conversation_id: str) -> None:
@@ -52,9 +60,10 @@ class Conversations:
         return ConversationEventsResponse(conversation_id=conversation.key, items=[event(row) for row in events])
 
 
-def summary(row: ListedConversation) -> ConversationSummary:
+def summary(row: ListedConversation | Conversation) -> ConversationSummary:
     return ConversationSummary(
         conversation_id=row.key,
+        title=row.title,
         message_count=row.message_count,
         last_message=row.last_message,
         created_at=iso(row.first_message_at),

@@ -2,9 +2,10 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 from edge.schemas.common import MessageAttachment
+from models.conversations.titles import LONGEST
 
 Role = Literal["user", "assistant", "system"]
 
@@ -19,8 +20,23 @@ class EventsQuery(BaseModel):
     workflow_run_id: str | None = None
 
 
+class ConversationRename(BaseModel):
+    """The title gets one line: any white space in it becomes a space."""
+
+    title: str
+
+    @field_validator("title")
+    @classmethod
+    def _title(cls, value: str) -> str:
+        title = " ".join(value.split())
+        if not 1 <= len(title) <= LONGEST:
+            raise ValueError(f"must have 1 to {LONGEST} characters")
+        return title
+
+
 class ConversationSummary(BaseModel):
     conversation_id: str
+    title: str | None = None
     message_count: int
     last_message: str
     created_at: str
@@ -41,6 +57,7 @@ class ChatMessage(BaseModel):
 
 class ConversationHistory(BaseModel):
     conversation_id: str
+    title: str | None = None
     messages: list[ChatMessage]
     created_at: str
     updated_at: str

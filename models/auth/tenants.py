@@ -27,6 +27,7 @@ class Plan(Model):
     code = CharField(primary_key=True)
     name = CharField()
     trial_days = IntegerField(default=0)
+    jobs_at_once = IntegerField(null=True)  # of a tenant, with the workers of a queue; None: TENANT_JOBS_AT_ONCE
 
     @classmethod
     def by_code(cls, code: str) -> "Plan":

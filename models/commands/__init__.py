@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from models.platform.errors import DomainError
 from models.platform.principal import Root
 
-NAMES = ("alive", "check", "migrate", "keys", "operators", "users", "members", "audit", "breached-passwords")
+NAMES = ("alive", "check", "migrate", "keys", "operators", "users", "members", "plans", "audit", "breached-passwords")
 
 
 class CommandFailed(Exception):

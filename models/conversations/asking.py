@@ -9,6 +9,7 @@ from uuid import uuid4
 from peewee import IntegrityError
 
 from models.conversations.conversation import PREVIEW, Conversation, ConversationNotFound
+from models.conversations.titles import title_of
 from models.platform.authorization import Rows, rows
 from models.platform.database import Json, in_transaction
 from models.platform.errors import Conflict
@@ -21,10 +22,11 @@ from models.runs.run import ACTIVE, Run
 # or it has an active run. The run does not repeat the message's text, it refers to its position in the conversation.
 ASK = """
 with opened as (
-    insert into conversation as existing (id, tenant_id, user_id, key, entry_agent, message_count, last_message)
-    values (%(conversation_id)s, %(tenant_id)s, %(user_id)s, %(key)s, %(agent)s, 1, %(preview)s)
+    insert into conversation as existing (id, tenant_id, user_id, key, entry_agent, message_count, last_message, title)
+    values (%(conversation_id)s, %(tenant_id)s, %(user_id)s, %(key)s, %(agent)s, 1, %(preview)s, %(title)s)
     on conflict (tenant_id, key) do update set entry_agent = excluded.entry_agent,
         message_count = existing.message_count + 1, last_message = excluded.last_message,
+        title = coalesce(existing.title, excluded.title),
         last_message_at = clock_timestamp(), updated_at = clock_timestamp()
     where %(reads_tenant)s or (%(reads_own)s and existing.user_id = excluded.user_id)
     returning id, key, message_count
@@ -124,6 +126,7 @@ def _start_run(
             agent=question.agent,
             message=question.message,
             preview=question.message[:PREVIEW],
+            title=title_of(question.message),
             request=Json(question.options or {}),
             idempotency_key=idempotency_key,
             fingerprint=fingerprint,

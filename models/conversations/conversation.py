@@ -8,7 +8,7 @@ from uuid import UUID
 from peewee import SQL, CharField, Expression, ForeignKeyField, IntegerField, TextField, UUIDField, fn
 
 from models.platform import audit
-from models.platform.authorization import CONVERSATION_READ
+from models.platform.authorization import CONVERSATION_READ, CONVERSATION_RENAME, may
 from models.platform.client_info import UNKNOWN_CLIENT, ClientInfo
 from models.platform.clock import now
 from models.platform.database import transaction
@@ -41,6 +41,7 @@ class ListedConversation(NamedTuple):
 
     id: UUID
     key: str
+    title: str | None
     message_count: int
     last_message: str
     first_message_at: datetime
@@ -59,6 +60,8 @@ class Conversation(TenantModel):
     user_id = UUIDField(null=True)
     entry_agent = CharField()
     active_agent = CharField(null=True)
+    title = CharField(null=True)
+    renamed_at = DateTimeTZField(null=True)
     message_count = IntegerField(default=0)
     event_count = IntegerField(default=0)
     last_message = TextField(default="")
@@ -105,6 +108,16 @@ class Conversation(TenantModel):
         )
         rows: list[Any] = list(query.tuples())
         return [SearchHit(key, content[:PREVIEW]) for key, content in rows]
+
+    @classmethod
+    def rename(cls, principal: Principal, key: str, title: str) -> "Conversation":
+        """Give a conversation another title, which neither moves it in lists nor changes its times. ConversationNotFound."""
+        conversation = cls.get_visible(principal, key)
+        if not may(principal, CONVERSATION_RENAME, conversation):
+            raise ConversationNotFound(key)
+        conversation.title = title
+        cls.update(title=title, renamed_at=now()).where(cls.id == conversation.id).execute()
+        return conversation
 
     @classmethod
     def usage_of_agent(cls, principal: Principal, agent: str) -> AgentUsage:

@@ -48,10 +48,14 @@ local waiting = redis.call('exists', KEYS[2])
 if waiting == 0 and redis.call('scard', KEYS[1]) == 0 then redis.call('srem', KEYS[3], ARGV[1]) end
 return waiting
 """
-SHARE = "select jobs_at_once from tenant_share where tenant_id = %(tenant_id)s"
+SHARE = """
+select coalesce(tenant_share.jobs_at_once, plan.jobs_at_once) from tenant
+left join tenant_share on tenant_share.tenant_id = tenant.id left join plan on plan.code = tenant.plan_code
+where tenant.id = %(tenant_id)s"""
 SET_SHARE = """
 insert into tenant_share (tenant_id, jobs_at_once) select id, %(jobs_at_once)s from tenant where id = %(tenant_id)s
 on conflict (tenant_id) do update set jobs_at_once = excluded.jobs_at_once"""
+CLEAR_SHARE = "delete from tenant_share where tenant_id = %(tenant_id)s"
 WAIT = "update job set sent_at = null where id = any(%(ids)s::uuid[]) and state = 'queued'"
 # The oldest jobs of a lane that wait for a place.
 TAKE_NEXT = """
@@ -183,9 +187,14 @@ def repair() -> int:
 
 
 def set_share(tenant_id: UUID, jobs_at_once: int) -> bool:
-    """Give a tenant a limit of its own instead of TENANT_JOBS_AT_ONCE. False if there is no such tenant."""
+    """Give a tenant a limit of its own instead of its plan's or TENANT_JOBS_AT_ONCE. False if there is no such tenant."""
     values = {"tenant_id": tenant_id, "jobs_at_once": jobs_at_once}
     return bool(database.execute_prepared(SET_SHARE, values).rowcount)
+
+
+def clear_share(tenant_id: UUID) -> bool:
+    """Take a tenant's own limit away: its plan's counts again, or TENANT_JOBS_AT_ONCE. False if it had none."""
+    return bool(database.execute_prepared(CLEAR_SHARE, {"tenant_id": tenant_id}).rowcount)
 
 
 def _all_members() -> dict[Lane, set[UUID]]:

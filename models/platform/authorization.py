@@ -67,6 +67,7 @@ PASSWORD_RESET         = Action("password.reset",         scope="support:read", 
 AGENT_READ             = Action("agent.read",             scope="tools:read",                           machines=True, elsewhere=ANY_SCOPE)
 CONVERSATION_READ      = Action("conversation.read",      scope="conversations:read",    role="viewer", machines=True, rows=Rows.OWN, elsewhere=ANY_SCOPE)
 CONVERSATION_ASK       = Action("conversation.ask",       scope="conversations:write",   role="viewer", machines=True, rows=Rows.OWN, elsewhere=ANY_SCOPE)
+CONVERSATION_RENAME    = Action("conversation.rename",    scope="conversations:write",   role="viewer", machines=True, rows=Rows.OWN, elsewhere=ANY_SCOPE)
 CONVERSATION_DELETE    = Action("conversation.delete",    scope="conversations:delete",  role="admin",  machines=True, elsewhere=ANY_SCOPE)
 RUN_READ               = Action("run.read",               scope="conversations:read",    role="viewer", machines=True, rows=Rows.OWN, elsewhere=ANY_SCOPE)
 RUN_CANCEL             = Action("run.cancel",             scope="conversations:write",   role="viewer", machines=True, rows=Rows.OWN, elsewhere=ANY_SCOPE)

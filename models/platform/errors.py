@@ -4,11 +4,15 @@ from typing import Any
 
 
 class DomainError(Exception):
-    """`details`: more data for the client, as JSON. `headers`: HTTP headers of the response."""
+    """`details`: more data for the client, as JSON. `headers`: HTTP headers of the response.
+
+    `is_detail`: the envelope's `detail` is these details too, as clients of some errors expect; otherwise the message.
+    """
 
     status = 400
     code = "bad_request"
     message = "The request cannot be fulfilled."
+    is_detail = False
 
     def __init__(self, message: str | None = None, *, details: Any = None, headers: dict[str, str] | None = None):
         super().__init__(message or self.message)

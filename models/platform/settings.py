@@ -103,6 +103,11 @@ class Settings(BaseSettings):
     chat_stream_rate_limit_per_minute: int = 30
     chat_stream_concurrent_limit: int = 5
 
+    # what a tenant's plan allows
+    enable_usage_guardrails: bool = False  # refuse runs of tenants that have used up a limit of their plan
+    usage_guardrail_soft_limit_mode: Annotated[str, Field(pattern="^(warn|block)$")] = "warn"
+    usage_guardrail_cache_ttl_seconds: int = 30  # how long what a tenant has used is remembered; 0: not at all
+
     # object storage
     storage_provider: str = "minio"
     storage_bucket_prefix: str = "agent-data"

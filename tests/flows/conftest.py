@@ -126,6 +126,18 @@ base_url = "http://127.0.0.1:9/v1"
 wire = "chat"
 attempts = 1
 
+[providers.once]
+base_url = "{url}"
+wire = "responses"
+attempts = 1
+read_seconds = 3
+
+[providers.once-chat]
+base_url = "{url}"
+wire = "chat"
+attempts = 1
+read_seconds = 3
+
 [aliases]
 safe = ["down:any", "chat:gpt-5.1"]
 """
@@ -135,7 +147,7 @@ def models_of(stack):
     """The settings by which clients may ask for the stand-in over both wires."""
     path = stack.state / "models.toml"
     path.write_text(MODELS.format(url=stack.env["OPENAI_BASE_URL"]))
-    return {"MODELS_PATH": str(path), "AGENT_MODELS_ALLOWED": "chat:gpt-5.1,safe"}
+    return {"MODELS_PATH": str(path), "AGENT_MODELS_ALLOWED": "chat:gpt-5.1,safe,once:gpt-5.1,once-chat:gpt-5.1"}
 
 
 @pytest.fixture(scope="session")

@@ -21,9 +21,15 @@ def traced(live_stack):
         process.terminate()
     with collector() as received:
         port = str(free_port())
-        env = {"OTEL_EXPORTER_OTLP_ENDPOINT": received.url, "OTEL_BSP_SCHEDULE_DELAY": "200", "WORKER_GRACE_SECONDS": "0"}
+        env = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": received.url,
+            "OTEL_BSP_SCHEDULE_DELAY": "200",
+            "WORKER_GRACE_SECONDS": "0",
+        }
         started = [live_stack.stack.spawn("edge", PORT=port, **env)]
-        started += [live_stack.stack.spawn("worker-agents", **env) for _ in range(3)]  # a test kills one, another stops one
+        started += [
+            live_stack.stack.spawn("worker-agents", **env) for _ in range(3)
+        ]  # a test kills one, another stops one
         for process in plain.values():
             process.wait(30)
         url = f"http://127.0.0.1:{port}"

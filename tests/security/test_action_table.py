@@ -42,7 +42,7 @@ PUBLIC_ROUTES = {
     ("post", "/api/v1/auth/service-accounts/issue"),
 }
 VIEWER = {"account.own", "agent.read", "conversation.read", "run.read"}
-MEMBER = VIEWER | {"conversation.ask", "run.cancel"}
+MEMBER = VIEWER | {"conversation.ask", "conversation.rename", "run.cancel"}
 ADMIN = MEMBER | {
     "conversation.delete",
     "member.add",
@@ -59,11 +59,19 @@ OPERATORS = {"operator.grant", "operator.revoke", "user.disable", "user.enable",
 MACHINES = {
     "analytics-batch": {"conversation.read", "run.read"},
     "billing-worker": set(),
-    "synthetic-monitor": {"agent.read", "conversation.ask", "run.cancel"},
+    "synthetic-monitor": {"agent.read", "conversation.ask", "conversation.rename", "run.cancel"},
     "demo-bot": set(),
     "support-console": {"agent.read"},  # elsewhere more, with a reason
 }
-THERE = {"agent.read", "conversation.ask", "conversation.delete", "conversation.read", "run.cancel", "run.read"}
+THERE = {
+    "agent.read",
+    "conversation.ask",
+    "conversation.delete",
+    "conversation.read",
+    "conversation.rename",
+    "run.cancel",
+    "run.read",
+}
 
 
 def allowed(principal):

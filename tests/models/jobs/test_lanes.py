@@ -180,6 +180,19 @@ def test_a_tenant_can_have_a_share_of_its_own(tenants):
     assert sent() == [*heavy[:4], light[0]]
 
 
+def test_a_plan_has_a_share_which_a_tenants_own_one_replaces(tenants):
+    database.execute_sql("update plan set jobs_at_once = 3 where code = 'pro'")
+    database.execute_sql("update tenant set plan_code = 'pro'")
+    lanes.set_share(tenants[1].id, 1)
+    lanes.set_share(tenants[2].id, 1)
+    assert lanes.clear_share(tenants[2].id) and not lanes.clear_share(tenants[2].id)
+    try:
+        ids = [enqueue(tenant, 6) for tenant in tenants]
+        assert sent() == [*ids[0][:3], ids[1][0], *ids[2][:3]]
+    finally:
+        database.execute_sql("update plan set jobs_at_once = null")
+
+
 def test_without_a_limit_everything_is_sent_also_what_waited(tenants, configure):
     ids = enqueue(tenants[0], 4)
     configure(tenant_jobs_at_once=0)

@@ -71,6 +71,7 @@ class Conversation(Row):
     key: Mapped[str]
     entry_agent: Mapped[str]
     active_agent: Mapped[str | None]
+    title: Mapped[str | None]
     message_count: Mapped[int]
     last_message: Mapped[str] = mapped_column(Text)
     first_message_at: Mapped[datetime] = mapped_column(default=now)

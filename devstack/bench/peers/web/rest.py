@@ -103,6 +103,7 @@ async def agents(caller: Annotated[Caller, need("tools:read")]) -> Any:
 
 class ConversationOut(BaseModel):
     conversation_id: str
+    title: str | None = None
     message_count: int
     last_message: str
     created_at: datetime
@@ -134,6 +135,7 @@ async def conversations(
     items = [
         ConversationOut(
             conversation_id=row.key,
+            title=row.title,
             message_count=row.message_count,
             last_message=row.last_message,
             created_at=row.first_message_at,
