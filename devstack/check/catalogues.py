@@ -31,7 +31,7 @@ def tools(root: Path) -> Iterator[str]:
     """Every declared function tool is implemented with the declared arguments, and every implemented tool is declared."""
     from workers.agents.catalog import catalog
 
-    functions = import_module(defining(root, "workers/agents", "call")).FUNCTIONS
+    functions = import_module(defining(root, "workers/agents", "ToolFailed")).FUNCTIONS
     declared = {name: tool.parameters for name, tool in catalog().tools.items() if tool.hosted is None}
     for name in sorted(declared.keys() | functions.keys()):
         if name not in functions:

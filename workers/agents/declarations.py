@@ -10,6 +10,12 @@ from models.platform.settings import settings
 VARIABLES = ("user_name", "user_id", "tenant_id", "conversation_id")  # that a prompt may use, besides the agent's own
 OPTIONAL_TOOLS = {"web_search"}  # that an agent can do without: they need a provider that has them
 NO_PARAMETERS: dict[str, Any] = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
+QUESTION: dict[str, Any] = {
+    "type": "object",
+    "properties": {"input": {"type": "string", "description": "The question, with all that is needed to answer it."}},
+    "required": ["input"],
+    "additionalProperties": False,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +42,8 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """`tools` and `handoffs` name tools and other agents. `model`: any name of the models file; AGENT_MODEL_DEFAULT if None. `history` is what the agent sees after a handoff to it: full,
+    """`tools` and `handoffs` name tools and other agents. `agent_tools` names agents that this one may ask like a tool, and
+    goes on itself. `model`: any name of the models file; AGENT_MODEL_DEFAULT if None. `history` is what the agent sees after a handoff to it: full,
     fresh (the question), last_turn (two messages) or remove_all_tools."""
 
     key: str
@@ -45,6 +52,7 @@ class Agent:
     prompt: str
     tools: tuple[str, ...] = ()
     handoffs: tuple[str, ...] = ()
+    agent_tools: tuple[str, ...] = ()
     capabilities: tuple[str, ...] = ()
     model: str | None = None
     history: str = "full"
@@ -66,3 +74,8 @@ class Agent:
 def handoff_tool(key: str) -> str:
     """The name of the function by which a model hands the conversation to the agent `key`."""
     return f"transfer_to_{key}"
+
+
+def agent_tool(key: str) -> str:
+    """The name of the function by which a model asks the agent `key`."""
+    return f"ask_{key}"
