@@ -4,7 +4,8 @@ state       queued -> running -> succeeded | dead | cancelled
             running -> queued after a failure, a release at shutdown, or an expired lease
             running -> waiting for a person, without worker or lease; waiting -> queued once they have decided
 epoch       number of claims so far; whoever finishes or renews a job must name the epoch of their claim
-failures    number of claims that ended in an error or an expired lease; at `max_failures` the job is dead
+failures    number of claims that ended in an error or an expired lease since the job last made progress; at
+            `max_failures` the job is dead
 lease_until once a running job is past this time, its worker is taken for dead and the job may be claimed again
 sent_at     when the job was last sent to the workers; null while it waits for its tenant's turn (models/jobs/lanes.py)
 """
@@ -163,6 +164,13 @@ class Job(Model):
         query = cls.update(state=QUEUED, failures=0, error=None, due_at=fn.now(), sent_at=fn.now())
         rows: list[Job] = list(query.where((cls.id == job_id) & (cls.state == WAITING)).returning(cls).execute())
         return rows[0] if rows else None
+
+    def made_progress(self) -> None:
+        """Forget the failures so far: what this claim has done need not be done again. May raise LeaseLost."""
+        is_owned = (Job.id == self.id) & (Job.epoch == self.epoch) & (Job.state == RUNNING)
+        if self.failures and not Job.update(failures=0).where(is_owned).execute():
+            raise LeaseLost(str(self.id))
+        self.failures = 0
 
     def release(self) -> None:
         """Return the job to its queue at shutdown: due at once, and not counted as a failure. May raise LeaseLost."""

@@ -121,6 +121,11 @@ MODELS = """
 base_url = "{url}"
 wire = "chat"
 
+[providers.steps]
+base_url = "{url}"
+wire = "responses"
+extra = {{ parallel_tool_calls = false }}
+
 [providers.down]
 base_url = "http://127.0.0.1:9/v1"
 wire = "chat"
@@ -147,7 +152,8 @@ def models_of(stack):
     """The settings by which clients may ask for the stand-in over both wires."""
     path = stack.state / "models.toml"
     path.write_text(MODELS.format(url=stack.env["OPENAI_BASE_URL"]))
-    return {"MODELS_PATH": str(path), "AGENT_MODELS_ALLOWED": "chat:gpt-5.1,safe,once:gpt-5.1,once-chat:gpt-5.1"}
+    allowed = "chat:gpt-5.1,safe,steps:gpt-5.1,once:gpt-5.1,once-chat:gpt-5.1"
+    return {"MODELS_PATH": str(path), "AGENT_MODELS_ALLOWED": allowed}
 
 
 @pytest.fixture(scope="session")

@@ -57,10 +57,15 @@ def killed(monkeypatch):
 
 def watched(monkeypatch):
     """The calls of the clock, from now on."""
-    made, tools = [], catalog().tools
-    clock = replace(tools["get_current_time"], function=lambda context: made.append(1) or "noon")
-    monkeypatch.setitem(tools, "get_current_time", clock)
+    made = []
+    monkeypatch.setitem(*clock(lambda context: made.append(1) or "noon"))
     return made
+
+
+def clock(function):
+    """(tools, name, tool) to put this function in the place of the clock's."""
+    tools = catalog().tools
+    return tools, "get_current_time", replace(tools["get_current_time"], function=function)
 
 
 def cut(run):
@@ -191,3 +196,11 @@ def test_old_steps_are_deleted(asked):
     assert steps.purge(1) == 0
     database.execute_sql("update run_step set started_at = now() - interval '2 days'")
     assert steps.purge(1) == 1 and steps.load(run.id) == []
+
+
+@pytest.mark.parametrize(
+    "output", ["a\0b", "\ud800", '{"a": "\\u0000\\ud800"}', "[" * 5000, '{"a":' * 100 + "1" + "}" * 100]
+)
+def test_whatever_a_tool_returns_can_be_journaled_sent_and_recorded(asked, monkeypatch, output):
+    monkeypatch.setitem(*clock(lambda context: output))
+    assert attempt(asked("[[tool=get_current_time]]")).state == "succeeded"
