@@ -68,6 +68,7 @@ def routes(settings: Settings, hasher: PasswordHasher) -> list[Route]:
         Route("/api/v1/agents/{agent_name}/status",                             agents,                 "status"),
         Route("/api/v1/tools",                                                  Tools()),
         Route("/api/v1/conversations",                                          conversations),
+        Route("/api/v1/conversations/search",                                  conversations,          "search"),
         Route("/api/v1/conversations/{conversation_id}",                        conversations,          "one"),
         Route("/api/v1/conversations/{conversation_id}/events",                 conversations,          "events"),
         Route("/api/v1/runs/{run_id}",                                          runs),

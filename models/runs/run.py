@@ -139,19 +139,17 @@ class Run(TenantModel):
 
     @classmethod
     @in_transaction
-    def stop(
-        cls, run_id: UUID, message: str = "The run was cancelled.", *, wait_for_worker: bool = True
-    ) -> "Run | None":
+    def stop(cls, run_id: UUID) -> "Run | None":
         """Cancel a run's jobs, and close the run as cancelled unless a worker is still busy with it.
 
-        That worker sees the request within a heartbeat, ends its job and calls this again. With `wait_for_worker=False`
-        the run is closed in any case. Returns the run if it was closed: after the commit the caller sends its terminal
-        event. If the caller dies before it does, the relay reads the event from the row (docs/streams.md).
+        That worker sees the request within a heartbeat, ends its job and calls this again. Returns the run if it was
+        closed: after the commit the caller sends its terminal event. If the caller dies before it does, the relay reads
+        the event from the row (docs/streams.md).
         """
         jobs = Job.cancel_where(Job.run_id == run_id)
-        if wait_for_worker and any(job.state == JOB_RUNNING for job in jobs):
+        if any(job.state == JOB_RUNNING for job in jobs):
             return None
-        return cls.close(run_id, CANCELLED, "cancelled", message)
+        return cls.close(run_id, CANCELLED, "cancelled", "The run was cancelled.")
 
     @classmethod
     def cancel(cls, principal: Principal, run_id: object) -> "Run":
