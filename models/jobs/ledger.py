@@ -27,9 +27,9 @@ FINISHED = (SUCCEEDED, DEAD, CANCELLED)
 
 ADD = """
 insert into job (id, created_at, name, queue, args, tenant_id, run_id, state, epoch, failures, max_failures, exhausted,
-    due_at, sent_at, cancel_requested)
+    traceparent, due_at, sent_at, cancel_requested)
 values (%(id)s, %(created_at)s, %(name)s, %(queue)s, %(args)s, %(tenant_id)s, %(run_id)s, 'queued', 0, 0,
-    %(max_failures)s, %(exhausted)s, %(created_at)s, %(created_at)s, false)"""
+    %(max_failures)s, %(exhausted)s, %(traceparent)s, %(created_at)s, %(created_at)s, false)"""
 # Claim a job that is due or whose lease has expired. An expired lease counts as a failure.
 CLAIM = """
 update job set state = 'running', owner = %(owner)s, lease_until = now() + %(lease)s * interval '1 second',
@@ -75,6 +75,7 @@ class Job(Model):
     failures = IntegerField(default=0)
     max_failures = IntegerField(default=1)
     exhausted = CharField(null=True)
+    traceparent = CharField(null=True)  # of the span that all attempts belong to
     due_at = DateTimeTZField(default=now)
     sent_at = DateTimeTZField(default=now, null=True)
     owner = CharField(null=True)
@@ -100,6 +101,7 @@ class Job(Model):
         tenant_id: UUID | None,
         max_failures: int,
         exhausted: str | None,
+        traceparent: str | None = None,
     ) -> "Job":
         """Add a job that is due now. It is inserted with the transaction's next statement, or at its commit."""
         columns: dict[str, Any] = {
@@ -112,6 +114,7 @@ class Job(Model):
             "tenant_id": tenant_id,
             "max_failures": max_failures,
             "exhausted": exhausted,
+            "traceparent": traceparent,
         }
         database.execute_later(ADD, {**columns, "args": Json(args)})
         return cls(__no_default__=True, state=QUEUED, **columns)
