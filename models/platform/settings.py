@@ -83,12 +83,14 @@ class Settings(BaseSettings):
     openai_wire_ttl_seconds: int = 3600  # how long the answer is remembered
     openai_timeout_seconds: float = 60  # a provider call times out after this many seconds without data
     models_path: str | None = None  # the models file (TOML): more providers, aliases, fall-back chains
+    agents_path: str | None = None  # a folder with the operator's own agents/, tools/ and workflows/
     agent_model_default: str = "gpt-5.1"
     agent_model_triage: str | None = None
     agent_model_code: str | None = None
     agent_model_data: str | None = None
     agent_models_allowed: str = ""  # comma list of models that clients may ask for, besides the agents' own
     agent_history_messages: int = 200  # newest messages of a conversation that the model is given
+    agent_tools_at_once: Annotated[int, Field(ge=1)] = 8  # calls of one response that run at the same time
     mcp_tools: Secret[list[dict[str, Any]] | Json[list[dict[str, Any]]]] = Secret([])  # hosted MCP servers, a JSON list
     image_default_size: str = "1024x1024"
     image_default_quality: str = "high"
