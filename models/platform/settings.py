@@ -74,6 +74,9 @@ class Settings(BaseSettings):
     tenant_jobs_at_once: int = 64  # of one queue: jobs of a tenant that are with the workers at once; 0: any number
     job_retention_days: int = 14  # finished jobs are purged after this
     run_events_ttl_days: int = 180  # run events are purged after this
+    approval_hours: Annotated[float, Field(gt=0)] = (
+        72  # how long a run waits for a person; then the model is told that nobody decided
+    )
     worker_grace_seconds: float = 20  # on SIGTERM running jobs may finish this long, then they go back to their queues
 
     # the model provider

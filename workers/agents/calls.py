@@ -110,21 +110,21 @@ class Calls:
     def _decide(self, call: Call) -> None:
         """Set the call's outcome if it is known, or its request if a person has to decide. Otherwise it may run."""
         step, tool = call.step, call.tool
+        decision = self.turn.request.decisions.get((self.scope, call.number))
         if step and step.is_finished:
             call.outcome = Outcome(**(step.output or {}))
             self._count(call)
         elif tool is None or call.fault:
             self._settle(call, call.fault or outcomes.unknown(call.name))
         elif step and not tool.repeatable:
-            self._decide_on_cut(call, tool, step)
-        elif approvals.needed(tool, call.arguments):
-            self._apply(call, self.turn.request.decisions.get((self.scope, call.number)), "tool")
+            self._decide_on_cut(call, tool, step, decision)
+        elif decision or approvals.needed(tool, call.arguments, self.turn.ruled_tools):
+            self._apply(call, decision, "tool")  # what was decided holds even if nobody would be asked any more
 
-    def _decide_on_cut(self, call: Call, tool: Tool, step: Step) -> None:
+    def _decide_on_cut(self, call: Call, tool: Tool, step: Step, decision: Decision | None) -> None:
         if tool.when_cut == "model":
             self._settle(call, outcomes.cut(tool))
             return
-        decision = self.turn.request.decisions.get((self.scope, call.number))
         if decision and step.began_at and decision.decided_at and decision.decided_at < step.began_at:
             decision = None
         self._apply(call, decision, "cut")

@@ -13,7 +13,7 @@ from typing import Any
 
 from models.runs.steps import Step
 from workers.agents import items, memory
-from workers.agents.approvals import ApprovalRequest, WaitsForApproval
+from workers.agents.approvals import WaitsForApproval
 from workers.agents.calls import Calls
 from workers.agents.catalog import Catalog, catalog
 from workers.agents.compaction import compact
@@ -242,7 +242,6 @@ class Loop:
         self.checkpoint()
         requests = yield from calls.run()
         if requests:
-            yield from map(self._approval_requested, requests)
             raise WaitsForApproval(requests)
         results = calls.results()
         for number, item, handoff in handoffs:
@@ -253,11 +252,6 @@ class Loop:
         turn.input += [results[number] for number in sorted(results)]
         if handoffs:
             yield from self._hand_off(handoffs[0][2])
-
-    def _approval_requested(self, request: ApprovalRequest) -> Event:
-        payload = {"arguments": request.arguments, "reason": request.reason}
-        fields = {"tool_call_id": request.call_id, "tool_name": request.tool_name}
-        return self.turn.lifecycle("approval_requested", payload=payload, **fields)
 
     def _request_handoff(self, call: Item, key: str, output: str) -> Event:
         turn, name = self.turn, call["name"]

@@ -135,7 +135,7 @@ def cut_at(run_agent, label):
 
 
 def test_a_cut_inside_a_response_voids_its_text_only(asked, monkeypatch, stats, provider):
-    run, before = asked("[[tool=get_current_time deltas=300]]"), stats(provider)["responses"]
+    run, before = asked("[[tool=get_current_time deltas=300 delay=1ms]]"), stats(provider)["responses"]
     seen = []
 
     def checkpoint(lease):
