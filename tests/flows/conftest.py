@@ -116,6 +116,7 @@ def eventually(check, seconds=10.0, pause=0.05):
         time.sleep(pause)
 
 
+CATALOGUE = Path(__file__).parents[1] / "support" / "catalogue"  # agents and tools of the tests
 MODELS = """
 [providers.chat]
 base_url = "{url}"
@@ -152,7 +153,7 @@ def models_of(stack):
     """The settings by which clients may ask for the stand-in over both wires."""
     path = stack.state / "models.toml"
     path.write_text(MODELS.format(url=stack.env["OPENAI_BASE_URL"]))
-    allowed = "chat:gpt-5.1,safe,steps:gpt-5.1,once:gpt-5.1,once-chat:gpt-5.1"
+    allowed = "chat:gpt-5.1,safe,once:gpt-5.1,once-chat:gpt-5.1,steps:gpt-5.1"
     return {"MODELS_PATH": str(path), "AGENT_MODELS_ALLOWED": allowed}
 
 
@@ -169,7 +170,7 @@ def live_stack():
     }
     with Stack(state, environ={**without_urls, **no_limits}) as stack:
         stack.start_parts()
-        stack.env |= models_of(stack)
+        stack.env |= models_of(stack) | {"AGENTS_PATH": str(CATALOGUE)}
         stack.migrate()
         stack.seed()
         live = Live(stack)

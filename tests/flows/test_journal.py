@@ -10,32 +10,19 @@ import time
 
 import pytest
 
-from devstack.bench.launch import launch
-from devstack.stack import procfile
 from tests.flows.test_chat import answers, assert_complete, terminal_of
 
 KILLS = CALLS = 20
+CALL = 'tool=leave_trace {"seconds": 0.05} '
+AGENT = {"agent_type": "counter"}
 STEPS = {"max_turns": 40, "run_config": {"model": "steps:gpt-5.1"}}  # one call in each response
 
 
 @pytest.fixture
-def counting(live):
-    """Only workers whose tools leave traces. counting() -> [(what, idempotency key, time)] of the calls so far."""
-    for key in ("worker-agents", "spare"):
-        live.processes[key].terminate()
-    for key in ("worker-agents", "spare"):
-        live.processes[key].wait(30)
+def traces(live):
+    """traces() -> [(what, idempotency key, time)] of the calls so far."""
     live.redis().delete("calls")
-    start(live)
-    start(live)
-    yield lambda: [line.decode().split() for line in live.redis().lrange("calls", 0, -1)]
-    for process in [process for process in live.stack.processes if process.name == "counting"]:
-        process.stop()
-
-
-def start(live):
-    command = procfile()["worker-agents"].replace("workers.main", "tests.support.counting_worker")
-    return launch(live.stack, "counting", f"exec {command}", live.stack.env_of("worker-agents"))
+    return lambda: [line.decode().split() for line in live.redis().lrange("calls", 0, -1)]
 
 
 def text_of(events):
@@ -65,7 +52,7 @@ def kill_at_random(live, run_id, kills, has_ended):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
         kills.append(time.time())
-        start(live)
+        live.start("worker-agents")
         # not to wait for the lease
         live.sql(
             "update job set lease_until = now() - interval '1 second' where run_id = %s and state = 'running'", run_id
@@ -76,11 +63,11 @@ def count_steps(live, run_id):
     return live.sql("select count(*) from run_step where run_id = %s and finished_at is not null", run_id)[0][0]
 
 
-def test_a_run_that_is_killed_twenty_times_repeats_no_finished_step(live, counting):
+def test_a_run_that_is_killed_twenty_times_repeats_no_finished_step(live, traces):
     before = live.provider()["responses"]
-    message = f"[[slow=300ms deltas=20 delay=20ms {'tool=get_current_time ' * CALLS}]]"
+    message = f"[[slow=300ms deltas=20 delay=20ms {CALL * CALLS}]]"
     kills, has_ended, events = [], threading.Event(), []
-    with live.chat(message, run_options=STEPS) as (run_id, stream):
+    with live.chat(message, run_options=STEPS, **AGENT) as (run_id, stream):
         killer = threading.Thread(target=kill_at_random, args=(live, run_id, kills, has_ended))
         killer.start()
         for number, event in stream:
@@ -94,7 +81,7 @@ def test_a_run_that_is_killed_twenty_times_repeats_no_finished_step(live, counti
     assert answers(live, final["conversation_id"]) == [final["response_text"]]
     assert len(kills) == KILLS
     assert live.provider()["responses"] - before <= CALLS + 1 + len(kills)
-    assert_called_once(counting(), kills)
+    assert_called_once(traces(), kills)
     outputs = [event["tool_call_id"] for _, event in events if event["run_item_name"] == "tool_output"]
     assert len(outputs) == len(set(outputs)) == CALLS
     assert live.run(run_id)["usage"]["requests"] == CALLS + 1
@@ -120,35 +107,35 @@ def times_of(what, marks):
     return times
 
 
-def test_three_calls_of_a_second_take_about_a_second(live, counting):
-    calls = 'tool=search_conversations {"query": "1"} ' * 3
-    with live.chat(f"[[{calls}text=done]]") as (_, stream):
+def test_three_calls_of_a_second_take_about_a_second(live, traces):
+    calls = 'tool=leave_trace {"seconds": 1} ' * 3
+    with live.chat(f"[[{calls}text=done]]", **AGENT) as (_, stream):
         events = list(stream)
     assert_complete(events)
-    marks = counting()
+    marks = traces()
     assert len(times_of("end", marks)) == 3
     begins, ends = ([at for times in times_of(what, marks).values() for at in times] for what in ("begin", "end"))
     assert max(begins) < min(ends), "they overlap"
 
 
-def test_a_cancel_stops_a_tool_in_the_middle(live, counting, wait_until):
-    with live.chat('[[tool=search_conversations {"query": "60"}]]') as (run_id, stream):
-        wait_until(lambda: times_of("begin", counting()))
+def test_a_cancel_stops_a_tool_in_the_middle(live, traces, wait_until):
+    with live.chat('[[tool=leave_trace {"seconds": 60}]]', **AGENT) as (run_id, stream):
+        wait_until(lambda: times_of("begin", traces()))
         assert live.http.post(f"/api/v1/runs/{run_id}/cancel").status_code == 202
         events = list(stream)
     assert_complete(events)
     assert terminal_of(events)[0]["event"] == "cancelled"
-    wait_until(lambda: times_of("stopped", counting()))
+    wait_until(lambda: times_of("stopped", traces()))
 
 
-def test_a_worker_that_is_told_to_stop_hands_its_run_on_between_the_calls(live, counting, wait_until):
-    calls = 'tool=search_conversations {"query": "0"} tool=search_conversations {"query": "3"}'
-    with live.chat(f"[[{calls} text=done]]") as (run_id, stream):
-        wait_until(lambda: times_of("end", counting()))
+def test_a_kill_between_two_parallel_calls_repeats_the_unfinished_one_and_voids_nothing(live, traces, wait_until):
+    calls = 'tool=leave_trace {"seconds": 0} tool=leave_trace {"seconds": 3}'
+    with live.chat(f"[[{calls} text=done]]", **AGENT) as (run_id, stream):
+        wait_until(lambda: count_steps(live, run_id) == 2)
         os.kill(live.owner_of(run_id), signal.SIGKILL)
         events = list(stream)
     assert_complete(events)
     assert [event["payload"]["void_from"] for _, event in events if event["event"] == "restarted"] == [None]
-    ended = times_of("begin", counting())
-    assert sorted(len(times) for times in ended.values()) == [1, 2]
+    begins = times_of("begin", traces())
+    assert sorted(len(times) for times in begins.values()) == [1, 2]
     assert text_of(events) == events[-1][1]["response_text"] == "done"

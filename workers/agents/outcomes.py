@@ -36,8 +36,7 @@ def call_function(tool: Tool, arguments: dict[str, Any], context: ToolsContext) 
     if tool.function is None:
         return unknown(tool.name)
     try:
-        output = tool.function(context, **check_arguments(tool, arguments))
-        return bounded(output)
+        return bounded(tool.function(context, **check_arguments(tool, arguments)))
     except ToolFailed as error:
         return Outcome(f"Error: {error}", "failed")
     except (Exception, SystemExit):  # a bug in the tool: the log has the details, the model gets none

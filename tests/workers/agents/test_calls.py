@@ -4,15 +4,13 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from pydantic import BaseModel, ConfigDict
 
 from models.runs.steps import Step
 from tests.support.models import collect, request
 from workers.agents import outcomes
 from workers.agents.approvals import ApprovalRequest, Decision, WaitsForApproval
 from workers.agents.catalog import Agent, Catalog, Tool
-from workers.agents.declarations import NO_PARAMETERS
-from workers.agents.functions import ToolFailed
+from workers.agents.functions import ToolFailed, tool
 from workers.agents.journal import Journal
 from workers.agents.loop import run_agent
 
@@ -27,46 +25,24 @@ NOW = datetime.now(UTC)
 APPROVED = Decision("approved", decided_at=NOW + timedelta(days=1))
 
 
-FUNCTIONS = {}
-
-
-class Text(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    text: str
-
-
-class Nothing(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-def tool(name, parameters=NO_PARAMETERS, arguments=Nothing, **more):
-    def call(context, **values):
-        return FUNCTIONS[name](context, **values)
-
-    return Tool(name, "utility", "d", parameters, function=call, arguments=arguments, **more)
-
-
 @pytest.fixture
-def function(monkeypatch):
-    """function(name, function): what the tool of that name does."""
-    return lambda name, does: monkeypatch.setitem(FUNCTIONS, name, does)
-
-
-@pytest.fixture
-def made(function):
+def made():
     """The texts that the tool `note` was called with."""
-    texts = []
-    function("note", lambda context, text: texts.append(text) or f"noted {text}")
-    return texts
+    return []
+
+
+def note(made, **more):
+    def note(context, text: str) -> str:
+        """Notes a text."""
+        made.append(text)
+        return f"noted {text}"
+
+    return tool("utility", **more)(note)
 
 
 def agents(*declared):
     agent = Agent("helper", "Helper", "d", "You help.", tools=tuple(tool.name for tool in declared))
     return Catalog([agent], {tool.name: tool for tool in declared})
-
-
-def note(**more):
-    return tool("note", TEXT, Text, **more)
 
 
 def start(message, catalog, journal=None, **decisions):
@@ -102,9 +78,8 @@ def failed(context):
         (lambda context: "x" * 100_001, "too_long", "x" * 50),
     ],
 )
-def test_a_call_that_fails_is_an_answer_to_the_model_and_seen_by_clients(function, does, reason, output):
-    function("shop", does)
-    events, result = start("[[tool=shop]]", agents(tool("shop", seconds=0.2)))
+def test_a_call_that_fails_is_an_answer_to_the_model_and_seen_by_clients(does, reason, output):
+    events, result = start("[[tool=shop]]", agents(Tool("shop", "utility", "d", function=does, seconds=0.2)))
     assert ends(events) == [("shop", {"failed": True, "reason": reason})]
     [seen] = outputs(result)
     assert seen.startswith(output) and len(seen) < outcomes.MAX_CHARACTERS + 100
@@ -112,22 +87,21 @@ def test_a_call_that_fails_is_an_answer_to_the_model_and_seen_by_clients(functio
 
 
 def test_calls_without_a_tool_or_with_wrong_arguments_are_answers_too(made):
-    events, result = start('[[tool=nothing tool=note {"txt": "a"}]]', agents(note()))
+    events, result = start('[[tool=nothing tool=note {"txt": "a"}]]', agents(note(made)))
     assert [payload["reason"] for _, payload in ends(events)] == ["unknown", "arguments"]
     assert made == [] and all("Error" in output for output in outputs(result))
 
 
-def test_a_tool_that_returns_no_text_has_failed(function):
-    function("shop", lambda context: None)
-    events, _ = start("[[tool=shop]]", agents(tool("shop")))
+def test_a_tool_that_returns_no_text_has_failed():
+    events, _ = start("[[tool=shop]]", agents(Tool("shop", "utility", "d", function=lambda context: None)))
     assert ends(events) == [("shop", {"failed": True, "reason": "failed"})]
 
 
-def test_the_calls_of_a_response_run_at_once_and_the_model_gets_them_in_its_order(function):
+def test_the_calls_of_a_response_run_at_once_and_the_model_gets_them_in_its_order():
     barrier, last = threading.Barrier(2), threading.Event()
-    function("slow", lambda context: (barrier.wait(20), last.wait(20), "slow")[-1])
-    function("fast", lambda context: (barrier.wait(20), "fast")[-1])
-    catalog = agents(tool("slow"), tool("fast"))
+    slow = Tool("slow", "utility", "d", function=lambda context: (barrier.wait(20), last.wait(20), "slow")[-1])
+    fast = Tool("fast", "utility", "d", function=lambda context: (barrier.wait(20), "fast")[-1])
+    catalog = agents(slow, fast)
     events, running = [], run_agent(request("[[tool=slow tool=fast]]", "helper"), agents=catalog)
     while True:
         try:
@@ -151,14 +125,13 @@ def test_the_calls_of_a_response_run_at_once_and_the_model_gets_them_in_its_orde
     assert outputs(result) == ["slow", "fast"]
 
 
-def test_each_call_has_an_idempotency_key_of_its_own_that_the_next_attempt_repeats(function):
-    keys = []
-    function("one", lambda context: keys.append(context.idempotency_key) or "done")
-    journal = Journal()
-    start("[[tool=one tool=one]]", agents(tool("one")), journal)
+def test_each_call_has_an_idempotency_key_of_its_own_that_the_next_attempt_repeats():
+    keys, journal = [], Journal()
+    one = Tool("one", "utility", "d", function=lambda context: keys.append(context.idempotency_key) or "done")
+    start("[[tool=one tool=one]]", agents(one), journal)
     assert len(set(keys)) == 2
     again = Journal([step for step in journal.steps.values() if step.kind == "response"], run_id=journal.run_id)
-    start("[[tool=one tool=one]]", agents(tool("one")), again)
+    start("[[tool=one tool=one]]", agents(one), again)
     assert sorted(keys[2:]) == sorted(keys[:2])
 
 
@@ -190,14 +163,14 @@ CUT = '[[tool=note {"text": "a"}]]'
 
 def test_a_cut_call_that_may_be_repeated_is_made_again(made):
     whole = Journal()
-    start(CUT, agents(note()), whole)
+    start(CUT, agents(note(made)), whole)
     assert all(step.is_finished for step in whole.steps.values())
-    start(CUT, agents(note()), Journal([whole.steps["", 1]]))
+    start(CUT, agents(note(made)), Journal([whole.steps["", 1]]))
     assert made == ["a", "a"]
 
 
 def test_the_model_is_told_of_a_cut_call_that_may_not_be_repeated(made):
-    catalog = agents(note(repeatable=False))
+    catalog = agents(note(made, repeatable=False))
     journal = cut_journal(CUT, catalog)
     assert made == ["a"]
     events, result = start(CUT, catalog, journal)
@@ -207,7 +180,7 @@ def test_the_model_is_told_of_a_cut_call_that_may_not_be_repeated(made):
 
 
 def test_a_person_decides_about_a_cut_call_that_says_so(made):
-    catalog = agents(note(repeatable=False, when_cut="person"))
+    catalog = agents(note(made, repeatable=False, when_cut="person"))
     _, [asked] = waits(CUT, catalog, cut_journal(CUT, catalog))
     assert (asked.number, asked.reason, asked.arguments, made) == (2, "cut", {"text": "a"}, ["a"])
     start(CUT, catalog, cut_journal(CUT, catalog), n2=APPROVED)
@@ -219,7 +192,7 @@ def test_a_person_decides_about_a_cut_call_that_says_so(made):
 
 
 def test_the_approval_of_a_call_does_not_say_what_to_do_when_it_was_cut(made):
-    catalog = agents(note(repeatable=False, when_cut="person", approval=True))
+    catalog = agents(note(made, repeatable=False, when_cut="person", approval=True))
     journal = cut_journal_of_approved(catalog)
     before = Decision("approved", decided_at=NOW - timedelta(seconds=1))
     _, [asked] = waits(CUT, catalog, journal, n2=before)
@@ -237,9 +210,9 @@ def cut_journal_of_approved(catalog):
 # ------------------------------------------------------------- approval
 
 
-def test_a_call_waits_for_its_approval_and_the_others_are_made_and_journaled(made, function):
-    function("free", lambda context: made.append("free") or "done")
-    catalog, journal = agents(note(approval=True), tool("free")), Journal()
+def test_a_call_waits_for_its_approval_and_the_others_are_made_and_journaled(made):
+    free = Tool("free", "utility", "d", function=lambda context: made.append("free") or "done")
+    catalog, journal = agents(note(made, approval=True), free), Journal()
     message = '[[tool=note {"text": "a"} tool=free]]'
     events, requests = waits(message, catalog, journal)
     assert requests == [ApprovalRequest(2, requests[0].call_id, "note", {"text": "a"}, "tool", "")]
@@ -251,18 +224,18 @@ def test_a_call_waits_for_its_approval_and_the_others_are_made_and_journaled(mad
 
 def test_a_person_may_edit_the_arguments(made):
     edited = Decision("approved", {"text": "b"}, decided_at=NOW)
-    _, result = start(CUT, agents(note(approval=True)), n2=edited)
+    _, result = start(CUT, agents(note(made, approval=True)), n2=edited)
     assert made == ["b"] and outputs(result) == ["noted b"]
-    _, result = start(CUT, agents(note(approval=True)), n2=Decision("approved", {"txt": 5}))
+    _, result = start(CUT, agents(note(made, approval=True)), n2=Decision("approved", {"txt": 5}))
     assert made == ["b"] and "do not fit" in outputs(result)[0]
 
 
 def test_the_model_is_told_why_a_call_was_not_allowed(made):
     denied = Decision("denied", reason="Too expensive.")
-    events, result = start(CUT, agents(note(approval=True)), n2=denied)
+    events, result = start(CUT, agents(note(made, approval=True)), n2=denied)
     assert outputs(result) == ["Error: a person did not allow this call of note. The reason: Too expensive."]
     assert made == [] and ends(events) == [("note", {"failed": True, "reason": "denied"})]
-    events, result = start(CUT, agents(note(approval=True)), n2=Decision("expired"))
+    events, result = start(CUT, agents(note(made, approval=True)), n2=Decision("expired"))
     assert "nobody decided in time" in outputs(result)[0] and ends(events)[0][1]["reason"] == "expired"
 
 
@@ -275,7 +248,7 @@ def broken(arguments):
     [(lambda arguments: arguments["text"] == "a", True), (lambda arguments: False, False), (broken, True)],
 )
 def test_a_rule_decides_by_the_arguments_and_lets_nothing_through_when_it_fails(made, rule, has_to_wait):
-    catalog = agents(note(approval=rule))
+    catalog = agents(note(made, approval=rule))
     if has_to_wait:
         assert len(waits(CUT, catalog)[1]) == 1
     else:
@@ -286,7 +259,7 @@ def test_a_rule_decides_by_the_arguments_and_lets_nothing_through_when_it_fails(
 def test_an_agent_that_is_asked_waits_too_and_goes_on(made):
     expert = Agent("expert", "Expert", "d", "You know.", tools=("note",))
     helper = Agent("helper", "Helper", "d", "You help.", agent_tools=("expert",))
-    catalog, journal = Catalog([helper, expert], {"note": note(approval=True)}), Journal()
+    catalog, journal = Catalog([helper, expert], {"note": note(made, approval=True)}), Journal()
     message = '[[tool=ask_expert {"input": "[[tool=note {\\"text\\": \\"a\\"}]]"}]]'
     _, [asked] = waits(message, catalog, journal)
     assert (asked.scope, asked.number, asked.tool_name) == ("/2", 2, "note")
@@ -298,18 +271,3 @@ def test_an_agent_that_is_asked_waits_too_and_goes_on(made):
     assert [event["agent"] for event in events if event["event"] == "agent_end"] == ["expert", "helper"]
     texts = [event for event in events if event["agent"] == "expert" and event["kind"] != "lifecycle"]
     assert texts == []
-
-
-@pytest.mark.parametrize(
-    "keys", [{"a": "b", "b": "a"}, {"a": "a"}, {"a": "b", "b": "c", "c": "d", "d": "e", "e": ""}, {"a": "nobody"}]
-)
-def test_agents_that_ask_in_a_circle_or_too_deep_are_refused(keys):
-    asking = [Agent(key, key, "d", "p", agent_tools=(to,) if to else ()) for key, to in keys.items()]
-    with pytest.raises(ValueError, match=r"cycle|ask"):
-        Catalog(asking, {})
-
-
-def test_two_tools_of_one_name_are_refused():
-    asking = Agent("a", "A", "d", "p", tools=("ask_b",), agent_tools=("b",))
-    with pytest.raises(ValueError, match="ask_b"):
-        Catalog([asking, Agent("b", "B", "d", "p")], {"ask_b": tool("ask_b")})

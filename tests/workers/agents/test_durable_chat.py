@@ -55,17 +55,12 @@ def killed(monkeypatch):
     return arrange
 
 
-def watched(monkeypatch):
+def watched(monkeypatch, output="noon"):
     """The calls of the clock, from now on."""
-    made = []
-    monkeypatch.setitem(*clock(lambda context: made.append(1) or "noon"))
+    made, tools = [], catalog().tools
+    clock = replace(tools["get_current_time"], function=lambda context: made.append(1) or output)
+    monkeypatch.setitem(tools, "get_current_time", clock)
     return made
-
-
-def clock(function):
-    """(tools, name, tool) to put this function in the place of the clock's."""
-    tools = catalog().tools
-    return tools, "get_current_time", replace(tools["get_current_time"], function=function)
 
 
 def cut(run):
@@ -140,7 +135,7 @@ def cut_at(run_agent, label):
 
 
 def test_a_cut_inside_a_response_voids_its_text_only(asked, monkeypatch, stats, provider):
-    run, before = asked("[[tool=get_current_time deltas=300 delay=1ms]]"), stats(provider)["responses"]
+    run, before = asked("[[tool=get_current_time deltas=300]]"), stats(provider)["responses"]
     seen = []
 
     def checkpoint(lease):
@@ -202,5 +197,5 @@ def test_old_steps_are_deleted(asked):
     "output", ["a\0b", "\ud800", '{"a": "\\u0000\\ud800"}', "[" * 5000, '{"a":' * 100 + "1" + "}" * 100]
 )
 def test_whatever_a_tool_returns_can_be_journaled_sent_and_recorded(asked, monkeypatch, output):
-    monkeypatch.setitem(*clock(lambda context: output))
+    watched(monkeypatch, output)
     assert attempt(asked("[[tool=get_current_time]]")).state == "succeeded"
