@@ -18,9 +18,12 @@ from workers.agents.catalog import catalog  # noqa: E402
 from workers.broker import broker  # noqa: E402
 from workers.heartbeat import heartbeat  # noqa: E402
 from workers.mail import accounts, signup  # noqa: E402
+from workers.workflows import actors as workflow_actors  # noqa: E402
+from workers.workflows.catalog import workflows  # noqa: E402
 
 catalog()  # refuses to start with an MCP_TOOLS or a models file that cannot work
+workflows()
 logs.configure("worker")  # after the models are read, whose keys logs must not show
 broker.add_middleware(heartbeat)
 
-__all__ = ["accounts", "broker", "chat", "housekeeping", "signup"]
+__all__ = ["accounts", "broker", "chat", "housekeeping", "signup", "workflow_actors"]
