@@ -17,6 +17,7 @@ from edge.resources.health import Health, Jwks, Root
 from edge.resources.metrics import Metrics
 from edge.resources.robots import Robots
 from edge.resources.runs import Runs
+from edge.resources.workflows import WorkflowRuns, Workflows
 from models.auth.password_hashing import PasswordHasher
 from models.platform.settings import Settings
 
@@ -26,6 +27,7 @@ def routes(settings: Settings, hasher: PasswordHasher) -> list[Route]:
     health, agents, conversations, runs, reference = Health(), Agents(), Conversations(), Runs(), Reference()
     logout, sessions, email, password = Logout(), Sessions(), Email(hasher), Password(hasher)
     requests, invites, machines, approvals = SignupRequests(), Invites(), ServiceAccounts(), Approvals()
+    flows, flow_runs = Workflows(), WorkflowRuns()
     # fmt: off
     table = [
         Route("/",                                                              Root()),
@@ -77,6 +79,14 @@ def routes(settings: Settings, hasher: PasswordHasher) -> list[Route]:
         Route("/api/v1/runs/{run_id}/approvals",                                approvals,              "run"),
         Route("/api/v1/runs/{run_id}/approvals/{call_id}",                      approvals,              "call"),
         Route("/api/v1/approvals",                                              approvals),
+        Route("/api/v1/workflows",                                              flows),
+        Route("/api/v1/workflows/runs",                                         flow_runs),
+        Route("/api/v1/workflows/runs/{run_id}",                                flow_runs,              "one"),
+        Route("/api/v1/workflows/runs/{run_id}/cancel",                         flow_runs,              "cancel"),
+        Route("/api/v1/workflows/runs/{run_id}/retry",                          flow_runs,              "retry"),
+        Route("/api/v1/workflows/{workflow_key}",                               flows,                  "one"),
+        Route("/api/v1/workflows/{workflow_key}/run",                           flows,                  "run"),
+        Route("/api/v1/workflows/{workflow_key}/run-stream",                    flows,                  "stream"),
     ]
     # fmt: on
     return [*table, Route("/openapi.json", OpenApi(document(table, settings)))]
