@@ -11,6 +11,7 @@ from models.platform.database import release, transaction
 from models.platform.settings import settings
 from models.runs import events, progress, waiting
 from models.runs.run import FAILED, Run
+from workers import metrics
 from workers.agents import approvals
 from workers.agents.approvals import ApprovalRequest, Decisions, WaitsForApproval
 from workers.agents.compaction import Compaction
@@ -48,6 +49,7 @@ def run_chat(lease: Lease) -> None:
     else:
         store(lease, run, stream, result)
     if run.terminal:  # otherwise it waits, or was deleted meanwhile
+        metrics.run_ended(run)
         progress.send_terminal(run)
 
 

@@ -25,6 +25,7 @@ from workers.agents.providers.client import Wait
 from workers.agents.providers.errors import ProviderError, from_object
 from workers.agents.providers.routing import FALLBACK, Answer
 from workers.agents.requests import next_request
+from workers.agents.telemetry import AgentSpan
 from workers.agents.turn import Event, Turn, TurnRequest, TurnResult
 
 DEFAULT_MAX_TURNS = 10
@@ -88,6 +89,10 @@ class Loop:
             running.close()
 
     def _run(self) -> Generator[Event, None, TurnResult]:
+        with AgentSpan(self.turn) as span:
+            return (yield from self._work(span))
+
+    def _work(self, span: AgentSpan) -> Generator[Event, None, TurnResult]:
         turn = self.turn
         yield turn.agent_update()
         yield turn.lifecycle("agent_start")
@@ -100,7 +105,10 @@ class Loop:
             if not calls:
                 return (yield from self._answer(response))
             self._keep_response()
+            agent = turn.agent
             yield from self._run_calls(calls)
+            if turn.agent is not agent:
+                span.hand_off()
         raise ProviderError("max_turns_exceeded")
 
     def _next_number(self) -> int:
