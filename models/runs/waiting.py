@@ -28,7 +28,7 @@ from models.runs.approvals import (
     ApprovalNotFound,
     ApprovalRequest,
 )
-from models.runs.run import QUEUED, RUNNING, WAITING, Run
+from models.runs.run import QUEUED, RUNNING, WAITING, WORKFLOW, Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +41,20 @@ class Answer:
 
 
 @in_transaction
-def begin(job: Job, run: Run, calls: list[ApprovalRequest], sequence: int) -> bool:
+def begin(job: Job, run: Run, calls: list[ApprovalRequest], sequence: int, **place: Any) -> bool:
     """Let the job and its run wait until somebody has decided about these calls. False if a cancel was requested.
 
-    The event that says so is numbered `sequence`. The caller sends it after the commit (progress.send_waiting_or_log).
+    The event that says so is numbered `sequence`; `place` is that of a workflow's step. The caller sends it after the commit (progress.send_waiting_or_log).
     LeaseLost, and nothing may be committed, if the claim no longer owns the job or the run has ended.
     """
     if not job.suspend():
         return False
     rules, expires_at = tool_policy.of_tenant(run.tenant_id), now() + timedelta(hours=settings.approval_hours)
     asked = [_ask(job, run, call, rules, expires_at) for call in calls]
-    waiting = events.approval_requested(run.conversation_key, run.agent, [approvals.summary(one) for one in asked])
+    agent = place.get("step_agent", run.agent)
+    waiting = events.approval_requested(run.conversation_key, agent, [approvals.summary(one) for one in asked])
+    if run.kind == WORKFLOW:
+        waiting = events.of_workflow(waiting, run.agent, run.id, **place)
     waiting["sequence_number"] = sequence
     is_active = (Run.id == run.id) & Run.state.in_((QUEUED, RUNNING, WAITING))
     if not Run.update(state=WAITING, waiting=waiting).where(is_active).execute():
