@@ -13,6 +13,7 @@ from models.platform.settings import settings
 from models.runs import progress, steps
 from models.runs.approvals import Approval
 from models.runs.run import FAILED, Run
+from workers import metrics
 from workers.jobs import EVENT_PURGE, JOB_PURGE, NOOP, RUN_FAIL, SESSION_PURGE
 from workers.runtime import Lease, actor
 
@@ -32,6 +33,8 @@ def fail_run(lease: Lease) -> None:
     with transaction():
         job.finish()
         run = Run.close(job.run_id, FAILED, code, MESSAGES.get(code, MESSAGES["internal_error"]))
+    if run:
+        metrics.run_ended(run)
     run = run or Run.get_or_none((Run.id == job.run_id) & Run.terminal_sequence.is_null(False))
     if run:
         progress.send_terminal(run)

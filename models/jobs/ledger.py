@@ -4,7 +4,8 @@ state       queued -> running -> succeeded | dead | cancelled
             running -> queued after a failure, a release at shutdown, or an expired lease
             running -> waiting for a person, without worker or lease; waiting -> queued once they have decided
 epoch       number of claims so far; whoever finishes or renews a job must name the epoch of their claim
-failures    number of claims that ended in an error or an expired lease; at `max_failures` the job is dead
+failures    number of claims that ended in an error or an expired lease since the job last made progress; at
+            `max_failures` the job is dead
 lease_until once a running job is past this time, its worker is taken for dead and the job may be claimed again
 sent_at     when the job was last sent to the workers; null while it waits for its tenant's turn (models/jobs/lanes.py)
 """
@@ -38,9 +39,9 @@ FINISHED = (SUCCEEDED, DEAD, CANCELLED)
 
 ADD = """
 insert into job (id, created_at, name, queue, args, tenant_id, run_id, state, epoch, failures, max_failures, exhausted,
-    due_at, sent_at, cancel_requested)
+    traceparent, due_at, sent_at, cancel_requested)
 values (%(id)s, %(created_at)s, %(name)s, %(queue)s, %(args)s, %(tenant_id)s, %(run_id)s, 'queued', 0, 0,
-    %(max_failures)s, %(exhausted)s, %(created_at)s, %(created_at)s, false)"""
+    %(max_failures)s, %(exhausted)s, %(traceparent)s, %(created_at)s, %(created_at)s, false)"""
 # Claim a job that is due or whose lease has expired. An expired lease counts as a failure.
 CLAIM = """
 update job set state = 'running', owner = %(owner)s, lease_until = now() + %(lease)s * interval '1 second',
@@ -86,6 +87,7 @@ class Job(Model):
     failures = IntegerField(default=0)
     max_failures = IntegerField(default=1)
     exhausted = CharField(null=True)
+    traceparent = CharField(null=True)  # of the span that all attempts belong to
     due_at = DateTimeTZField(default=now)
     sent_at = DateTimeTZField(default=now, null=True)
     owner = CharField(null=True)
@@ -111,6 +113,7 @@ class Job(Model):
         tenant_id: UUID | None,
         max_failures: int,
         exhausted: str | None,
+        traceparent: str | None = None,
     ) -> "Job":
         """Add a job that is due now. It is inserted with the transaction's next statement, or at its commit."""
         columns: dict[str, Any] = {
@@ -123,6 +126,7 @@ class Job(Model):
             "tenant_id": tenant_id,
             "max_failures": max_failures,
             "exhausted": exhausted,
+            "traceparent": traceparent,
         }
         database.execute_later(ADD, {**columns, "args": Json(args)})
         return cls(__no_default__=True, state=QUEUED, **columns)
@@ -171,6 +175,13 @@ class Job(Model):
         query = cls.update(state=QUEUED, failures=0, error=None, due_at=fn.now(), sent_at=fn.now())
         rows: list[Job] = list(query.where((cls.id == job_id) & (cls.state == WAITING)).returning(cls).execute())
         return rows[0] if rows else None
+
+    def made_progress(self) -> None:
+        """Forget the failures so far: what this claim has done need not be done again. May raise LeaseLost."""
+        is_owned = (Job.id == self.id) & (Job.epoch == self.epoch) & (Job.state == RUNNING)
+        if self.failures and not Job.update(failures=0).where(is_owned).execute():
+            raise LeaseLost(str(self.id))
+        self.failures = 0
 
     def release(self) -> None:
         """Return the job to its queue at shutdown: due at once, and not counted as a failure. May raise LeaseLost."""

@@ -116,10 +116,16 @@ def eventually(check, seconds=10.0, pause=0.05):
         time.sleep(pause)
 
 
+CATALOGUE = Path(__file__).parents[1] / "support" / "catalogue"  # agents and tools of the tests
 MODELS = """
 [providers.chat]
 base_url = "{url}"
 wire = "chat"
+
+[providers.steps]
+base_url = "{url}"
+wire = "responses"
+extra = {{ parallel_tool_calls = false }}
 
 [providers.down]
 base_url = "http://127.0.0.1:9/v1"
@@ -147,7 +153,8 @@ def models_of(stack):
     """The settings by which clients may ask for the stand-in over both wires."""
     path = stack.state / "models.toml"
     path.write_text(MODELS.format(url=stack.env["OPENAI_BASE_URL"]))
-    return {"MODELS_PATH": str(path), "AGENT_MODELS_ALLOWED": "chat:gpt-5.1,safe,once:gpt-5.1,once-chat:gpt-5.1"}
+    allowed = "chat:gpt-5.1,safe,once:gpt-5.1,once-chat:gpt-5.1,steps:gpt-5.1"
+    return {"MODELS_PATH": str(path), "AGENT_MODELS_ALLOWED": allowed}
 
 
 @pytest.fixture(scope="session")
@@ -163,7 +170,7 @@ def live_stack():
     }
     with Stack(state, environ={**without_urls, **no_limits}) as stack:
         stack.start_parts()
-        stack.env |= models_of(stack)
+        stack.env |= models_of(stack) | {"AGENTS_PATH": str(CATALOGUE)}
         stack.migrate()
         stack.seed()
         live = Live(stack)

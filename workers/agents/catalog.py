@@ -37,10 +37,6 @@ ANSWER_SECONDS = 300.0  # that an agent may take to answer another one
 KEPT = 8  # catalogues of other settings
 
 
-MAX_DEPTH = 3  # agents that wait for each other's answers
-ANSWER_SECONDS = 300.0  # that an agent may take to answer another one
-
-
 class Question(BaseModel):
     """What an agent asks another one."""
 

@@ -102,6 +102,8 @@ class RunJournal(Journal):
         """Write a step. LeaseLost if the job belongs to another worker by now."""
         try:
             steps.save(self.job, step)
+            if step.is_finished:
+                self.job.made_progress()
         finally:
             release()
         super().save(step)
