@@ -92,7 +92,9 @@ def test_another_tenant_in_the_header_is_a_403_and_changes_nothing(
     stranger, _ = signed("owner", tenant=other_tenant)
     headers = {**stranger, "X-Tenant-Id": str(tenant.id)}
     before = all_rows()
-    answer = http.simulate_request(method.upper(), fill(path, {"workflow_key": "analysis_code", **victim_ids}), headers=headers, json={})
+    answer = http.simulate_request(
+        method.upper(), fill(path, {"workflow_key": "analysis_code", **victim_ids}), headers=headers, json={}
+    )
     assert answer.status_code == 403, answer.text
     assert all_rows() == before
 
