@@ -107,6 +107,7 @@ def main() -> None:
             leader.run_step("jobs.recovered", jobs.recover_expired)
             leader.run_step("jobs.resent", jobs.resend_unclaimed)
             leader.run_step("jobs.turns_taken", jobs.take_turns)
+            leader.run_step("approvals.expired", jobs.expire_approvals)
         else:
             cron.pause()
         report_alive()

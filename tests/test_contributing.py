@@ -105,22 +105,23 @@ def test_the_endpoint_refuses_strangers_and_invalid_bodies(installed, table, per
     assert post(installed, person(role) if role else None, body).status_code == status
 
 
-def test_the_agent_fits_into_the_catalogue_and_its_tool_answers(installed):
-    from models.platform.settings import settings
-    from workers.agents import tools
-    from workers.agents.bundled import bundled_agents, bundled_tools
-    from workers.agents.catalog import Catalog
+def test_the_agent_fits_into_the_catalogue_and_its_tool_answers(tmp_path, configure):
+    from workers.agents.catalog import catalog
+    from workers.agents.functions import ToolsContext
+    from workers.agents.outcomes import call_function
 
-    examples, tool_functions = installed["workers/agents/bundled.py"], installed["workers/agents/tools.py"]
-    agents, tools_by_name = (*bundled_agents(settings), examples.EDITOR), bundled_tools(settings)
-    catalog = Catalog(agents, {**tools_by_name, examples.COUNT_WORDS.name: examples.COUNT_WORDS})
-    assert [tool.name for tool in catalog.tools_of(catalog.get("editor"))] == ["count_words"]
-    with pytest.raises(ValueError, match="needs unknown tools"):
-        Catalog(agents, tools_by_name)
-    context = tools.ToolsContext(None, None)
-    functions = {"count_words": tool_functions.count_words}
-    assert tools.call("count_words", '{"text": "one two three"}', context, functions) == "3"
-    assert tools.call("count_words", '{"text": " "}', context, functions) == "Error: The text is empty."
+    files = [path for path in EXAMPLES if "/bundled/" in path]
+    for path in files:
+        copy = tmp_path / Path(path).parent.name / Path(path).name
+        copy.parent.mkdir()
+        copy.write_text(EXAMPLES[path])
+    configure(agents_path=str(tmp_path))
+    (tool,) = catalog().tools_of(catalog().get("editor"))
+    assert (tool.name, tool.seconds, tool.strict, len(files)) == ("count_words", 5, True, 2)
+    context = ToolsContext(None, None)
+    assert call_function(tool, {"text": "one two three"}, context).output == "3"
+    assert call_function(tool, {"text": " "}, context).output == "Error: The text is empty."
+    assert "text: Field required" in call_function(tool, {}, context).output
 
 
 def post(installed, principal, body):

@@ -11,6 +11,7 @@ from models.platform.database import transaction
 from models.platform.redis import redis_client
 from models.platform.settings import settings
 from models.runs import progress, steps
+from models.runs.approvals import Approval
 from models.runs.run import FAILED, Run
 from workers import metrics
 from workers.jobs import EVENT_PURGE, JOB_PURGE, NOOP, RUN_FAIL, SESSION_PURGE
@@ -47,7 +48,8 @@ def purge_jobs(lease: Lease) -> None:
 
 @actor(EVENT_PURGE)
 def purge_run_events(lease: Lease) -> None:
-    while RunEvent.purge(settings.run_events_ttl_days) or steps.purge(settings.run_events_ttl_days):
+    days = settings.run_events_ttl_days
+    while RunEvent.purge(days) or steps.purge(days) or Approval.purge(days):
         lease.checkpoint()
 
 

@@ -12,9 +12,12 @@ import redis
 from models.jobs import lanes, recovery
 from models.jobs.ledger import CANCELLED, DEAD, QUEUED, Job
 from models.platform import tracing
+from models.platform.client_info import ClientInfo
 from models.platform.database import database, in_transaction, transaction
+from models.platform.principal import Principal
 from models.platform.settings import settings
-from models.runs import progress
+from models.runs import progress, waiting
+from models.runs.approvals import Approval
 from models.runs.run import Run
 from workers.broker import broker
 
@@ -192,3 +195,25 @@ def cancel(job_id: UUID) -> Job:
     if run:
         progress.send_terminal_or_log(run)
     return job
+
+
+def decide(principal: Principal, approval: Approval, answer: waiting.Answer, client: ClientInfo) -> Approval:
+    """Record a decision about a call (see waiting.decide), and let its job go on if it was the last that was missing."""
+    with transaction():
+        approval, job = waiting.decide(principal, approval, answer, client)
+        _send_later(job)
+    return approval
+
+
+def expire_approvals() -> int:
+    """Let the jobs go on about whose calls nobody has decided in time. Returns how many there were."""
+    jobs = waiting.due()
+    for job_id in jobs:
+        with transaction():
+            _send_later(waiting.expire(job_id))
+    return len(jobs)
+
+
+def _send_later(job: Job | None) -> None:
+    if job is not None:
+        database.after_commit(lambda: send([job]))

@@ -44,7 +44,7 @@ RUN_SECONDS = Histogram(
 
 
 def job_done(name: str, result: str, seconds: float) -> None:
-    """`result`: succeeded, dead, cancelled, retried, released, lost or unrecorded."""
+    """`result`: succeeded, dead, cancelled, retried, waiting, released, lost or unrecorded."""
     JOBS.labels(name, result).inc()
     SECONDS.labels(name).observe(seconds)
 

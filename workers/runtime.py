@@ -7,7 +7,7 @@ from collections.abc import Callable
 import dramatiq
 import peewee
 
-from models.jobs.ledger import CANCELLED, DEAD, Job, LeaseLost
+from models.jobs.ledger import CANCELLED, DEAD, WAITING, Job, LeaseLost
 from models.platform import tracing
 from models.platform.database import release, transaction
 from models.platform.ids import parse_uuid
@@ -92,7 +92,7 @@ def _run(function: Actor, lease: Lease) -> str:
     job = lease.job
     try:
         function(lease)
-        if not job.is_finished:
+        if not job.is_finished and job.state != WAITING:
             job.finish()
         return job.state
     except Cancelled:

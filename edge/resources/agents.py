@@ -6,19 +6,30 @@ import falcon
 
 from edge.endpoint import endpoint
 from edge.request import Request
-from edge.schemas.agents import AgentStatus, AgentSummary
+from edge.schemas.agents import AgentStatus, AgentSummary, ToolSummary
 from models.conversations.conversation import Conversation
 from models.platform.authorization import AGENT_READ
 from models.platform.clock import iso_or_none
-from workers.agents.catalog import catalog
+from workers.agents.catalog import Catalog, Tool, catalog
 
 
 class Agents:
     @endpoint("List Available Agents", "agents", action=AGENT_READ)
     def on_get(self, req: Request, resp: falcon.Response) -> list[AgentSummary]:
+        found = catalog()
         return [
-            AgentSummary(name=agent.key, status="active", description=agent.description)
-            for agent in catalog().agents.values()
+            AgentSummary(
+                name=agent.key,
+                status="active",
+                description=agent.description,
+                display_name=agent.display_name,
+                model=agent.model_name,
+                tools=[tool.name for tool in found.tools_of(agent)],
+                handoffs=[handoff.agent for handoff in agent.targets],
+                capabilities=list(agent.capabilities),
+                default=agent is found.default,
+            )
+            for agent in found.agents.values()
         ]
 
     @endpoint("Get Agent Status", "agents", action=AGENT_READ)
@@ -33,18 +44,22 @@ class Tools:
         "List Available Tools", "tools", action=AGENT_READ, schema={"type": "object", "additionalProperties": True}
     )
     def on_get(self, req: Request, resp: falcon.Response) -> dict[str, Any]:
-        tools = list(catalog().tools.values())
+        found = catalog()
+        tools = [_summary(tool, found) for tool in found.tools.values()]
         return {
             "total_tools": len(tools),
             "tool_names": [tool.name for tool in tools],
             "categories": list(dict.fromkeys(tool.category for tool in tools)),
-            "tools": [
-                {
-                    "name": tool.name,
-                    "category": tool.category,
-                    "description": tool.description,
-                    "agents": [agent.key for agent in catalog().agents.values() if tool.name in agent.tools],
-                }
-                for tool in tools
-            ],
+            "tools": [tool.model_dump() for tool in tools],
         }
+
+
+def _summary(tool: Tool, found: Catalog) -> ToolSummary:
+    return ToolSummary(
+        name=tool.name,
+        category=tool.category,
+        description=tool.description,
+        kind=tool.kind,
+        approval=tool.asks,
+        agents=[agent.key for agent in found.users_of(tool)],
+    )

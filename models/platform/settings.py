@@ -74,6 +74,9 @@ class Settings(BaseSettings):
     tenant_jobs_at_once: int = 64  # of one queue: jobs of a tenant that are with the workers at once; 0: any number
     job_retention_days: int = 14  # finished jobs are purged after this
     run_events_ttl_days: int = 180  # run events are purged after this
+    approval_hours: Annotated[float, Field(gt=0)] = (
+        72  # how long a run waits for a person; then the model is told that nobody decided
+    )
     worker_grace_seconds: float = 20  # on SIGTERM running jobs may finish this long, then they go back to their queues
 
     # the model provider
@@ -83,6 +86,7 @@ class Settings(BaseSettings):
     openai_wire_ttl_seconds: int = 3600  # how long the answer is remembered
     openai_timeout_seconds: float = 60  # a provider call times out after this many seconds without data
     models_path: str | None = None  # the models file (TOML): more providers, aliases, fall-back chains
+    agents_path: str | None = None  # a folder with the operator's own agents/, tools/ and workflows/
     agent_model_default: str = "gpt-5.1"
     agent_model_triage: str | None = None
     agent_model_code: str | None = None
@@ -103,6 +107,7 @@ class Settings(BaseSettings):
     chat_rate_limit_per_minute: int = 60
     chat_stream_rate_limit_per_minute: int = 30
     chat_stream_concurrent_limit: int = 5
+    conversation_search_rate_limit_per_minute: int = 60
 
     # what a tenant's plan allows
     enable_usage_guardrails: bool = False  # refuse runs of tenants that have used up a limit of their plan

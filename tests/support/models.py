@@ -24,6 +24,13 @@ def standin(folder, wires="responses chat"):
         process.stop()
 
 
+def function_tools(**functions):
+    """{name: a tool that is this function, without parameters that are declared or checked}."""
+    from workers.agents.declarations import Tool
+
+    return {name: Tool(name, "utility", name, function=function) for name, function in functions.items()}
+
+
 def request(message, agent="triage", history=(), **more):
     from workers.agents.turn import TurnRequest
 

@@ -1,29 +1,25 @@
-"""The catalogue of agents and tools. It only declares and runs nothing, so that the edge may read it too."""
+"""The agents and tools of this process. They only declare and run nothing, so that the edge may read them too."""
 
 import json
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
+import logging
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from pydantic import BaseModel, ConfigDict
 
 from models.platform.errors import NotFound
 from models.platform.settings import settings
-from workers.agents.bundled import bundled_agents, bundled_tools
-from workers.agents.declarations import (
-    NO_PARAMETERS,
-    OPTIONAL_TOOLS,
-    QUESTION,
-    VARIABLES,
-    Agent,
-    Tool,
-    agent_tool,
-    handoff_tool,
-)
+from workers.agents import checks, reading
+from workers.agents.declarations import NO_PARAMETERS, QUESTION, Agent, Handoff, Tool, agent_tool, handoff_tool
 from workers.agents.providers import models_file
-from workers.agents.providers.models_file import Models
 
 __all__ = ["NO_PARAMETERS", "Agent", "AgentNotFound", "Catalog", "Tool", "catalog", "handoff_tool"]
+log = logging.getLogger(__name__)
 
 # The settings that the catalogue is built from.
 SETTINGS = (
+    "environment",
+    "agents_path",
     "agent_model_triage",
     "agent_model_code",
     "agent_model_data",
@@ -37,10 +33,19 @@ SETTINGS = (
     "image_max_partial_images",
     "container_default_auto_memory",
 )
+ANSWER_SECONDS = 300.0  # that an agent may take to answer another one
+KEPT = 8  # catalogues of other settings
 
 
 MAX_DEPTH = 3  # agents that wait for each other's answers
 ANSWER_SECONDS = 300.0  # that an agent may take to answer another one
+
+
+class Question(BaseModel):
+    """What an agent asks another one."""
+
+    model_config = ConfigDict(extra="forbid")
+    input: str
 
 
 class AgentNotFound(NotFound):
@@ -48,41 +53,18 @@ class AgentNotFound(NotFound):
 
 
 class Catalog:
-    """Agents and tools by name. ValueError if they do not fit together."""
+    """Agents and tools by name. `absent`: tools that no provider runs here. ValueError that lists all faults."""
 
-    def __init__(self, agents: Iterable[Agent], tools: dict[str, Tool]) -> None:
+    def __init__(
+        self, agents: Iterable[Agent], tools: Mapping[str, Tool], absent: Mapping[str, Tool] | None = None
+    ) -> None:
         self.agents = {agent.key: agent for agent in sorted(agents, key=lambda agent: agent.key)}
-        self.tools = tools
-        defaults = [agent for agent in self.agents.values() if agent.default]
-        if len(defaults) > 1:
-            raise ValueError("more than one default agent")
-        self.default = (defaults or list(self.agents.values()))[0]
-        for agent in self.agents.values():
-            self._check(agent)
-
-    def _check(self, agent: Agent) -> None:
-        if missing := set(agent.handoffs) - set(self.agents):
-            raise ValueError(f"{agent.key} hands off to unknown agents {sorted(missing)}")
-        if missing := set(agent.tools) - set(self.tools) - OPTIONAL_TOOLS:
-            raise ValueError(f"{agent.key} needs unknown tools {sorted(missing)}")
-        if missing := set(agent.agent_tools) - set(self.agents):
-            raise ValueError(f"{agent.key} asks unknown agents {sorted(missing)}")
-        functions = [*agent.tools, *map(handoff_tool, agent.handoffs), *map(agent_tool, agent.agent_tools)]
-        if doubles := {name for name in functions if functions.count(name) > 1}:
-            raise ValueError(f"{agent.key} has several tools with the name {min(doubles)}")
-        self._check_for_cycles(agent, (), 0)
-        agent.instructions(**dict.fromkeys(VARIABLES, "-"))
-
-    def _check_for_cycles(self, agent: Agent, path: tuple[str, ...], depth: int) -> None:
-        """`depth`: how many agents wait for the answer of this one."""
-        if agent.key in path:
-            raise ValueError(f"handoffs and agents as tools form a cycle: {' -> '.join((*path, agent.key))}")
-        if depth > MAX_DEPTH:
-            raise ValueError(f"more than {MAX_DEPTH} agents ask each other: {' -> '.join((*path, agent.key))}")
-        for key in agent.handoffs:
-            self._check_for_cycles(self.agents[key], (*path, agent.key), depth)
-        for key in agent.agent_tools:
-            self._check_for_cycles(self.agents[key], (*path, agent.key), depth + 1)
+        self.tools = dict(tools)
+        if faults := list(checks.faults(self.agents, self.tools, absent or {})):
+            raise ValueError("\n".join(map(str, faults)))
+        self.default = next(
+            (agent for agent in self.agents.values() if agent.default), next(iter(self.agents.values()))
+        )
 
     def get(self, key: str | None) -> Agent:
         """The agent with this key; the default agent for None or "". AgentNotFound for an unknown key."""
@@ -104,9 +86,13 @@ class Catalog:
         tool = next((tool for tool in self.functions_of(agent) if tool.name == name), None)
         return tool, next((key for key in agent.agent_tools if agent_tool(key) == name), None)
 
-    def handoff(self, agent: Agent, name: str) -> str | None:
-        """The agent that takes over if this one calls the function of this name; None if it is no handoff."""
-        return next((key for key in agent.handoffs if handoff_tool(key) == name), None)
+    def handoff(self, agent: Agent, name: str) -> Handoff | None:
+        """What happens if this agent's model calls the function of this name; None if it is no handoff."""
+        return next((handoff for handoff in agent.targets if handoff.tool == name), None)
+
+    def users_of(self, tool: Tool) -> list[Agent]:
+        """The agents that have this tool."""
+        return [agent for agent in self.agents.values() if tool.name in agent.tools]
 
     def models(self) -> set[str]:
         """The models that a client may ask for."""
@@ -116,32 +102,40 @@ class Catalog:
 
 def _as_tool(agent: Agent) -> Tool:
     description = f"Asks {agent.display_name}, who sees only your question. {agent.description}"
-    return Tool(agent_tool(agent.key), "agent", description, parameters=QUESTION, seconds=ANSWER_SECONDS)
+    name = agent_tool(agent.key)
+    return Tool(name, "agent", description, parameters=QUESTION, arguments=Question, seconds=ANSWER_SECONDS)
+
+
+class Built(NamedTuple):
+    version: reading.Version
+    catalog: Catalog
+
+
+_built: dict[tuple[object, ...], Built] = {}
 
 
 def catalog() -> Catalog:
-    """The agents and tools that the settings describe. SystemExit if MCP_TOOLS or models cannot work. Cheap to call."""
-    return _build(
-        tuple(getattr(settings, name) for name in SETTINGS), json.dumps(settings.mcp_tools.get_secret_value())
-    )
+    """The agents and tools that the files and settings describe. SystemExit with all faults if they cannot work. Cheap.
+
+    In development, files that have changed are read again. If they have faults then, the catalogue stays what it was.
+    """
+    values = [getattr(settings, name) for name in SETTINGS]
+    key = (*values, json.dumps(settings.mcp_tools.get_secret_value()))
+    version, built = reading.version(), _built.get(key)
+    if built is None or built.version != version:
+        if len(_built) >= KEPT:
+            _built.clear()
+        built = _built[key] = Built(version, _build(built.catalog if built else None))
+    return built.catalog
 
 
-@lru_cache(maxsize=4)
-def _build(values: tuple[object, ...], mcp_tools: str) -> Catalog:
-    # The arguments only key the cache.
-    catalog = Catalog(bundled_agents(settings), bundled_tools(settings))
-    if faults := list(_model_faults(catalog, models_file.models())):
-        raise models_file.refusal(faults)
-    return catalog
-
-
-def _model_faults(catalog: Catalog, models: Models) -> Iterator[str]:
-    yield from models.faults()
-    for agent in catalog.agents.values():
-        if faults := list(models.unknown([agent.model_name])):
-            yield from (f"agent {agent.key}: {fault}" for fault in faults)
-        elif all(target.provider.wire == "chat" for target in models.chain(agent.model_name)):
-            hosted = {tool.name for tool in catalog.tools_of(agent) if tool.hosted} - OPTIONAL_TOOLS
-            yield from (f"agent {agent.key}: the chat wire has no tool {name}" for name in sorted(hosted))
-    allowed = settings.items(settings.agent_models_allowed)
-    yield from (f"AGENT_MODELS_ALLOWED: {fault}" for fault in models.unknown(allowed))
+def _build(last: Catalog | None) -> Catalog:
+    found = reading.read_all()
+    if not found.faults:
+        if last:
+            log.info("catalogue.read_again")
+        return Catalog(found.agents_by_key().values(), found.tools, found.absent)
+    if last is None:
+        raise SystemExit("\n".join(found.faults))
+    log.error("catalogue.faulty", extra={"faults": found.faults})
+    return last

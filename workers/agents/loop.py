@@ -13,9 +13,10 @@ from typing import Any
 
 from models.runs.steps import Step
 from workers.agents import items
-from workers.agents.approvals import ApprovalRequest, WaitsForApproval
+from workers.agents.approvals import WaitsForApproval
 from workers.agents.calls import Calls
-from workers.agents.catalog import Agent, Catalog, catalog
+from workers.agents.catalog import Catalog, catalog
+from workers.agents.declarations import Handoff
 from workers.agents.items import Item
 from workers.agents.journal import Journal, digest
 from workers.agents.parallel import Emit
@@ -207,33 +208,28 @@ class Loop:
     def _run_calls(self, output: list[Item]) -> Generator[Event, None, None]:
         """Run the called functions. If several handoffs are called, the first one is taken."""
         turn, calls = self.turn, Calls(self.turn, self.journal, self.scope, self.wait, self._ask)
-        handoffs: list[tuple[int, Item, str]] = []
+        handoffs: list[tuple[int, Item, Handoff]] = []
         for item in output:
             number = self._next_number()
             if item["type"] == "mcp_approval_request":
                 calls.add_mcp(number, item)
-            elif key := turn.catalog.handoff(turn.agent, item["name"]):
-                handoffs.append((number, item, key))
+            elif handoff := turn.catalog.handoff(turn.agent, item["name"]):
+                handoffs.append((number, item, handoff))
             else:
                 calls.add(number, item)
         self.checkpoint()
         requests = yield from calls.run()
         if requests:
-            yield from map(self._approval_requested, requests)
             raise WaitsForApproval(requests)
         results = calls.results()
-        for number, item, key in handoffs:
-            text = "Another handoff was taken." if item is not handoffs[0][1] else json.dumps({"assistant": key})
-            yield self._request_handoff(item, key, text)
+        for number, item, handoff in handoffs:
+            is_taken = handoff is handoffs[0][2]
+            text = json.dumps({"assistant": handoff.agent}) if is_taken else "Another handoff was taken."
+            yield self._request_handoff(item, handoff.agent, text)
             results[number] = items.output_of(item, text)
         turn.input += [results[number] for number in sorted(results)]
         if handoffs:
-            yield from self._hand_off(turn.catalog.agents[handoffs[0][2]])
-
-    def _approval_requested(self, request: ApprovalRequest) -> Event:
-        payload = {"arguments": request.arguments, "reason": request.reason}
-        fields = {"tool_call_id": request.call_id, "tool_name": request.tool_name}
-        return self.turn.lifecycle("approval_requested", payload=payload, **fields)
+            yield from self._hand_off(handoffs[0][2])
 
     def _request_handoff(self, call: Item, key: str, output: str) -> Event:
         turn, name = self.turn, call["name"]
@@ -242,9 +238,9 @@ class Loop:
         turn.record("tool_result", name=name, call_output={"value": output}, **fields)
         return turn.run_item("handoff_requested", "handoff_call_item", new_agent=key, payload={"agent": key}, **fields)
 
-    def _hand_off(self, target: Agent) -> Generator[Event, None, None]:
+    def _hand_off(self, handoff: Handoff) -> Generator[Event, None, None]:
         turn, previous = self.turn, self.turn.agent
-        turn.agent = target
+        turn.agent = target = turn.catalog.agents[handoff.agent]
         yield turn.run_item(
             "handoff_occured",
             "handoff_output_item",
@@ -253,7 +249,7 @@ class Loop:
             payload={"from": previous.key, "to": target.key},
         )
         yield turn.lifecycle("handoff", agent=previous.key, new_agent=target.key)
-        policy = turn.options.get("handoff_input_filter") or target.history
+        policy = turn.options.get("handoff_input_filter") or handoff.history or target.history
         turn.input = items.history_after_handoff(turn.input, policy)
         yield turn.agent_update()
         yield turn.lifecycle("agent_start")

@@ -5,11 +5,10 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
-from workers.agents import tools
 from workers.agents.approvals import Decision
-from workers.agents.declarations import NO_PARAMETERS, Tool
+from workers.agents.declarations import Tool
+from workers.agents.functions import ToolFailed, ToolsContext, check_arguments
 from workers.agents.providers.errors import ProviderError
-from workers.agents.tools import ToolFailed, ToolsContext
 
 log = logging.getLogger(__name__)
 MAX_CHARACTERS = 100_000  # of an output
@@ -33,8 +32,10 @@ class Outcome:
 
 def call_function(tool: Tool, arguments: dict[str, Any], context: ToolsContext) -> Outcome:
     """Call one of our functions. Never raises an Exception."""
+    if tool.function is None:
+        return unknown(tool.name)
     try:
-        output = tools.FUNCTIONS[tool.name](context, **arguments)
+        output = tool.function(context, **check_arguments(tool, arguments))
     except ToolFailed as error:
         return Outcome(f"Error: {error}", "failed")
     except Exception:  # a bug in the tool: the log has the details, the model gets none
@@ -50,29 +51,26 @@ def bounded(output: str) -> Outcome:
     return Outcome(output[:MAX_CHARACTERS] + note, "too_long")
 
 
-def arguments_of(tool: Tool, text: str) -> dict[str, Any] | None:
-    """The arguments, or None if they do not fit the declaration."""
+def read_arguments(tool: Tool, text: str) -> dict[str, Any] | Outcome:
+    """The arguments of a call, or what becomes of it because they do not fit."""
     try:
         values: Any = json.loads(text or "{}")
     except (ValueError, RecursionError):
-        return None
-    return values if fit(tool, values) else None
+        return Outcome("Error: the arguments are not valid JSON.", "arguments")
+    return misfit(tool, values) or values
 
 
-def fit(tool: Tool, values: object) -> bool:
-    """Whether these are exactly the declared parameters, and texts where texts are declared."""
-    declared = (tool.parameters or NO_PARAMETERS)["properties"]
-    if not isinstance(values, dict) or set(values) != set(declared):
-        return False
-    return all(isinstance(values[name], str) or declared[name].get("type") != "string" for name in declared)
+def misfit(tool: Tool, values: object) -> Outcome | None:
+    """What becomes of a call with these arguments if they do not fit the tool."""
+    try:
+        check_arguments(tool, values)
+    except ToolFailed as error:
+        return Outcome(f"Error: {error}", "arguments")
+    return None
 
 
 def unknown(name: str) -> Outcome:
     return Outcome(f"Error: there is no tool named {name}.", "unknown")
-
-
-def bad_arguments(name: str) -> Outcome:
-    return Outcome(f"Error: these arguments are not valid JSON, or do not fit {name}.", "arguments")
 
 
 def timeout(tool: Tool) -> Outcome:

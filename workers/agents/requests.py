@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from workers.agents.catalog import NO_PARAMETERS, Tool, handoff_tool
+from workers.agents.catalog import NO_PARAMETERS, Tool
 from workers.agents.turn import Turn
 
 
@@ -20,6 +20,7 @@ def next_request(turn: Turn) -> dict[str, Any]:
             tenant_id=str(request.tenant_id),
             user_id=str(request.user_id) if request.user_id else None,
             conversation_id=request.conversation_id,
+            request_message=request.history[-1]["content"],
         ),
     }
     if agent.output_schema:
@@ -33,22 +34,22 @@ def next_request(turn: Turn) -> dict[str, Any]:
 
 def _tools(turn: Turn) -> list[dict[str, Any]]:
     catalog, location = turn.catalog, turn.request.location
-    tools = [_declare_hosted(tool, location) for tool in catalog.tools_of(turn.agent) if tool.hosted is not None]
-    functions = catalog.functions_of(turn.agent)
-    tools += [_function(tool.name, tool.description, tool.parameters or NO_PARAMETERS) for tool in functions]
-    for key in turn.agent.handoffs:
-        target = turn.catalog.agents[key]
+    hosted = [tool for tool in catalog.tools_of(turn.agent) if tool.hosted is not None]
+    tools = [_declare(tool, location) for tool in [*hosted, *catalog.functions_of(turn.agent)]]
+    for handoff in turn.agent.targets:
+        target = turn.catalog.agents[handoff.agent]
         description = f"Pass the conversation to {target.display_name}. {target.description}"
-        tools.append(_function(handoff_tool(key), description, NO_PARAMETERS))
+        tools.append(_function(handoff.tool, handoff.description or description, NO_PARAMETERS))
     return tools
 
 
-def _declare_hosted(tool: Tool, location: dict[str, str] | None) -> dict[str, Any]:
-    hosted = dict(tool.hosted or {})
-    if tool.name == "web_search" and location:
-        hosted["user_location"] = {"type": "approximate", **location}
-    return hosted
+def _declare(tool: Tool, location: dict[str, str] | None) -> dict[str, Any]:
+    if tool.hosted is None:
+        return _function(tool.name, tool.description, tool.parameters or NO_PARAMETERS, strict=tool.strict)
+    if tool.hosted["type"] == "web_search" and location:
+        return {**tool.hosted, "user_location": {"type": "approximate", **location}}
+    return dict(tool.hosted)
 
 
-def _function(name: str, description: str, parameters: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "function", "name": name, "description": description, "parameters": parameters, "strict": True}
+def _function(name: str, description: str, parameters: dict[str, Any], *, strict: bool = True) -> dict[str, Any]:
+    return {"type": "function", "name": name, "description": description, "parameters": parameters, "strict": strict}

@@ -6,7 +6,6 @@ import threading
 import pytest
 
 from tests.support.models import request
-from workers.agents import tools
 from workers.agents.catalog import Agent, Catalog, Tool
 from workers.agents.journal import Journal
 from workers.agents.loop import run_agent
@@ -57,32 +56,35 @@ def identity(event):
 
 
 @pytest.fixture
-def made(monkeypatch):
+def made():
     """(tool, idempotency key) of each call that was made."""
-    calls, lock = [], threading.Lock()
+    CALLS.clear()
+    return CALLS
 
-    def function(name):
-        def call(context):
-            with lock:
-                calls.append((name, context.idempotency_key))
-            return f"{name} is done"
 
-        return call
+CALLS, LOCK = [], threading.Lock()
 
-    for name in ("one", "two", "three"):
-        monkeypatch.setitem(tools.FUNCTIONS, name, function(name))
-    return calls
+
+def function(name):
+    def call(context):
+        with LOCK:
+            CALLS.append((name, context.idempotency_key))
+        return f"{name} is done"
+
+    return call
+
+
+def tool(name, **more):
+    return Tool(name, "utility", "d", **{"function": function(name), **more})
 
 
 def helper(*names, **more):
-    declared = {name: Tool(name, "utility", "d", **more.pop(name, {})) for name in names}
+    declared = {name: tool(name, **more.pop(name, {})) for name in names}
     expert = Agent("expert", "Expert", "d", "You know.", tools=("one",))
     agent = Agent(
         "helper", "Helper", "d", "You help.", tools=names, agent_tools=("expert",), handoffs=("other",), **more
     )
-    return Catalog(
-        [agent, expert, Agent("other", "Other", "d", "You too.")], {"one": Tool("one", "u", "d"), **declared}
-    )
+    return Catalog([agent, expert, Agent("other", "Other", "d", "You too.")], {"one": tool("one"), **declared})
 
 
 @pytest.mark.parametrize(

@@ -114,19 +114,18 @@ def test_a_file_that_does_not_exist_is_refused(configure):
         catalog()
 
 
-def test_an_agent_whose_models_lack_a_tool_that_it_needs_is_refused(models_file, monkeypatch):
-    from workers.agents import catalog as module
-    from workers.agents.catalog import Agent
-
+def test_an_agent_whose_models_lack_a_tool_that_it_needs_is_refused(models_file, monkeypatch, configure, tmp_path):
     models_file(FILE.replace('key_env = "HOSTED_KEY"', "").replace("$HOSTED_TOKEN", ""))
-    agent = Agent("painter", "P", "d", "p", model="fast", tools=("web_search", "image_generation"))
-    monkeypatch.setattr(module, "bundled_agents", lambda settings: (agent,))
-    module._build.cache_clear()
+    (tmp_path / "agents").mkdir()
+    (tmp_path / "agents" / "painter.py").write_text(
+        "from workers.agents.declarations import Agent\n"
+        'A = Agent("painter", "P", "d", "p", model="fast", tools=("web_search", "image_generation"))\n'
+    )
+    configure(agents_path=str(tmp_path))
     monkeypatch.setattr(type(models()), "offer_hosted_tools", True)
     with pytest.raises(SystemExit, match="agent painter: the chat wire has no tool image_generation") as refused:
         catalog()
     assert "web_search" not in str(refused.value)
-    module._build.cache_clear()
 
 
 def test_hosted_tools_need_a_provider_with_a_key_that_may_have_them(models_file, configure):

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.models import turn
-from workers.agents import tools
+from tests.support.models import function_tools, turn
 from workers.agents.catalog import Agent, Catalog
 from workers.agents.providers import chat_completions, client
 from workers.agents.providers.chat_calls import Calls
@@ -21,13 +20,11 @@ PARALLEL = f"[[tool=echo {ARGUMENTS}]] [[tool=echo]] [[tool=add]]"
 
 
 @pytest.fixture
-def ask(provider, configure, monkeypatch):
+def ask(provider, configure):
     """ask(message) -> (events, result) on the chat wire."""
-    monkeypatch.setitem(tools.FUNCTIONS, "add", lambda context: "3")
-    monkeypatch.setitem(tools.FUNCTIONS, "echo", lambda context, **values: json.dumps(values))
     configure(openai_wire="chat")
-    agents = Catalog([Agent("a", "A", "d", "p", tools=("add", "echo"))], dict.fromkeys(("add", "echo")))
-    monkeypatch.setattr(Catalog, "tools_of", lambda self, agent: [])
+    tools = function_tools(add=lambda context: "3", echo=lambda context, **values: json.dumps(values))
+    agents = Catalog([Agent("a", "A", "d", "p", tools=("add", "echo"))], tools)
     return lambda message: turn(message, "a", agents)
 
 

@@ -6,9 +6,8 @@ import re
 
 import pytest
 
-from tests.support.models import turn
-from workers.agents import tools
-from workers.agents.catalog import NO_PARAMETERS, Agent, Catalog, Tool
+from tests.support.models import function_tools, turn
+from workers.agents.catalog import Agent, Catalog
 from workers.agents.providers.errors import ProviderError
 
 pytestmark = pytest.mark.usefixtures("provider")
@@ -23,7 +22,7 @@ AGENTS = Catalog(
         Agent("helper", "Helper", "d", "Help.", tools=("add", "echo"), handoffs=("mapper",), default=True),
         Agent("mapper", "Mapper", "d", "Map.", output_schema=SCHEMA),
     ],
-    {name: Tool(name, "utility", name, parameters=NO_PARAMETERS) for name in ("add", "echo")},
+    function_tools(add=lambda context: "3", echo=lambda context, **values: json.dumps(values)),
 )
 LONG = '{"text": "an argument that is long enough for several pieces", "number": 5}'
 CONVERSATIONS = {
@@ -62,9 +61,7 @@ FAILURES = {
 
 
 @pytest.fixture(autouse=True)
-def fast_tools(monkeypatch, configure):
-    monkeypatch.setitem(tools.FUNCTIONS, "add", lambda context: "3")
-    monkeypatch.setitem(tools.FUNCTIONS, "echo", lambda context, **values: json.dumps(values))
+def fast_answers(monkeypatch, configure):
     monkeypatch.setattr("workers.agents.providers.client.time.sleep", lambda seconds: None)
     configure(openai_timeout_seconds=1, agent_tools_at_once=1)  # so that calls end in their order
 

@@ -1,0 +1,1 @@
+"""One agent per file, named as its file."""
