@@ -1,7 +1,5 @@
 """The chat actor: load the conversation, let the agent answer, store the answer, then send the terminal event."""
 
-from collections.abc import Generator
-from contextlib import closing
 from typing import Any
 
 from models.conversations import answers
@@ -12,11 +10,12 @@ from models.platform.database import release, transaction
 from models.platform.settings import settings
 from models.runs import events, progress
 from models.runs.run import FAILED, Run
+from workers.agents.journal import RunJournal
 from workers.agents.loop import run_agent
 from workers.agents.providers.errors import ProviderError
-from workers.agents.turn import Event, TurnRequest, TurnResult
+from workers.agents.turn import TurnRequest, TurnResult
+from workers.event_stream import EventStream
 from workers.jobs import CHAT_RUN
-from workers.lease import InterruptibleWait
 from workers.runtime import Lease, actor
 
 
@@ -28,8 +27,11 @@ def run_chat(lease: Lease) -> None:
     if context is None:  # the run was deleted or cancelled before it began
         return
     run = context.run
-    stream = EventStream(run, lease)
-    turn = run_agent(turn_request(context), checkpoint=lease.checkpoint, wait=stream.waiting)
+    journal = RunJournal.open(lease.job)
+    stream = EventStream(run, lease, journal.void_from)
+    turn = run_agent(
+        turn_request(context), checkpoint=lease.checkpoint, wait=stream.waiting, flush=stream.finish, journal=journal
+    )
     try:
         result = stream.add_all(turn)
     except ProviderError as error:
@@ -54,58 +56,9 @@ def turn_request(context: ChatContext) -> TurnRequest:
     )
 
 
-class EventStream:
-    """Numbers the events of one attempt and writes them to the run's stream, several at a time where possible."""
-
-    def __init__(self, run: Run, lease: Lease) -> None:
-        self.run, self.lease = run, lease
-        self.next_sequence = progress.first_sequence(lease.job.epoch)
-        self.pending: list[tuple[int, str, bytes]] = []
-        self.last_append: progress.Append | None = None
-        if lease.job.epoch > 1:
-            self.add(events.restarted(run.conversation_key, run.agent, lease.job.epoch))
-
-    def add(self, event: Event) -> None:
-        event["sequence_number"] = self.next_sequence
-        self.pending.append((self.next_sequence, event["kind"], progress.encode(event)))
-        self.next_sequence += 1
-
-    def add_all(self, turn: Generator[Event, None, TurnResult]) -> TurnResult:
-        """Add all events of a turn and return its result."""
-        with closing(turn):
-            while True:
-                try:
-                    event = next(turn)
-                except StopIteration as end:
-                    result: TurnResult = end.value
-                    return result
-                self.add(event)
-
-    def flush(self) -> None:
-        """Start to write the pending events. Waits for the previous write, so at most one is under way."""
-        if self.pending:
-            entries, self.pending = self.pending, []
-            self.wait_for_append()
-            self.last_append = progress.append(self.run.id, entries)
-
-    def wait_for_append(self) -> None:
-        if self.last_append:
-            self.last_append.wait()
-
-    def finish(self) -> None:
-        """Return when all events are written. LeaseLost if the job belongs to another worker by now."""
-        self.flush()
-        self.wait_for_append()
-
-    def waiting(self) -> InterruptibleWait:
-        """Entered for every wait for the model: the events so far are sent, and the wait may be interrupted."""
-        self.flush()
-        return self.lease.interruptible()
-
-
 def store(lease: Lease, run: Run, stream: EventStream, result: TurnResult) -> None:
     """Store the answer and finish the run and its job, in one transaction."""
-    stream.finish()
+    last_sequence = stream.finish()
     terminal = events.succeeded(
         run.conversation_key,
         result.answering_agent,
@@ -121,6 +74,7 @@ def store(lease: Lease, run: Run, stream: EventStream, result: TurnResult) -> No
         attachments=result.attachments,
         result=_run_result(result),
         usage=result.usage,
+        step=result.step and result.step.after(last_sequence),
     )
     answers.store(lease.job, run, answer, terminal, stream.next_sequence)
 
@@ -138,7 +92,8 @@ def _run_result(result: TurnResult) -> dict[str, Any]:
 
 
 def fail(lease: Lease, run: Run, stream: EventStream, error: ProviderError) -> None:
-    """The model gives no answer: the run has failed. Its job is dead, so an operator can retry it."""
+    """The model gives no answer: the run has failed. Its job is dead; if an operator retries it, it goes on from its
+    journal."""
     stream.finish()
     terminal = events.failed(run.conversation_key, run.agent, error.code, str(error))
     with transaction():

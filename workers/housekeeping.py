@@ -10,7 +10,7 @@ from models.platform.audit import AuditEvent
 from models.platform.database import transaction
 from models.platform.redis import redis_client
 from models.platform.settings import settings
-from models.runs import progress
+from models.runs import progress, steps
 from models.runs.run import FAILED, Run
 from workers.jobs import EVENT_PURGE, JOB_PURGE, NOOP, RUN_FAIL, SESSION_PURGE
 from workers.runtime import Lease, actor
@@ -44,7 +44,7 @@ def purge_jobs(lease: Lease) -> None:
 
 @actor(EVENT_PURGE)
 def purge_run_events(lease: Lease) -> None:
-    while RunEvent.purge(settings.run_events_ttl_days):
+    while RunEvent.purge(settings.run_events_ttl_days) or steps.purge(settings.run_events_ttl_days):
         lease.checkpoint()
 
 

@@ -10,6 +10,7 @@ from models.jobs.ledger import SUCCEEDED, Job, LeaseLost
 from models.platform.database import Json, database
 from models.platform.ids import uuid7
 from models.runs.run import Run
+from models.runs.steps import Step
 
 # Nothing is written unless `ended` has a row, that is, unless the claim still owns the job. If the conversation was
 # deleted meanwhile, its run is gone too, and only the job ends.
@@ -41,6 +42,11 @@ with ended as (
         finished_at = clock_timestamp(), result = %(result)s, usage = %(usage)s
     where id = %(run_id)s and state in ('queued', 'running') and exists (select from ended)
     returning id
+), journaled as (
+    insert into run_step (run_id, scope, number, kind, name, input_digest, output, usage, sequence, started_at, finished_at)
+    select id, %(step_scope)s, %(step_number)s::integer, 'response', %(step_name)s, %(step_digest)s, %(step_output)s,
+        %(step_usage)s, %(step_sequence)s, clock_timestamp() - make_interval(secs => %(step_seconds)s), clock_timestamp()
+    from finished where %(step_number)s::integer is not null
 )
 select (select count(*) from ended), (select count(*) from finished)"""
 _dumps = partial(json.dumps, default=str)
@@ -48,7 +54,8 @@ _dumps = partial(json.dumps, default=str)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """`items`: columns of the run events to record, in order. `result`: what POST /chat answers. `usage`: token counts."""
+    """`items`: columns of the run events to record, in order. `result`: what POST /chat answers. `usage`: token counts.
+    `step`: the last response, which is journaled with its answer; None if it is in the journal."""
 
     text: str
     agent: str
@@ -56,6 +63,7 @@ class Answer:
     attachments: list[dict[str, Any]]
     result: dict[str, Any]
     usage: dict[str, int]
+    step: Step | None = None
 
 
 def store(job: Job, run: Run, answer: Answer, terminal: dict[str, Any], sequence: int) -> None:
@@ -91,4 +99,11 @@ def _values(job: Job, run: Run, answer: Answer, terminal: dict[str, Any]) -> dic
         "sequence": terminal["sequence_number"],
         "result": Json(answer.result),
         "usage": Json(answer.usage),
+        **_step_values(answer.step),
     }
+
+
+def _step_values(step: Step | None) -> dict[str, Any]:
+    names = ("scope", "number", "name", "digest", "output", "usage", "sequence", "seconds")
+    columns = step.columns() if step else dict.fromkeys(names)
+    return {f"step_{name}": columns[name] for name in names}

@@ -73,8 +73,7 @@ def cancelled(conversation_id: str, agent: str | None, reason: str) -> dict[str,
     )
 
 
-def restarted(conversation_id: str, agent: str, attempt: int) -> dict[str, Any]:
-    """The first event of the second and every later attempt: clients drop the text that they have."""
-    return event(
-        "lifecycle", conversation_id, event="restarted", agent=agent, agent_used=agent, payload={"attempt": attempt}
-    )
+def restarted(conversation_id: str, agent: str, attempt: int, void_from: int | None) -> dict[str, Any]:
+    """The first event of the second and every later attempt: clients drop the text with numbers from `void_from` on."""
+    payload = {"attempt": attempt, "void_from": void_from}
+    return event("lifecycle", conversation_id, event="restarted", agent=agent, agent_used=agent, payload=payload)

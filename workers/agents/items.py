@@ -35,11 +35,24 @@ def as_input(item: Item) -> Item | None:
         return {key: item[key] for key in ("type", "call_id", "name", "arguments")}
     if item["type"] == "message":
         return {"role": "assistant", "content": text_of([item]) or refusal_of([item])}
+    if item["type"] == "mcp_approval_request":
+        return {key: item[key] for key in ("type", "id", "name", "arguments", "server_label")}
     if item["type"] == "reasoning":
         return {
             key: item[key] for key in ("type", "summary", "content", "encrypted_content") if item.get(key) is not None
         }
     return None
+
+
+def output_of(call: Item, output: str) -> Item:
+    """The output of a function call as input of the next request."""
+    return {"type": "function_call_output", "call_id": call["call_id"], "output": output}
+
+
+def mcp_answer(request: Item, approve: bool, reason: str | None) -> Item:
+    """The answer to a hosted MCP server that asked whether it may make a call."""
+    answer = {"type": "mcp_approval_response", "approval_request_id": request["id"], "approve": approve}
+    return {**answer, "reason": reason} if reason else answer
 
 
 def history_after_handoff(items: list[Item], policy: str) -> list[Item]:

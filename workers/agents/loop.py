@@ -1,19 +1,29 @@
-"""The agent loop: ask the model, run the tools that it calls, follow handoffs, until there is an answer."""
+"""The agent loop: ask the model, run the tools that it calls, follow handoffs, until there is an answer.
+
+Each finished response and call is a step of the journal. Another attempt runs the same code and takes the finished steps
+from there, so it must depend on nothing but the request and the journal.
+"""
 
 import json
+import time
 from collections.abc import Callable, Generator
 from contextlib import closing, nullcontext
+from dataclasses import replace
 from typing import Any
 
-from workers.agents import items, tools
+from models.runs.steps import Step
+from workers.agents import items
+from workers.agents.approvals import ApprovalRequest, WaitsForApproval
+from workers.agents.calls import Calls
 from workers.agents.catalog import Catalog, catalog
 from workers.agents.declarations import Handoff
 from workers.agents.items import Item
+from workers.agents.journal import Journal, digest
+from workers.agents.parallel import Emit
 from workers.agents.providers.client import Wait
 from workers.agents.providers.errors import ProviderError, from_object
 from workers.agents.providers.routing import FALLBACK, Answer
 from workers.agents.requests import next_request
-from workers.agents.tools import ToolsContext
 from workers.agents.turn import Event, Turn, TurnRequest, TurnResult
 
 DEFAULT_MAX_TURNS = 10
@@ -22,6 +32,8 @@ ITEM_EVENTS = {
     "mcp_approval_request": "mcp_approval_requested",
     "mcp_list_tools": "mcp_list_tools",
 }
+CALLS = ("function_call", "mcp_approval_request")  # the items that have a number of their own
+Flush = Callable[[], int | None]
 
 
 def run_agent(
@@ -29,27 +41,47 @@ def run_agent(
     *,
     checkpoint: Callable[[], None] = lambda: None,
     wait: Wait = nullcontext,
+    flush: Flush = lambda: None,
     agents: Catalog | None = None,
+    journal: Journal | None = None,
 ) -> Generator[Event, None, TurnResult]:
-    """Answer a question. Yields events and returns the result; ProviderError if the model gives no answer.
+    """Answer a question. Yields events and returns the result.
+
+    ProviderError if the model gives no answer; WaitsForApproval if people have to decide about calls first: start it again
+    with their `request.decisions`.
 
     `checkpoint()` is called between events and may raise. `wait()` is a context manager around each wait for the
-    provider. `agents`: instead of those of the settings.
+    provider or for tools. `flush()` returns when all events so far are on the run's stream: the number of the last one.
+    `agents`: instead of those of the settings. `journal`: with the steps of earlier attempts.
     """
-    return Loop(Turn(request, agents or catalog()), checkpoint, wait).run()
+    turn, journal = Turn(request, agents or catalog()), journal or Journal()
+    return Loop(turn, journal, journal.scope, checkpoint, wait, flush).run()
 
 
 class Loop:
-    def __init__(self, turn: Turn, checkpoint: Callable[[], None], wait: Wait) -> None:
-        self.turn, self.checkpoint, self.wait = turn, checkpoint, wait
-        self.context = ToolsContext(user_id=turn.request.user_id, tenant_id=turn.request.tenant_id)
+    def __init__(
+        self, turn: Turn, journal: Journal, scope: str, checkpoint: Callable[[], None], wait: Wait, flush: Flush
+    ) -> None:
+        self.turn, self.journal, self.scope = turn, journal, scope
+        self.checkpoint, self.wait, self.flush = checkpoint, wait, flush
+        self.number = 0  # of the newest step
+        self.step: Step | None = None  # the newest response, if it is not in the journal yet
 
     def run(self) -> Generator[Event, None, TurnResult]:
+        running = self._run()
         try:
-            return (yield from self._run())
+            while True:
+                event = next(running)
+                if not (self.journal.is_replaying and self.journal.was_sent(event)):
+                    yield event
+        except StopIteration as end:
+            result: TurnResult = end.value
+            return result
         except ProviderError as error:
             error.usage = dict(self.turn.usage)
             raise
+        finally:
+            running.close()
 
     def _run(self) -> Generator[Event, None, TurnResult]:
         turn = self.turn
@@ -59,21 +91,32 @@ class Loop:
             response = yield from self._next_response()
             output: list[Item] = response["output"]
             turn.input += [item for item in map(items.as_input, output) if item]
-            calls = [item for item in output if item["type"] == "function_call"]
+            calls = [item for item in output if item["type"] in CALLS]
             if not calls:
                 return (yield from self._answer(response))
+            self._keep_response()
             yield from self._run_calls(calls)
         raise ProviderError("max_turns_exceeded")
+
+    def _next_number(self) -> int:
+        self.number += 1
+        return self.number
 
     # ------------------------------------------------------------- the model's response
 
     def _next_response(self) -> Generator[Event, None, dict[str, Any]]:
         """Pass on the events of one response as they come. Returns the completed response."""
-        turn, completed = self.turn, None
+        turn, number, request = self.turn, self._next_number(), next_request(self.turn)
+        request_digest = digest(request)
+        if step := self.journal.find(self.scope, number, request_digest):
+            return (yield from self._replay(step))
+        self.journal.is_live(self.scope)
+        began, completed = time.monotonic(), None
         yield turn.lifecycle("llm_start")
-        turn.answer = Answer(next_request(turn), self.wait)
+        answer = Answer(request, self.wait)
+        turn.target = answer.target.name
         # Read beyond the last event, to the end of the stream: only then can the connection be used again.
-        with closing(turn.answer.events()) as raw_events:
+        with closing(answer.events()) as raw_events:
             try:
                 for raw in raw_events:
                     self.checkpoint()
@@ -81,6 +124,7 @@ class Loop:
                     if kind == "error":
                         raise from_object(raw.get("error") or raw)
                     if kind == FALLBACK:
+                        turn.target = raw["to"]
                         yield turn.fallback(raw)
                         continue
                     yield turn.raw_response(raw)
@@ -93,7 +137,19 @@ class Loop:
                     raise
         if completed is None:
             raise ProviderError("provider_unavailable", "The model provider broke the connection.")
-        return completed
+        target, output = answer.target, [items.without_image(item) for item in completed["output"]]
+        model = target.label(completed.get("model") or target.model)
+        self.step = Step(
+            scope=self.scope,
+            number=number,
+            kind="response",
+            name=target.name,
+            digest=request_digest,
+            output={"id": completed["id"], "model": model, "output": output},
+            usage=completed.get("usage"),
+            seconds=time.monotonic() - began,
+        )
+        return {**completed, "model": model}
 
     def _response_ended(self, kind: str, response: dict[str, Any]) -> Generator[Event, None, dict[str, Any]]:
         self.turn.add_response(response)
@@ -103,6 +159,21 @@ class Loop:
         if kind == "response.incomplete":
             raise ProviderError("provider_incomplete")
         return response
+
+    def _replay(self, step: Step) -> Generator[Event, None, dict[str, Any]]:
+        """A response that an earlier attempt has paid for. Its events were sent before it was journaled."""
+        self.turn.target = step.name
+        response = {**(step.output or {}), "usage": step.usage}
+        for item in response["output"]:
+            yield from self._item_done(item)
+        yield from self._response_ended("response.completed", response)
+        self.journal.replayed(self.scope, step.number)
+        return response
+
+    def _keep_response(self) -> None:
+        if self.step:
+            step, self.step = self.step, None
+            self.journal.save(step.after(self.flush()))
 
     def _item_done(self, item: Item) -> Generator[Event, None, None]:
         """The events of a complete item, except for messages and for calls of our own functions."""
@@ -126,35 +197,37 @@ class Loop:
 
     # ------------------------------------------------------------- tools and handoffs
 
-    def _run_calls(self, calls: list[Item]) -> Generator[Event, None, None]:
+    def _run_calls(self, output: list[Item]) -> Generator[Event, None, None]:
         """Run the called functions. If several handoffs are called, the first one is taken."""
-        turn, target = self.turn, None
-        for call in calls:
-            self.checkpoint()
-            handoff = turn.catalog.handoff(turn.agent, call["name"])
-            if handoff is None:
-                output = yield from self._call_tool(call)
+        turn, calls = self.turn, Calls(self.turn, self.journal, self.scope, self.wait, self._ask)
+        handoffs: list[tuple[int, Item, Handoff]] = []
+        for item in output:
+            number = self._next_number()
+            if item["type"] == "mcp_approval_request":
+                calls.add_mcp(number, item)
+            elif handoff := turn.catalog.handoff(turn.agent, item["name"]):
+                handoffs.append((number, item, handoff))
             else:
-                output = "Another handoff was taken." if target else json.dumps({"assistant": handoff.agent})
-                yield self._request_handoff(call, handoff.agent, output)
-                target = target or handoff
-            turn.input.append({"type": "function_call_output", "call_id": call["call_id"], "output": output})
-        if target:
-            yield from self._hand_off(target)
+                calls.add(number, item)
+        self.checkpoint()
+        requests = yield from calls.run()
+        if requests:
+            yield from map(self._approval_requested, requests)
+            raise WaitsForApproval(requests)
+        results = calls.results()
+        for number, item, handoff in handoffs:
+            taken = json.dumps({"assistant": handoff.agent})
+            text = "Another handoff was taken." if item is not handoffs[0][1] else taken
+            yield self._request_handoff(item, handoff.agent, text)
+            results[number] = items.output_of(item, text)
+        turn.input += [results[number] for number in sorted(results)]
+        if handoffs:
+            yield from self._hand_off(handoffs[0][2])
 
-    def _call_tool(self, call: Item) -> Generator[Event, None, str]:
-        turn, name = self.turn, call["name"]
-        fields = {"tool_call_id": call["call_id"], "tool_name": name}
-        arguments = items.as_object(call["arguments"])
-        turn.record("tool_call", name=name, call_arguments=arguments, **fields)
-        yield turn.run_item("tool_called", "tool_call_item", payload={"arguments": arguments}, **fields)
-        yield turn.lifecycle("tool_start", **fields)
-        tool, _ = turn.catalog.function(turn.agent, name)
-        output = tools.call(name, call["arguments"], self.context, tool)
-        yield turn.lifecycle("tool_end", **fields)
-        turn.record("tool_result", name=name, call_output=items.as_object(output), **fields)
-        yield turn.run_item("tool_output", "tool_call_output_item", payload={"output": output}, **fields)
-        return output
+    def _approval_requested(self, request: ApprovalRequest) -> Event:
+        payload = {"arguments": request.arguments, "reason": request.reason}
+        fields = {"tool_call_id": request.call_id, "tool_name": request.tool_name}
+        return self.turn.lifecycle("approval_requested", payload=payload, **fields)
 
     def _request_handoff(self, call: Item, key: str, output: str) -> Event:
         turn, name = self.turn, call["name"]
@@ -179,6 +252,28 @@ class Loop:
         yield turn.agent_update()
         yield turn.lifecycle("agent_start")
 
+    def _ask(self, agent: str, question: str, number: int, emit: Emit) -> str:
+        """The answer of another agent, whose steps are below the call's. Of its events, clients see its start and end."""
+        options = {name: value for name, value in self.turn.options.items() if name in ("max_turns", "run_config")}
+        request = replace(
+            self.turn.request, agent=agent, history=[{"role": "user", "content": question}], run_options=options
+        )
+        turn = Turn(request, self.turn.catalog)
+        loop = Loop(turn, self.journal, f"{self.scope}/{number}", lambda: None, nullcontext, lambda: None)
+        running = loop.run()
+        with closing(running):
+            while True:
+                try:
+                    event = next(running)
+                except StopIteration as end:
+                    result: TurnResult = end.value
+                    break
+                if event["event"] in ("agent_start", "agent_end"):
+                    emit(event)
+        if result.step:
+            self.journal.save(result.step)
+        return result.response_text
+
     # ------------------------------------------------------------- the answer
 
     def _answer(self, response: dict[str, Any]) -> Generator[Event, None, TurnResult]:
@@ -201,8 +296,9 @@ class Loop:
             handoff_occurred=turn.agent is not turn.first_agent,
             usage=dict(turn.usage),
             response_id=turn.response_id,
-            model=turn.model_used(response.get("model")),
+            model=response["model"],
             items=turn.items,
+            step=self.step,
             refusal=bool(refusal),
         )
 

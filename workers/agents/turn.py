@@ -6,9 +6,10 @@ from uuid import UUID
 
 from models.conversations.chat_context import HistoryMessage
 from models.runs.events import event
+from models.runs.steps import Step
+from workers.agents.approvals import Decisions
 from workers.agents.catalog import Agent, Catalog
 from workers.agents.items import Item, without_image
-from workers.agents.providers.routing import Answer
 
 Event = dict[str, Any]
 USAGE = ("input_tokens", "output_tokens", "total_tokens")
@@ -17,7 +18,8 @@ LARGE_FIELDS = ("instructions", "tools", "input")  # of a response: prompts, and
 
 @dataclass(slots=True, kw_only=True)
 class TurnRequest:
-    """`history`: the conversation, oldest message first; the last one is the question. `run_options`: as in the API."""
+    """`history`: the conversation, oldest message first; the last one is the question. `run_options`: as in the API.
+    `decisions`: what people have decided about calls of earlier attempts."""
 
     agent: str
     history: list[HistoryMessage]
@@ -27,11 +29,13 @@ class TurnRequest:
     user_name: str | None = None
     location: dict[str, str] | None = None
     run_options: dict[str, Any] = field(default_factory=dict)
+    decisions: Decisions = field(default_factory=dict)
 
 
 @dataclass(slots=True, kw_only=True)
 class TurnResult:
-    """`items`: columns of the run events to record. `structured_output`: the parsed answer of an agent with a schema."""
+    """`items`: columns of the run events to record. `structured_output`: the parsed answer of an agent with a schema.
+    `step`: the last response, to be journaled with the answer; None if it came from the journal."""
 
     response_text: str
     structured_output: Any
@@ -41,6 +45,7 @@ class TurnResult:
     response_id: str | None
     model: str
     items: list[dict[str, Any]]
+    step: Step | None = None
     refusal: bool = False
     attachments: list[dict[str, Any]] = field(default_factory=list)
 
@@ -60,25 +65,22 @@ class Turn:
         self.items: list[dict[str, Any]] = [{"type": "user_message", "role": "user", "content_text": question}]
         self.usage: dict[str, int] = {**dict.fromkeys(USAGE, 0), "requests": 0}
         self.response_id: str | None = None
-        self.answer: Answer | None = None  # the model's newest response
+        self.target: str | None = None  # the model that answers, as we name it
 
     @property
     def model(self) -> str:
         return self.config.get("model") or self.agent.model_name
 
-    def model_used(self, reported: str | None = None) -> str:
-        """The model that answers, with the name that its provider has for it if that is known."""
-        if self.answer is None:
-            return self.model
-        target = self.answer.target
-        return target.label(reported or target.model)
-
     def add_response(self, response: dict[str, Any]) -> None:
         """Count a response that has ended, however it ended."""
         self.response_id = response["id"]
+        self.add_usage(response.get("usage") or {})
+
+    def add_usage(self, usage: dict[str, Any]) -> None:
+        """Count the tokens of one response."""
         self.usage["requests"] += 1
         for name in USAGE:
-            self.usage[name] += (response.get("usage") or {}).get(name) or 0
+            self.usage[name] += usage.get(name) or 0
 
     def record(self, kind: str, **fields: Any) -> None:
         """Keep an item for the conversation's run events."""
@@ -86,7 +88,7 @@ class Turn:
             {
                 "type": kind,
                 "agent": self.agent.key,
-                "model": self.model_used(),
+                "model": self.target or self.model,
                 "response_id": self.response_id,
                 **fields,
             }

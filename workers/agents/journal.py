@@ -1,0 +1,130 @@
+"""The journal of a run while an agent works: what is taken from it, and what is written to it. See docs/journal.md."""
+
+import hashlib
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+from uuid import UUID, uuid4, uuid5
+
+from models.jobs.ledger import Job
+from models.platform.database import release
+from models.platform.json import encode_sorted
+from models.runs import progress, steps
+from models.runs.steps import Step
+
+log = logging.getLogger(__name__)
+Event = dict[str, Any]
+IDENTITY = ("kind", "event", "run_item_name", "tool_call_id", "agent", "new_agent")  # of an event that is not a text
+
+
+class Journal:
+    """The steps of one run, kept in memory. `found`: those of earlier attempts. `sent`: the events on the run's stream
+    since the last response among them."""
+
+    def __init__(
+        self, found: Iterable[Step] = (), sent: Iterable[Event] = (), *, scope: str = "", run_id: UUID | None = None
+    ) -> None:
+        self.scope, self.run_id = scope, run_id or uuid4()
+        self.steps = {(step.scope, step.number): step for step in found}
+        own = [step for step in self.steps.values() if step.scope == scope and step.kind == "response"]
+        self.last_response = max((step.number for step in own), default=0)
+        self.is_replaying = bool(self.steps) or bool(sent)
+        self.has_passed_responses = not self.last_response
+        self.sent = Counter(_identity(event) for event in sent)
+
+    def find(self, scope: str, number: int, digest: str) -> Step | None:
+        """The step, if an earlier attempt has it. The journal stands, even if something else would be sent today."""
+        step = self.steps.get((scope, number))
+        if step and step.digest != digest:
+            log.warning("run.replay_differs", extra={"run_id": str(self.run_id), "scope": scope, "step": number})
+        return step
+
+    def save(self, step: Step) -> None:
+        """Keep a step before the loop goes on."""
+        self.steps[step.scope, step.number] = step
+
+    def idempotency_key(self, scope: str, number: int) -> str:
+        """The same for a call whenever it is made: a UUID."""
+        return str(uuid5(self.run_id, f"{scope}:{number}"))
+
+    # ------------------------------------------------------------- events of earlier attempts
+
+    def replayed(self, scope: str, number: int) -> None:
+        """A response was taken from the journal."""
+        self.has_passed_responses = self.has_passed_responses or (scope, number) == (self.scope, self.last_response)
+
+    def is_live(self, scope: str) -> None:
+        """A response is not in the journal, so from now on nothing is repeated."""
+        self.is_replaying = self.is_replaying and scope != self.scope
+
+    def usage_below(self, scope: str) -> list[dict[str, int]]:
+        """The usage of each response of the agent that was asked under this scope, and of those that it asked."""
+        below = [step for step in self.steps.values() if step.scope == scope or step.scope.startswith(f"{scope}/")]
+        return [step.usage or {} for step in below if step.kind == "response"]
+
+    def was_sent(self, event: Event) -> bool:
+        """Whether an earlier attempt has sent this event. All events up to the last response's end were sent before it
+        was journaled; later ones are looked up."""
+        if not self.has_passed_responses:
+            return True
+        identity = _identity(event)
+        found = self.sent[identity] > 0
+        self.sent[identity] -= found
+        return found
+
+
+class RunJournal(Journal):
+    """The journal of a job's run, in Postgres. `void_from`: the first sequence number whose text is void, if any is."""
+
+    def __init__(self, job: Job, found: list[Step], sent: list[Event], scope: str, void_from: int | None) -> None:
+        if job.run_id is None:
+            raise ValueError("the job has no run")
+        super().__init__(found, sent, scope=scope, run_id=job.run_id)
+        self.job, self.void_from = job, void_from
+
+    @classmethod
+    def open(cls, job: Job, scope: str = "") -> "RunJournal":
+        """The journal as earlier attempts left it. It is read only if there were any."""
+        if job.epoch == 1 or job.run_id is None:
+            return cls(job, [], [], scope, None)
+        found = steps.load(job.run_id, scope)
+        release()
+        last = max((step.sequence or 0 for step in found if step.scope == scope), default=0)
+        events = list(sent_since(job.run_id, last))
+        is_lost = not events  # the event with this number, and all before it, were on the stream
+        later = [event for event in events if event["sequence_number"] > last]
+        return cls(job, found, later, scope, void_from(later, last, is_lost=is_lost))
+
+    def save(self, step: Step) -> None:
+        """Write a step. LeaseLost if the job belongs to another worker by now."""
+        try:
+            steps.save(self.job, step)
+        finally:
+            release()
+        super().save(step)
+
+
+def sent_since(run_id: UUID, sequence: int) -> Iterator[Event]:
+    """The events on the run's stream from this number on."""
+    after = sequence - 1
+    while entries := progress.read(run_id, after):
+        yield from (json.loads(entry.data) for entry in entries)
+        after = entries[-1].sequence
+
+
+def void_from(events: list[Event], last: int, *, is_lost: bool) -> int | None:
+    """The first number after `last` whose text is void. If the stream is lost, there may have been texts with any number."""
+    if is_lost:
+        return last + 1
+    return next((event["sequence_number"] for event in events if event["text_delta"] or event["reasoning_delta"]), None)
+
+
+def digest(value: Any) -> str:
+    """32 hexadecimal characters, equal for equal JSON values."""
+    return hashlib.blake2b(encode_sorted(value), digest_size=16).hexdigest()
+
+
+def _identity(event: Event) -> tuple[object, ...]:
+    return tuple(event[name] for name in IDENTITY)

@@ -1,0 +1,103 @@
+"""What becomes of a call: its output for the model, and, if it failed, the reason. A failed call fails no run."""
+
+import json
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from workers.agents.approvals import Decision
+from workers.agents.declarations import Tool
+from workers.agents.functions import ToolFailed, ToolsContext, check_arguments
+from workers.agents.providers.errors import ProviderError
+
+log = logging.getLogger(__name__)
+MAX_CHARACTERS = 100_000  # of an output
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`failed`: None, or unknown, arguments, failed, timeout, too_long, cut, denied or expired."""
+
+    output: str
+    failed: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return {"output": self.output, "failed": self.failed}
+
+    @property
+    def payload(self) -> dict[str, Any] | None:
+        """Of the event that says that the call has ended."""
+        return {"failed": True, "reason": self.failed} if self.failed else None
+
+
+def call_function(tool: Tool, arguments: dict[str, Any], context: ToolsContext) -> Outcome:
+    """Call one of our functions. Never raises an Exception."""
+    try:
+        if tool.function is None:
+            raise TypeError(f"{tool.name} has no function")
+        output = tool.function(context, **check_arguments(tool, arguments))
+    except ToolFailed as error:
+        return Outcome(f"Error: {error}", "failed")
+    except Exception:  # a bug in the tool: the log has the details, the model gets none
+        log.exception("tool.failed", extra={"tool": tool.name})
+        return Outcome(f"Error: {tool.name} failed.", "failed")
+    return bounded(output)
+
+
+def bounded(output: str) -> Outcome:
+    if len(output) <= MAX_CHARACTERS:
+        return Outcome(output)
+    note = f"\n[cut: these are the first {MAX_CHARACTERS} of {len(output)} characters]"
+    return Outcome(output[:MAX_CHARACTERS] + note, "too_long")
+
+
+def arguments_of(tool: Tool, text: str) -> dict[str, Any] | None:
+    """The arguments, or None if they do not fit the declaration."""
+    try:
+        values: Any = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        return None
+    return values if misfit(tool, values) is None else None
+
+
+def misfit(tool: Tool, values: Any) -> str | None:
+    """Why these values are no arguments of the tool."""
+    try:
+        check_arguments(tool, values)
+    except ToolFailed as error:
+        return str(error)
+    return None
+
+
+def unknown(name: str) -> Outcome:
+    return Outcome(f"Error: there is no tool named {name}.", "unknown")
+
+
+def bad_arguments(tool: Tool, text: str) -> Outcome:
+    """The arguments, as the model wrote them, do not fit."""
+    try:
+        reason = misfit(tool, json.loads(text or "{}"))
+    except (ValueError, RecursionError):
+        reason = None
+    return Outcome(f"Error: {reason or 'the arguments are not valid JSON.'}", "arguments")
+
+
+def timeout(tool: Tool) -> Outcome:
+    unsure = "" if tool.repeatable else " It is not known whether it took effect."
+    return Outcome(f"Error: {tool.name} was stopped after {tool.seconds:g} s.{unsure}", "timeout")
+
+
+def cut(tool: Tool) -> Outcome:
+    text = f"Error: {tool.name} was interrupted, and it is not known whether it took effect. It was not called again."
+    return Outcome(text, "cut")
+
+
+def refused(name: str, decision: Decision) -> Outcome:
+    if decision.verdict == "expired":
+        return Outcome(f"Error: nobody decided in time whether {name} may be called. It was not called.", "expired")
+    reason = f" The reason: {decision.reason}" if decision.reason else ""
+    return Outcome(f"Error: a person did not allow this call of {name}.{reason}", "denied")
+
+
+def no_answer(name: str, error: ProviderError) -> Outcome:
+    return Outcome(f"Error: {name} gave no answer. {error}", "failed")
