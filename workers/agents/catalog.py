@@ -9,6 +9,7 @@ from models.platform.errors import NotFound
 from models.platform.settings import settings
 from workers.agents import checks, reading
 from workers.agents.declarations import NO_PARAMETERS, QUESTION, Agent, Handoff, Tool, agent_tool, handoff_tool
+from workers.agents.mcp_servers import McpServer
 from workers.agents.providers import models_file
 
 __all__ = ["NO_PARAMETERS", "Agent", "AgentNotFound", "Catalog", "Tool", "catalog", "handoff_tool"]
@@ -66,16 +67,24 @@ class Catalog:
     def functions_of(self, agent: Agent) -> list[Tool]:
         """The tools that run here: functions, and the agents that this one may ask."""
         asked = [_as_tool(self.agents[key]) for key in agent.agent_tools]
-        return [tool for tool in self.tools_of(agent) if tool.hosted is None] + asked
+        return [tool for tool in self.tools_of(agent) if tool.kind == "function"] + asked
 
-    def function(self, agent: Agent, name: str) -> tuple[Tool | None, str | None]:
-        """(The tool that runs here under this name, the agent that it asks). None for what is not there."""
-        tool = next((tool for tool in self.functions_of(agent) if tool.name == name), None)
-        return tool, next((key for key in agent.agent_tools if agent_tool(key) == name), None)
+    def asked(self, agent: Agent, name: str) -> str | None:
+        """The agent that the function of this name asks; None if it is another function."""
+        return next((key for key in agent.agent_tools if agent_tool(key) == name), None)
 
     def handoff(self, agent: Agent, name: str) -> Handoff | None:
         """What happens if this agent's model calls the function of this name; None if it is no handoff."""
         return next((handoff for handoff in agent.targets if handoff.tool == name), None)
+
+    def servers_of(self, agent: Agent) -> list[McpServer]:
+        """The MCP servers that this agent uses and that we ask."""
+        return [tool.server for tool in self.tools_of(agent) if tool.server and tool.hosted is None]
+
+    def denies(self, server_label: str, name: str) -> bool:
+        """Whether nobody may call this tool of a hosted MCP server, whoever asks for approval."""
+        servers = [tool.server for tool in self.tools.values() if tool.server]
+        return any(server.server_label == server_label and not server.offers(name) for server in servers)
 
     def users_of(self, tool: Tool) -> list[Agent]:
         """The agents that have this tool."""

@@ -35,10 +35,9 @@ def next_request(turn: Turn) -> dict[str, Any]:
 def _tools(turn: Turn) -> list[dict[str, Any]]:
     catalog, location = turn.catalog, turn.request.location
     tools = [_declare_hosted(tool, location) for tool in catalog.tools_of(turn.agent) if tool.hosted is not None]
-    functions = catalog.functions_of(turn.agent)
     tools += [
         _function(tool.name, tool.description, tool.parameters or NO_PARAMETERS, strict=tool.strict)
-        for tool in functions
+        for tool in turn.functions
     ]
     for handoff in turn.agent.targets:
         target = turn.catalog.agents[handoff.agent]
