@@ -4,6 +4,7 @@ from edge.endpoint import Route
 from edge.openapi import OpenApi, document
 from edge.reference import Reference
 from edge.resources.agents import Agents, Tools
+from edge.resources.approvals import Approvals
 from edge.resources.auth.invites import Invites
 from edge.resources.auth.passwords import Email, Password
 from edge.resources.auth.service_accounts import ServiceAccountIssue, ServiceAccounts
@@ -24,7 +25,7 @@ def routes(settings: Settings, hasher: PasswordHasher) -> list[Route]:
     """All routes. The last one serves the OpenAPI document of the others."""
     health, agents, conversations, runs, reference = Health(), Agents(), Conversations(), Runs(), Reference()
     logout, sessions, email, password = Logout(), Sessions(), Email(hasher), Password(hasher)
-    requests, invites, machines = SignupRequests(), Invites(), ServiceAccounts()
+    requests, invites, machines, approvals = SignupRequests(), Invites(), ServiceAccounts(), Approvals()
     # fmt: off
     table = [
         Route("/",                                                              Root()),
@@ -67,11 +68,15 @@ def routes(settings: Settings, hasher: PasswordHasher) -> list[Route]:
         Route("/api/v1/agents/{agent_name}/status",                             agents,                 "status"),
         Route("/api/v1/tools",                                                  Tools()),
         Route("/api/v1/conversations",                                          conversations),
+        Route("/api/v1/conversations/search",                                  conversations,          "search"),
         Route("/api/v1/conversations/{conversation_id}",                        conversations,          "one"),
         Route("/api/v1/conversations/{conversation_id}/events",                 conversations,          "events"),
         Route("/api/v1/runs/{run_id}",                                          runs),
         Route("/api/v1/runs/{run_id}/stream",                                   runs,                   "stream"),
         Route("/api/v1/runs/{run_id}/cancel",                                   runs,                   "cancel"),
+        Route("/api/v1/runs/{run_id}/approvals",                                approvals,              "run"),
+        Route("/api/v1/runs/{run_id}/approvals/{call_id}",                      approvals,              "call"),
+        Route("/api/v1/approvals",                                              approvals),
     ]
     # fmt: on
     return [*table, Route("/openapi.json", OpenApi(document(table, settings)))]

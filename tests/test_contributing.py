@@ -106,9 +106,9 @@ def test_the_endpoint_refuses_strangers_and_invalid_bodies(installed, table, per
 
 
 def test_the_agent_fits_into_the_catalogue_and_its_tool_answers(tmp_path, configure):
-    from workers.agents import outcomes
     from workers.agents.catalog import catalog
     from workers.agents.functions import ToolsContext
+    from workers.agents.outcomes import call_function
 
     files = [path for path in EXAMPLES if "/bundled/" in path]
     for path in files:
@@ -119,9 +119,9 @@ def test_the_agent_fits_into_the_catalogue_and_its_tool_answers(tmp_path, config
     (tool,) = catalog().tools_of(catalog().get("editor"))
     assert (tool.name, tool.seconds, tool.strict, len(files)) == ("count_words", 5, True, 2)
     context = ToolsContext(None, None)
-    assert outcomes.call_function(tool, {"text": "one two three"}, context).output == "3"
-    assert outcomes.call_function(tool, {"text": " "}, context).output == "Error: The text is empty."
-    assert "text: Field required" in outcomes.bad_arguments(tool, "{}").output
+    assert call_function(tool, {"text": "one two three"}, context).output == "3"
+    assert call_function(tool, {"text": " "}, context).output == "Error: The text is empty."
+    assert "text: Field required" in call_function(tool, {}, context).output
 
 
 def post(installed, principal, body):

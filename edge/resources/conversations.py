@@ -14,13 +14,21 @@ from edge.schemas.conversations import (
     ConversationListResponse,
     ConversationQuery,
     ConversationRename,
+    ConversationSearchResponse,
+    ConversationSearchResult,
     ConversationSummary,
     EventsQuery,
+    HistoryQuery,
     Role,
+    SearchQuery,
 )
+from models.conversations import history
 from models.conversations.conversation import Conversation, ListedConversation, Message, RunEvent
+from models.conversations.search import SearchHit, search
+from models.platform import limits
 from models.platform.authorization import CONVERSATION_DELETE, CONVERSATION_READ, CONVERSATION_RENAME
 from models.platform.clock import iso
+from models.platform.settings import settings
 
 
 class Conversations:
@@ -29,16 +37,30 @@ class Conversations:
         page = Conversation.page(req.context.principal, query.limit, query.cursor, query.agent)
         return ConversationListResponse(items=[summary(row) for row in page.items], next_cursor=page.next_cursor)
 
+    @endpoint("Search Conversations", "conversations", action=CONVERSATION_READ, tenant=True)
+    def on_get_search(self, req: Request, resp: falcon.Response, query: SearchQuery) -> ConversationSearchResponse:
+        principal = req.context.principal
+        per_minute = settings.conversation_search_rate_limit_per_minute
+        limits.hit("conversation_search_per_minute", per_minute, 60, principal.tenant_id, principal.subject)
+        if not query.q:
+            return ConversationSearchResponse(items=[])
+        page = search(principal, query.q, query.limit, query.cursor, query.agent)
+        return ConversationSearchResponse(items=[found(hit) for hit in page.items], next_cursor=page.next_cursor)
+
     @endpoint("Get Conversation", "conversations", action=CONVERSATION_READ, tenant=True)
-    def on_get_one(self, req: Request, resp: falcon.Response, conversation_id: str) -> ConversationHistory:
+    def on_get_one(
+        self, req: Request, resp: falcon.Response, conversation_id: str, query: HistoryQuery
+    ) -> ConversationHistory:
         conversation = Conversation.get_visible(req.context.principal, conversation_id)
+        page = history.messages(conversation.id, query.limit, query.cursor)
         return ConversationHistory(
             conversation_id=conversation.key,
             title=conversation.title,
-            messages=[message(row) for row in conversation.messages_in_order()],
+            messages=[message(row) for row in page.items],
             created_at=iso(conversation.first_message_at),
             updated_at=iso(conversation.last_message_at),
             agent_context={"entry_agent": conversation.entry_agent, "active_agent": conversation.active_agent},
+            next_cursor=page.next_cursor,
         )
 
     @endpoint("Rename Conversation", "conversations", action=CONVERSATION_RENAME, tenant=True)
@@ -56,8 +78,10 @@ class Conversations:
         self, req: Request, resp: falcon.Response, conversation_id: str, query: EventsQuery
     ) -> ConversationEventsResponse:
         conversation = Conversation.get_visible(req.context.principal, conversation_id)
-        events = conversation.events_in_order(query.workflow_run_id)
-        return ConversationEventsResponse(conversation_id=conversation.key, items=[event(row) for row in events])
+        page = history.events(conversation.id, query.limit, query.cursor, workflow_run_id=query.workflow_run_id)
+        return ConversationEventsResponse(
+            conversation_id=conversation.key, items=[event(row) for row in page.items], next_cursor=page.next_cursor
+        )
 
 
 def summary(row: ListedConversation | Conversation) -> ConversationSummary:
@@ -68,6 +92,16 @@ def summary(row: ListedConversation | Conversation) -> ConversationSummary:
         last_message=row.last_message,
         created_at=iso(row.first_message_at),
         updated_at=iso(row.last_message_at),
+    )
+
+
+def found(hit: SearchHit) -> ConversationSearchResult:
+    return ConversationSearchResult(
+        conversation_id=hit.key,
+        title=hit.title,
+        preview=hit.preview,
+        score=hit.score,
+        updated_at=iso(hit.last_message_at),
     )
 
 

@@ -102,6 +102,8 @@ class AgentChatRequest(BaseModel):
     def _conversation(cls, value: str | None) -> str | None:
         if value is not None and not 1 <= len(value) <= 255:
             raise ValueError("must have 1 to 255 characters")
+        if value == "search":
+            raise ValueError("search: is the name of an endpoint")
         return value
 
     @field_validator("context")

@@ -5,9 +5,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, field_validator
 
 from edge.schemas.common import MessageAttachment
+from models.conversations.history import LONGEST as LONGEST_PAGE
 from models.conversations.titles import LONGEST
 
 Role = Literal["user", "assistant", "system"]
+LONGEST_QUERY = 1000  # characters
 
 
 class ConversationQuery(BaseModel):
@@ -16,7 +18,28 @@ class ConversationQuery(BaseModel):
     agent: str | None = None
 
 
-class EventsQuery(BaseModel):
+class SearchQuery(BaseModel):
+    q: str = Field(min_length=1)
+    limit: int = Field(20, ge=1, le=50)
+    cursor: str | None = None
+    agent: str | None = None
+
+    @field_validator("q")
+    @classmethod
+    def _q(cls, value: str) -> str:
+        if len(value) > LONGEST_QUERY:
+            raise ValueError(f"may have {LONGEST_QUERY} characters at most")
+        return value.strip()
+
+
+class HistoryQuery(BaseModel):
+    """`cursor`: the `next_cursor` of a page, to get the one before it in time."""
+
+    limit: int = Field(LONGEST_PAGE, ge=1, le=LONGEST_PAGE)
+    cursor: str | None = None
+
+
+class EventsQuery(HistoryQuery):
     workflow_run_id: str | None = None
 
 
@@ -48,6 +71,19 @@ class ConversationListResponse(BaseModel):
     next_cursor: str | None = None
 
 
+class ConversationSearchResult(BaseModel):
+    conversation_id: str
+    title: str | None = None
+    preview: str
+    score: float | None = None
+    updated_at: str | None = None
+
+
+class ConversationSearchResponse(BaseModel):
+    items: list[ConversationSearchResult]
+    next_cursor: str | None = None
+
+
 class ChatMessage(BaseModel):
     role: Role
     content: str
@@ -62,6 +98,7 @@ class ConversationHistory(BaseModel):
     created_at: str
     updated_at: str
     agent_context: dict[str, Any] | None = None
+    next_cursor: str | None = None
 
 
 class ConversationEventItem(BaseModel):
@@ -86,3 +123,4 @@ class ConversationEventItem(BaseModel):
 class ConversationEventsResponse(BaseModel):
     conversation_id: str
     items: list[ConversationEventItem]
+    next_cursor: str | None = None

@@ -41,6 +41,7 @@ with ended as (
     update run set state = 'succeeded', terminal = %(terminal)s, terminal_sequence = %(sequence)s,
         finished_at = clock_timestamp(), result = %(result)s, usage = %(usage)s
     where id = %(run_id)s and state in ('queued', 'running') and exists (select from ended)
+        and (select count(*) from updated) >= 0  -- so that the conversation is locked before the run
     returning id
 ), journaled as (
     insert into run_step (run_id, scope, number, kind, name, input_digest, output, usage, sequence, started_at, finished_at)

@@ -16,7 +16,9 @@ from models.platform.errors import Conflict
 from models.platform.ids import parse_uuid, uuid7
 from models.platform.locks import lock
 from models.platform.principal import Principal
-from models.runs.run import ACTIVE, Run
+from models.runs import approvals
+from models.runs.approvals import Approval
+from models.runs.run import ACTIVE, WAITING, Run
 
 # Insert the message and its queued run, in one round trip. No row is returned if the caller may not read the conversation,
 # or it has an active run. The run does not repeat the message's text, it refers to its position in the conversation.
@@ -36,7 +38,7 @@ with opened as (
     select %(run_id)s, %(tenant_id)s, %(user_id)s, 'chat', id, key, %(agent)s, 'queued',
         %(request)s || jsonb_build_object('question_position', message_count - 1), %(idempotency_key)s, %(fingerprint)s
     from opened where not exists (
-        select from run where conversation_id = opened.id and state in ('queued', 'running'))
+        select from run where conversation_id = opened.id and state in ('queued', 'running', 'waiting'))
     returning *
 ), added as (
     insert into message (id, conversation_id, position, role, content, run_id)
@@ -148,6 +150,10 @@ def _refusal(principal: Principal, key: str) -> Exception:
     active = Run.visible_to(principal).where((Run.conversation_key == key) & Run.state.in_(ACTIVE)).get_or_none()
     if active is None:
         return ConversationNotFound(key)
+    if active.state == WAITING:
+        asked = [approvals.summary(one) for one in Approval.of_run(active.id, only_open=True)]
+        message = "This conversation waits for a person. Decide about the call, or cancel the run."
+        return ConversationBusy(message, details={"run_id": str(active.id), "approvals": asked})
     return ConversationBusy(details={"run_id": str(active.id)}, headers={"Retry-After": "1"})
 
 

@@ -1,12 +1,12 @@
 """Conversations, their messages, and the run events behind the answers: reading and deleting them."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, cast
 from uuid import UUID
 
-from peewee import SQL, CharField, Expression, ForeignKeyField, IntegerField, TextField, UUIDField, fn
+from peewee import SQL, CharField, ForeignKeyField, IntegerField, TextField, UUIDField, fn
 
+from models.jobs.ledger import Job
 from models.platform import audit
 from models.platform.authorization import CONVERSATION_READ, CONVERSATION_RENAME, may
 from models.platform.client_info import UNKNOWN_CLIENT, ClientInfo
@@ -18,9 +18,10 @@ from models.platform.model import BinaryJSONField, DateTimeTZField, Model, Tenan
 from models.platform.principal import Principal
 from models.platform.redis import redis_client
 from models.runs import progress
-from models.runs.run import ACTIVE, Run
+from models.runs.run import ACTIVE, CANCELLED, Run
 
 PREVIEW = 160  # characters of a message that lists show
+WATCHED_SECONDS = 60  # for which the clients of a deleted run can still read how it ended
 
 
 class ConversationNotFound(NotFound):
@@ -28,12 +29,6 @@ class ConversationNotFound(NotFound):
 
     def __init__(self, key: str) -> None:
         super().__init__(f"Conversation {key[:255]} does not exist")
-
-
-@dataclass(frozen=True, slots=True)
-class SearchHit:
-    key: str
-    preview: str
 
 
 class ListedConversation(NamedTuple):
@@ -90,26 +85,6 @@ class Conversation(TenantModel):
         return KeysetPage.of(query.select(*columns), ListedConversation, (cls.updated_at, cls.id), limit, cursor)
 
     @classmethod
-    def search(cls, principal: Principal, text: str, limit: int = 20) -> list[SearchHit]:
-        """The caller's own conversations with a message that holds all words of `text` (English), best match first."""
-        if principal.user_id is None:  # machines have no conversations of their own
-            return []
-        words = fn.plainto_tsquery("english", text)
-        vector = SQL('"t2"."search"')
-        rank = fn.max(fn.ts_rank_cd(vector, words))
-        is_own = (cls.tenant_id == principal.tenant_id) & (cls.user_id == principal.user_id)
-        query = (
-            cls.select(cls.key, fn.min(Message.content))
-            .join(Message, on=(Message.conversation == cls.id))
-            .where(is_own & Expression(vector, "@@", words))
-            .group_by(cls.id)
-            .order_by(rank.desc(), cls.updated_at.desc(), cls.id.desc())
-            .limit(limit)
-        )
-        rows: list[Any] = list(query.tuples())
-        return [SearchHit(key, content[:PREVIEW]) for key, content in rows]
-
-    @classmethod
     def rename(cls, principal: Principal, key: str, title: str) -> "Conversation":
         """Give a conversation another title, which neither moves it in lists nor changes its times. ConversationNotFound."""
         conversation = cls.get_visible(principal, key)
@@ -127,29 +102,26 @@ class Conversation(TenantModel):
         [row] = query.where((cls.tenant_id == principal.tenant_id) & with_agent).tuples().execute()
         return AgentUsage(*row)
 
-    def messages_in_order(self) -> list["Message"]:
-        return list(Message.select().where(Message.conversation == self.id).order_by(Message.position))
-
-    def events_in_order(self, workflow_run_id: str | None = None) -> list["RunEvent"]:
-        query = RunEvent.select().where(RunEvent.conversation == self.id).order_by(RunEvent.sequence)
-        return list(query.where(RunEvent.workflow_run_id == workflow_run_id) if workflow_run_id else query)
-
     @classmethod
     def remove(cls, principal: Principal, key: str, *, client: ClientInfo = UNKNOWN_CLIENT) -> None:
         """Delete a conversation with its messages, events and runs. An active run is cancelled. ConversationNotFound."""
         with transaction():
+            # Whoever locks several of them locks first a job, then its conversation, then its run.
             conversation = cls.visible_to(principal).where(cls.key == key).for_update().get_or_none()
             if conversation is None:
                 raise ConversationNotFound(key)
             runs = list(Run.select(Run.id, Run.state).where(Run.conversation_id == conversation.id))
             active = [run.id for run in runs if run.state in ACTIVE]
-            message = "The conversation was deleted."
-            closed = [Run.stop(run_id, message, wait_for_worker=False) for run_id in active]
+            closed = [Run.close(run_id, CANCELLED, "cancelled", "The conversation was deleted.") for run_id in active]
             conversation.delete_instance()
             cls._record_removal(principal, conversation, client)
+        # A worker that does not see this, because we die here, finds nothing to write to and ends its job.
+        with transaction():
+            Job.cancel_where(Job.run_id.in_(active))
         for run in closed:
             if run:
                 progress.send_terminal(run)
+                redis_client().expire(progress.stream_key(run.id), WATCHED_SECONDS)
         stream_keys = [progress.stream_key(run.id) for run in runs if run.id not in active]
         if stream_keys:
             redis_client().delete(*stream_keys)

@@ -2,6 +2,7 @@
 
 state       queued -> running -> succeeded | dead | cancelled
             running -> queued after a failure, a release at shutdown, or an expired lease
+            running -> waiting for a person, without worker or lease; waiting -> queued once they have decided
 epoch       number of claims so far; whoever finishes or renews a job must name the epoch of their claim
 failures    number of claims that ended in an error or an expired lease; at `max_failures` the job is dead
 lease_until once a running job is past this time, its worker is taken for dead and the job may be claimed again
@@ -20,14 +21,15 @@ from models.platform.errors import Conflict, NotFound
 from models.platform.ids import uuid7
 from models.platform.model import BinaryJSONField, DateTimeTZField, Model
 
-QUEUED, RUNNING, SUCCEEDED, DEAD, CANCELLED = "queued", "running", "succeeded", "dead", "cancelled"
+QUEUED, RUNNING, WAITING = "queued", "running", "waiting"
+SUCCEEDED, DEAD, CANCELLED = "succeeded", "dead", "cancelled"
 FINISHED = (SUCCEEDED, DEAD, CANCELLED)
 
 ADD = """
 insert into job (id, created_at, name, queue, args, tenant_id, run_id, state, epoch, failures, max_failures, exhausted,
-    due_at, sent_at, cancel_requested)
+    traceparent, due_at, sent_at, cancel_requested)
 values (%(id)s, %(created_at)s, %(name)s, %(queue)s, %(args)s, %(tenant_id)s, %(run_id)s, 'queued', 0, 0,
-    %(max_failures)s, %(exhausted)s, %(created_at)s, %(created_at)s, false)"""
+    %(max_failures)s, %(exhausted)s, %(traceparent)s, %(created_at)s, %(created_at)s, false)"""
 # Claim a job that is due or whose lease has expired. An expired lease counts as a failure.
 CLAIM = """
 update job set state = 'running', owner = %(owner)s, lease_until = now() + %(lease)s * interval '1 second',
@@ -73,6 +75,7 @@ class Job(Model):
     failures = IntegerField(default=0)
     max_failures = IntegerField(default=1)
     exhausted = CharField(null=True)
+    traceparent = CharField(null=True)  # of the span that all attempts belong to
     due_at = DateTimeTZField(default=now)
     sent_at = DateTimeTZField(default=now, null=True)
     owner = CharField(null=True)
@@ -98,6 +101,7 @@ class Job(Model):
         tenant_id: UUID | None,
         max_failures: int,
         exhausted: str | None,
+        traceparent: str | None = None,
     ) -> "Job":
         """Add a job that is due now. It is inserted with the transaction's next statement, or at its commit."""
         columns: dict[str, Any] = {
@@ -110,6 +114,7 @@ class Job(Model):
             "tenant_id": tenant_id,
             "max_failures": max_failures,
             "exhausted": exhausted,
+            "traceparent": traceparent,
         }
         database.execute_later(ADD, {**columns, "args": Json(args)})
         return cls(__no_default__=True, state=QUEUED, **columns)
@@ -135,6 +140,29 @@ class Job(Model):
         if not database.execute_prepared(FINISH, values).rowcount:
             raise LeaseLost(str(self.id))
         self.state = state
+
+    @in_transaction
+    def suspend(self) -> bool:
+        """Let the job wait for a person: no worker has it until `wake`. False if a cancel was requested. May raise LeaseLost."""
+        is_owned = (Job.id == self.id) & (Job.epoch == self.epoch) & (Job.state == RUNNING)
+        query = Job.update(state=WAITING, owner=None, lease_until=None).where(is_owned & ~Job.cancel_requested)
+        if query.execute():
+            self.state = WAITING
+            return True
+        if Job.select().where(is_owned).exists():
+            return False
+        raise LeaseLost(str(self.id))
+
+    @classmethod
+    @in_transaction
+    def wake(cls, job_id: UUID) -> "Job | None":
+        """Queue a waiting job again: due now, without failures. The caller sends it. None if it does not wait (any more).
+
+        The epoch is kept: it numbers the run's events.
+        """
+        query = cls.update(state=QUEUED, failures=0, error=None, due_at=fn.now(), sent_at=fn.now())
+        rows: list[Job] = list(query.where((cls.id == job_id) & (cls.state == WAITING)).returning(cls).execute())
+        return rows[0] if rows else None
 
     def release(self) -> None:
         """Return the job to its queue at shutdown: due at once, and not counted as a failure. May raise LeaseLost."""
@@ -193,7 +221,10 @@ class Job(Model):
 
     @classmethod
     def cancel(cls, job_id: UUID) -> "Job":
-        """Cancel a queued job, or ask the worker of a running one to stop. Repeatable. JobNotFound, JobFinished."""
+        """Cancel a queued or waiting job, or ask the worker of a running one to stop. JobNotFound, JobFinished.
+
+        Repeatable.
+        """
         jobs = cls.cancel_where(cls.id == job_id)
         job = jobs[0] if jobs else cls.find(job_id)
         if job.state in (SUCCEEDED, DEAD):
@@ -202,15 +233,15 @@ class Job(Model):
 
     @classmethod
     def cancel_where(cls, condition: Expression) -> list["Job"]:
-        """Cancel the queued jobs among those that match, and ask the workers of the running ones to stop.
+        """Cancel the queued and waiting jobs among those that match, and ask the workers of the running ones to stop.
 
         Workers see the request when they next renew their leases. Returns the jobs that were not finished before.
         """
-        is_queued = cls.state == QUEUED
+        has_no_worker = cls.state.in_((QUEUED, WAITING))
         query = cls.update(
             cancel_requested=True,
-            state=Case(None, [(is_queued, CANCELLED)], cls.state),
-            finished_at=Case(None, [(is_queued, fn.now())]),
+            state=Case(None, [(has_no_worker, CANCELLED)], cls.state),
+            finished_at=Case(None, [(has_no_worker, fn.now())]),
         ).where(condition & cls.state.not_in(FINISHED))
         return list(query.returning(cls).execute())
 

@@ -71,6 +71,7 @@ CONVERSATION_RENAME    = Action("conversation.rename",    scope="conversations:w
 CONVERSATION_DELETE    = Action("conversation.delete",    scope="conversations:delete",  role="admin",  machines=True, elsewhere=ANY_SCOPE)
 RUN_READ               = Action("run.read",               scope="conversations:read",    role="viewer", machines=True, rows=Rows.OWN, elsewhere=ANY_SCOPE)
 RUN_CANCEL             = Action("run.cancel",             scope="conversations:write",   role="viewer", machines=True, rows=Rows.OWN, elsewhere=ANY_SCOPE)
+APPROVAL_DECIDE        = Action("approval.decide",        scope="conversations:write",   role="viewer", rows=Rows.OWN)
 SERVICE_TOKEN_READ     = Action("service_token.read",     role="admin", elsewhere=PLATFORM_OPERATOR, everywhere=True)
 SERVICE_TOKEN_ISSUE    = Action("service_token.issue",    role="admin", elsewhere=PLATFORM_OPERATOR, everywhere=True)
 SERVICE_TOKEN_REVOKE   = Action("service_token.revoke",   role="admin", elsewhere=PLATFORM_OPERATOR, everywhere=True)

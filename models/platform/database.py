@@ -168,7 +168,9 @@ database = Database(
     stale_timeout=settings.database_pool_recycle,
     connect_timeout=int(settings.database_health_timeout),
     application_name=settings.app_name,
-    options="-c timezone=UTC -c lock_timeout=10s -c statement_timeout=60s -c idle_in_transaction_session_timeout=60s",
+    # Our queries are short: to start parallel workers takes longer than they save.
+    options="-c timezone=UTC -c lock_timeout=10s -c statement_timeout=60s -c idle_in_transaction_session_timeout=60s"
+    " -c max_parallel_workers_per_gather=0",
 )
 
 transaction = database.atomic

@@ -1,6 +1,7 @@
 """Pages of long lists by keyset: each page continues after the last row of the one before, so none is lost or repeated."""
 
 import base64
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from peewee import Field, ModelSelect  # generic in peewee's type stubs only
 
 T = TypeVar("T")
+LARGEST_INTEGER = 2**63 - 1
 
 
 class InvalidCursor(BadRequest):
@@ -42,31 +44,42 @@ class KeysetPage(Generic[T]):
 
         `item` makes an item of a row's values. `columns` hold times or UUIDs, never null, and identify a row together.
         """
+        keys = Keys(*[_type(column) for column in columns])
         query = query.order_by(*[column.desc() for column in columns])
         if cursor is not None:
-            query = query.where(Tuple(*columns) < Tuple(*_decode(cursor, columns)))
+            query = query.where(Tuple(*columns) < Tuple(*keys.decode(cursor)))
         # Straight from the driver: peewee's own conversion of a long list costs more than the query.
         rows = [item(*values) for values in database.execute(query.limit(limit + 1)).fetchall()]  # type: ignore[no-untyped-call]
-        return cls(rows[:limit], _encode(rows[limit - 1], columns) if len(rows) > limit else None)
+        return cls.cut(rows, limit, lambda row: keys.encode([getattr(row, column.name) for column in columns]))
+
+    @classmethod
+    def cut(cls, rows: list[T], limit: int, cursor_of: Callable[[T], str]) -> "KeysetPage[T]":
+        """A page of `limit` of these rows. One more than that shows that there is another page."""
+        return cls(rows[:limit], cursor_of(rows[limit - 1]) if len(rows) > limit else None)
 
 
-def _encode(row: object, columns: "Sequence[Field[Any]]") -> str:
-    values = [getattr(row, column.name) for column in columns]
-    text = "|".join(value.isoformat() if isinstance(value, datetime) else str(value) for value in values)
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+class Keys:
+    """The values that a cursor holds, by their types. They come back exactly as they were, floats too."""
+
+    def __init__(self, *types: type) -> None:
+        self.types = types
+
+    def encode(self, values: Sequence[Any]) -> str:
+        text = "|".join(value.isoformat() if isinstance(value, datetime) else str(value) for value in values)
+        return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+    def decode(self, cursor: str) -> list[Any]:
+        """InvalidCursor if these are not such values."""
+        try:
+            text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+            return [PARSERS[kind](part) for kind, part in zip(self.types, text.split("|"), strict=True)]
+        except (ValueError, TypeError):
+            raise InvalidCursor() from None
 
 
-def _decode(cursor: str, columns: "Sequence[Field[Any]]") -> list[Any]:
-    try:
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
-        return [_parser(column)(part) for column, part in zip(columns, text.split("|"), strict=True)]
-    except (ValueError, TypeError):
-        raise InvalidCursor() from None
-
-
-def _parser(column: "Field[Any]") -> Callable[[str], Any]:
+def _type(column: "Field[Any]") -> type:
     if isinstance(column, DateTimeField):
-        return _parse_time
+        return datetime
     if isinstance(column, UUIDField):
         return UUID
     raise AssertionError(f"{column} cannot be part of a cursor")
@@ -77,3 +90,25 @@ def _parse_time(text: str) -> datetime:
     if time.tzinfo is None:
         raise ValueError("a cursor's time has a time zone")
     return time
+
+
+def _parse_float(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("a cursor's number is finite")
+    return number
+
+
+def _parse_integer(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= LARGEST_INTEGER:
+        raise ValueError("out of range")
+    return number
+
+
+PARSERS: dict[type, Callable[[str], Any]] = {
+    datetime: _parse_time,
+    UUID: UUID,
+    float: _parse_float,
+    int: _parse_integer,
+}

@@ -55,13 +55,8 @@ class Model(peewee.Model):
     @classmethod
     def one_with_extras(cls, statement: str, **values: object) -> tuple[Self, dict[str, Any]] | None:
         """Like `one`, for a statement that also returns columns that are not the model's: (row, {column: value})."""
-        cursor = database.execute_prepared(_with_columns(cls, statement), values)
-        row = cursor.fetchone()
-        if row is None:
-            return None
-        columns = dict(zip(_names(cursor), row, strict=True))
-        extras = {name: columns.pop(name) for name in columns.keys() - cls._meta.columns.keys()}
-        return cls(__no_default__=True, **columns), extras
+        rows = cls.all_with_extras(statement, **values)
+        return rows[0] if rows else None
 
     @classmethod
     def all(cls, statement: str, **values: object) -> list[Self]:
@@ -69,6 +64,19 @@ class Model(peewee.Model):
         cursor = database.execute_prepared(_with_columns(cls, statement), values)
         names = _names(cursor)
         return [cls(__no_default__=True, **dict(zip(names, row, strict=True))) for row in cursor.fetchall()]
+
+    @classmethod
+    def all_with_extras(cls, statement: str, **values: object) -> list[tuple[Self, dict[str, Any]]]:
+        """Like `one_with_extras`, for a statement that returns any number of rows."""
+        cursor = database.execute_prepared(_with_columns(cls, statement), values)
+        names = _names(cursor)
+        extras = set(names) - cls._meta.columns.keys()
+        found = []
+        for row in cursor.fetchall():
+            columns = dict(zip(names, row, strict=True))
+            more = {name: columns.pop(name) for name in extras}
+            found.append((cls(__no_default__=True, **columns), more))
+        return found
 
 
 def _names(cursor: Any) -> list[str]:

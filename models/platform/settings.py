@@ -74,6 +74,9 @@ class Settings(BaseSettings):
     tenant_jobs_at_once: int = 64  # of one queue: jobs of a tenant that are with the workers at once; 0: any number
     job_retention_days: int = 14  # finished jobs are purged after this
     run_events_ttl_days: int = 180  # run events are purged after this
+    approval_hours: Annotated[float, Field(gt=0)] = (
+        72  # how long a run waits for a person; then the model is told that nobody decided
+    )
     worker_grace_seconds: float = 20  # on SIGTERM running jobs may finish this long, then they go back to their queues
 
     # the model provider
@@ -104,6 +107,7 @@ class Settings(BaseSettings):
     chat_rate_limit_per_minute: int = 60
     chat_stream_rate_limit_per_minute: int = 30
     chat_stream_concurrent_limit: int = 5
+    conversation_search_rate_limit_per_minute: int = 60
 
     # what a tenant's plan allows
     enable_usage_guardrails: bool = False  # refuse runs of tenants that have used up a limit of their plan
@@ -185,10 +189,25 @@ class Settings(BaseSettings):
     allow_signup_trial_override: bool = False  # whether a registration may ask for a shorter trial
     signup_invite_reservation_ttl_seconds: int = 900  # how long an unfinished signup holds its place; at least 60
 
+    # traces; the other OTEL_ variables are read by the library
+    otel_exporter_otlp_endpoint: str | None = None  # a collector that speaks OTLP over HTTP; without one traces are off
+    otel_exporter_otlp_traces_endpoint: str | None = None  # the full URL instead
+    otel_exporter_otlp_headers: SecretStr | None = None  # what the collector wants: name=value, a comma list
+    otel_exporter_otlp_traces_headers: SecretStr | None = None
+    otel_sdk_disabled: bool = False
+    trace_context_from_clients: bool = True  # whether a request may continue its caller's trace
+
     @property
     def hardened(self) -> bool:
         """Whether this is production: everything that does not say that it is development."""
         return self.environment.lower() not in DEVELOPMENT
+
+    @property
+    def traces_endpoint(self) -> str | None:
+        """Where traces are sent; None if they are off."""
+        if self.otel_sdk_disabled:
+            return None
+        return self.otel_exporter_otlp_traces_endpoint or self.otel_exporter_otlp_endpoint
 
     @property
     def broker(self) -> str:
@@ -232,6 +251,7 @@ def _texts_of(secret: Secret[Any] | SecretStr) -> Iterator[str]:
             yield from (str(text) for text in values if text)
     elif "://" not in value:
         yield from (value, *Settings.items(value))
+        yield from (text for item in Settings.items(value) if (text := item.partition("=")[2].strip()))
     elif any(_passwords_in(value)):
         yield value
 

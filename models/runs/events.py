@@ -77,3 +77,11 @@ def restarted(conversation_id: str, agent: str, attempt: int, void_from: int | N
     """The first event of the second and every later attempt: clients drop the text with numbers from `void_from` on."""
     payload = {"attempt": attempt, "void_from": void_from}
     return event("lifecycle", conversation_id, event="restarted", agent=agent, agent_used=agent, payload=payload)
+
+
+def approval_requested(conversation_id: str, agent: str, approvals: list[dict[str, Any]]) -> dict[str, Any]:
+    """The run waits until somebody has decided about these calls."""
+    payload = {"approvals": approvals}
+    return event(
+        "lifecycle", conversation_id, event="approval_requested", agent=agent, agent_used=agent, payload=payload
+    )

@@ -1,4 +1,7 @@
-"""Runs: work that a client watches. A run ends once. Its terminal event is stored with its end, and sent after that."""
+"""Runs: work that a client watches. A run ends once. Its terminal event is stored with its end, and sent after that.
+
+A run may wait for a person (models/runs/waiting.py). The event that says so is stored and sent in the same way.
+"""
 
 from typing import Any
 from uuid import UUID
@@ -16,9 +19,11 @@ from models.platform.model import BinaryJSONField, DateTimeTZField, TenantModel
 from models.platform.principal import Principal
 from models.platform.redis import redis_client
 from models.runs import events, progress
+from models.runs.approvals import Approval
 
-QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = "queued", "running", "succeeded", "failed", "cancelled"
-ACTIVE = (QUEUED, RUNNING)
+QUEUED, RUNNING, WAITING = "queued", "running", "waiting"
+SUCCEEDED, FAILED, CANCELLED = "succeeded", "failed", "cancelled"
+ACTIVE = (QUEUED, RUNNING, WAITING)
 
 
 class RunNotFound(NotFound):
@@ -42,6 +47,7 @@ class Run(TenantModel):
     fingerprint = CharField(null=True)
     result: dict[str, Any] | None = BinaryJSONField(null=True)
     usage: dict[str, int] | None = BinaryJSONField(null=True)
+    waiting: dict[str, Any] | None = BinaryJSONField(null=True)  # the event of its last wait, over or not
     terminal: dict[str, Any] | None = BinaryJSONField(null=True)
     terminal_sequence = BigIntegerField(null=True)
     error_code = CharField(null=True)
@@ -55,6 +61,11 @@ class Run(TenantModel):
     @property
     def is_finished(self) -> bool:
         return self.state not in ACTIVE
+
+    @property
+    def waiting_sequence(self) -> int:
+        """The number of the event that said that the run waits; 0 if it never did."""
+        return int(self.waiting["sequence_number"]) if self.waiting else 0
 
     @property
     def cancel_requested(self) -> bool:
@@ -73,8 +84,9 @@ class Run(TenantModel):
         return run
 
     @classmethod
-    def finished_among(cls, run_ids: list[UUID]) -> list["Run"]:
-        return list(cls.select().where(cls.id.in_(run_ids) & cls.state.not_in(ACTIVE)))
+    def resting_among(cls, run_ids: list[UUID]) -> list["Run"]:
+        """Those of these runs that have ended or wait: their streams say nothing more for now."""
+        return list(cls.select().where(cls.id.in_(run_ids) & cls.state.not_in((QUEUED, RUNNING))))
 
     # ------------------------------------------------------------- ending
 
@@ -104,6 +116,7 @@ class Run(TenantModel):
             return False
         for name, value in changes.items():
             setattr(self, name, value)
+        Approval.cancel_open(self.id)
         return True
 
     @classmethod
@@ -126,23 +139,24 @@ class Run(TenantModel):
 
     @classmethod
     @in_transaction
-    def stop(
-        cls, run_id: UUID, message: str = "The run was cancelled.", *, wait_for_worker: bool = True
-    ) -> "Run | None":
+    def stop(cls, run_id: UUID) -> "Run | None":
         """Cancel a run's jobs, and close the run as cancelled unless a worker is still busy with it.
 
-        That worker sees the request within a heartbeat, ends its job and calls this again. With `wait_for_worker=False`
-        the run is closed in any case. Returns the run if it was closed: after the commit the caller sends its terminal
-        event. If the caller dies before it does, the relay reads the event from the row (docs/streams.md).
+        That worker sees the request within a heartbeat, ends its job and calls this again. Returns the run if it was
+        closed: after the commit the caller sends its terminal event. If the caller dies before it does, the relay reads
+        the event from the row (docs/streams.md).
         """
         jobs = Job.cancel_where(Job.run_id == run_id)
-        if wait_for_worker and any(job.state == JOB_RUNNING for job in jobs):
+        if any(job.state == JOB_RUNNING for job in jobs):
             return None
-        return cls.close(run_id, CANCELLED, "cancelled", message)
+        return cls.close(run_id, CANCELLED, "cancelled", "The run was cancelled.")
 
     @classmethod
     def cancel(cls, principal: Principal, run_id: object) -> "Run":
-        """Cancel a run: at once if it is queued, else as soon as its worker sees it. Repeatable. RunNotFound, RunFinished."""
+        """Cancel a run: at once if it is queued or waits, else as soon as its worker sees it. RunNotFound, RunFinished.
+
+        Repeatable.
+        """
         run = cls.find(principal, run_id)
         with transaction():
             closed = cls.stop(run.id)
@@ -160,6 +174,7 @@ class Run(TenantModel):
         try:
             cls.update(
                 state=QUEUED,
+                waiting=None,
                 terminal=None,
                 terminal_sequence=None,
                 error_code=None,

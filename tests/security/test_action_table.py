@@ -42,7 +42,7 @@ PUBLIC_ROUTES = {
     ("post", "/api/v1/auth/service-accounts/issue"),
 }
 VIEWER = {"account.own", "agent.read", "conversation.read", "run.read"}
-MEMBER = VIEWER | {"conversation.ask", "conversation.rename", "run.cancel"}
+MEMBER = VIEWER | {"approval.decide", "conversation.ask", "conversation.rename", "run.cancel"}
 ADMIN = MEMBER | {
     "conversation.delete",
     "member.add",

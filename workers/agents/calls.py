@@ -1,6 +1,5 @@
 """The calls of one response: which of them run now, which are known from the journal, and which wait for a person."""
 
-import json
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -24,13 +23,14 @@ Asker = Callable[[str, str, int, Emit], str]  # (agent, question, number of the 
 
 @dataclass(slots=True, kw_only=True)
 class Call:
-    """`tool`: None if the agent has none of that name. `arguments`: None if they do not fit it. `agent`: the key of the
+    """`tool`: None if the agent has none of that name. `fault`: what becomes of it if it cannot be made. `agent`: the key of the
     agent that the call asks."""
 
     number: int
     item: Item
     tool: Tool | None
-    arguments: dict[str, Any] | None
+    arguments: dict[str, Any]
+    fault: Outcome | None = None
     agent: str | None = None
     step: Step | None = None
     outcome: Outcome | None = None
@@ -58,8 +58,10 @@ class Calls:
     def add(self, number: int, item: Item) -> None:
         tool = next((tool for tool in self.turn.functions if tool.name == item["name"]), None)
         agent = self.turn.catalog.asked(self.turn.agent, item["name"])
-        arguments = outcomes.arguments_of(tool, item["arguments"]) if tool else None
-        call = Call(number=number, item=item, tool=tool, arguments=arguments, agent=agent)
+        read = outcomes.read_arguments(tool, item["arguments"]) if tool else outcomes.unknown(item["name"])
+        fault = read if isinstance(read, Outcome) else None
+        arguments = {} if isinstance(read, Outcome) else read
+        call = Call(number=number, item=item, tool=tool, arguments=arguments, fault=fault, agent=agent)
         call.step = self.journal.find(self.scope, number, _digest(call))
         self._decide(call)
         self.calls.append(call)
@@ -111,36 +113,34 @@ class Calls:
     def _decide(self, call: Call) -> None:
         """Set the call's outcome if it is known, or its request if a person has to decide. Otherwise it may run."""
         step, tool = call.step, call.tool
+        decision = self.turn.request.decisions.get((self.scope, call.number))
         if step and step.is_finished:
             call.outcome = Outcome(**(step.output or {}))
             self._count(call)
-        elif tool is None:
-            self._settle(call, outcomes.unknown(call.name))
-        elif call.arguments is None:
-            self._settle(call, outcomes.bad_arguments(tool, call.item["arguments"]))
+        elif tool is None or call.fault:
+            self._settle(call, call.fault or outcomes.unknown(call.name))
         elif step and not tool.repeatable:
-            self._decide_on_cut(call, tool, step)
-        elif approvals.needed(tool, call.arguments):
-            self._apply(call, self.turn.request.decisions.get((self.scope, call.number)), "tool")
+            self._decide_on_cut(call, tool, step, decision)
+        elif decision or approvals.needed(tool, call.arguments, self.turn.ruled_tools):
+            self._apply(call, decision, "tool")  # what was decided holds even if nobody would be asked any more
 
-    def _decide_on_cut(self, call: Call, tool: Tool, step: Step) -> None:
+    def _decide_on_cut(self, call: Call, tool: Tool, step: Step, decision: Decision | None) -> None:
         if tool.when_cut == "model":
             self._settle(call, outcomes.cut(tool))
             return
-        decision = self.turn.request.decisions.get((self.scope, call.number))
         if decision and step.began_at and decision.decided_at and decision.decided_at < step.began_at:
             decision = None
         self._apply(call, decision, "cut")
 
     def _apply(self, call: Call, decision: Decision | None, reason: Literal["tool", "cut"]) -> None:
         if decision is None:
-            call_id, arguments = call.item["call_id"], call.arguments or {}
+            call_id, arguments = call.item["call_id"], call.arguments
             call.request = ApprovalRequest(call.number, call_id, call.name, arguments, reason, self.scope)
         elif decision.verdict != "approved":
             self._settle(call, outcomes.refused(call.name, decision))
         elif decision.arguments is not None and call.tool:
-            if outcomes.misfit(call.tool, decision.arguments):
-                self._settle(call, outcomes.bad_arguments(call.tool, json.dumps(decision.arguments)))
+            if fault := outcomes.misfit(call.tool, decision.arguments):
+                self._settle(call, fault)
             else:
                 call.arguments = decision.arguments
 
@@ -163,7 +163,7 @@ class Calls:
 
     def _function(self, call: Call) -> Callable[[Emit], Outcome]:
         tool, arguments = call.tool, call.arguments
-        if tool is None or arguments is None:
+        if tool is None:
             raise ValueError(f"{call.name} cannot be called")
         if call.agent:
             agent, question = call.agent, str(arguments["input"])

@@ -5,10 +5,13 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from pydantic import BaseModel, ConfigDict, Field
+
 from models.platform.errors import NotFound
 from models.platform.settings import settings
 from workers.agents import checks, reading
-from workers.agents.declarations import NO_PARAMETERS, QUESTION, Agent, Handoff, Tool, agent_tool, handoff_tool
+from workers.agents.declarations import NO_PARAMETERS, Agent, Handoff, Tool, agent_tool, handoff_tool
+from workers.agents.functions import parameters_of
 from workers.agents.mcp_servers import McpServer
 from workers.agents.providers import models_file
 
@@ -34,6 +37,13 @@ SETTINGS = (
 )
 ANSWER_SECONDS = 300.0  # that an agent may take to answer another one
 KEPT = 8  # catalogues of other settings
+
+
+class Question(BaseModel):
+    """What an agent asks another one."""
+
+    model_config = ConfigDict(extra="forbid")
+    input: str = Field(description="The question, with all that is needed to answer it.")
 
 
 class AgentNotFound(NotFound):
@@ -69,14 +79,6 @@ class Catalog:
         asked = [_as_tool(self.agents[key]) for key in agent.agent_tools]
         return [tool for tool in self.tools_of(agent) if tool.kind == "function"] + asked
 
-    def asked(self, agent: Agent, name: str) -> str | None:
-        """The agent that the function of this name asks; None if it is another function."""
-        return next((key for key in agent.agent_tools if agent_tool(key) == name), None)
-
-    def handoff(self, agent: Agent, name: str) -> Handoff | None:
-        """What happens if this agent's model calls the function of this name; None if it is no handoff."""
-        return next((handoff for handoff in agent.targets if handoff.tool == name), None)
-
     def servers_of(self, agent: Agent) -> list[McpServer]:
         """The MCP servers that this agent uses and that we ask."""
         return [tool.server for tool in self.tools_of(agent) if tool.server and tool.hosted is None]
@@ -85,6 +87,14 @@ class Catalog:
         """Whether nobody may call this tool of a hosted MCP server, whoever asks for approval."""
         servers = [tool.server for tool in self.tools.values() if tool.server]
         return any(server.server_label == server_label and not server.offers(name) for server in servers)
+
+    def asked(self, agent: Agent, name: str) -> str | None:
+        """The agent that the function of this name asks; None if it is another function."""
+        return next((key for key in agent.agent_tools if agent_tool(key) == name), None)
+
+    def handoff(self, agent: Agent, name: str) -> Handoff | None:
+        """What happens if this agent's model calls the function of this name; None if it is no handoff."""
+        return next((handoff for handoff in agent.targets if handoff.tool == name), None)
 
     def users_of(self, tool: Tool) -> list[Agent]:
         """The agents that have this tool."""
@@ -98,7 +108,8 @@ class Catalog:
 
 def _as_tool(agent: Agent) -> Tool:
     description = f"Asks {agent.display_name}, who sees only your question. {agent.description}"
-    return Tool(agent_tool(agent.key), "agent", description, parameters=QUESTION, seconds=ANSWER_SECONDS)
+    name = agent_tool(agent.key)
+    return Tool(name, "agent", description, parameters_of(Question), arguments=Question, seconds=ANSWER_SECONDS)
 
 
 class Built(NamedTuple):

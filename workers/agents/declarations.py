@@ -18,13 +18,6 @@ HISTORIES = get_args(History)
 VARIABLES = ("user_name", "user_id", "tenant_id", "conversation_id", "request_message")
 NO_PARAMETERS: dict[str, Any] = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
 
-QUESTION: dict[str, Any] = {
-    "type": "object",
-    "properties": {"input": {"type": "string", "description": "The question, with all that is needed to answer it."}},
-    "required": ["input"],
-    "additionalProperties": False,
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Tool:

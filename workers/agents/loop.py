@@ -13,7 +13,7 @@ from typing import Any
 
 from models.runs.steps import Step
 from workers.agents import items
-from workers.agents.approvals import ApprovalRequest, WaitsForApproval
+from workers.agents.approvals import WaitsForApproval
 from workers.agents.calls import Calls
 from workers.agents.catalog import Catalog, catalog
 from workers.agents.declarations import Handoff
@@ -229,22 +229,16 @@ class Loop:
         self.checkpoint()
         requests = yield from calls.run()
         if requests:
-            yield from map(self._approval_requested, requests)
             raise WaitsForApproval(requests)
         results = calls.results()
         for number, item, handoff in handoffs:
-            taken = json.dumps({"assistant": handoff.agent})
-            text = "Another handoff was taken." if item is not handoffs[0][1] else taken
+            is_taken = handoff is handoffs[0][2]
+            text = json.dumps({"assistant": handoff.agent}) if is_taken else "Another handoff was taken."
             yield self._request_handoff(item, handoff.agent, text)
             results[number] = items.output_of(item, text)
         turn.input += [results[number] for number in sorted(results)]
         if handoffs:
             yield from self._hand_off(handoffs[0][2])
-
-    def _approval_requested(self, request: ApprovalRequest) -> Event:
-        payload = {"arguments": request.arguments, "reason": request.reason}
-        fields = {"tool_call_id": request.call_id, "tool_name": request.tool_name}
-        return self.turn.lifecycle("approval_requested", payload=payload, **fields)
 
     def _request_handoff(self, call: Item, key: str, output: str) -> Event:
         turn, name = self.turn, call["name"]

@@ -32,9 +32,9 @@ class Outcome:
 
 def call_function(tool: Tool, arguments: dict[str, Any], context: ToolsContext) -> Outcome:
     """Call one of our functions. Never raises an Exception."""
+    if tool.function is None:
+        return unknown(tool.name)
     try:
-        if tool.function is None:
-            raise TypeError(f"{tool.name} has no function")
         output = tool.function(context, **check_arguments(tool, arguments))
     except ToolFailed as error:
         return Outcome(f"Error: {error}", "failed")
@@ -51,35 +51,26 @@ def bounded(output: str) -> Outcome:
     return Outcome(output[:MAX_CHARACTERS] + note, "too_long")
 
 
-def arguments_of(tool: Tool, text: str) -> dict[str, Any] | None:
-    """The arguments, or None if they do not fit the declaration."""
+def read_arguments(tool: Tool, text: str) -> dict[str, Any] | Outcome:
+    """The arguments of a call, or what becomes of it because they do not fit."""
     try:
         values: Any = json.loads(text or "{}")
     except (ValueError, RecursionError):
-        return None
-    return values if misfit(tool, values) is None else None
+        return Outcome("Error: the arguments are not valid JSON.", "arguments")
+    return misfit(tool, values) or values
 
 
-def misfit(tool: Tool, values: Any) -> str | None:
-    """Why these values are no arguments of the tool."""
+def misfit(tool: Tool, values: object) -> Outcome | None:
+    """What becomes of a call with these arguments if they do not fit the tool."""
     try:
         check_arguments(tool, values)
     except ToolFailed as error:
-        return str(error)
+        return Outcome(f"Error: {error}", "arguments")
     return None
 
 
 def unknown(name: str) -> Outcome:
     return Outcome(f"Error: there is no tool named {name}.", "unknown")
-
-
-def bad_arguments(tool: Tool, text: str) -> Outcome:
-    """The arguments, as the model wrote them, do not fit."""
-    try:
-        reason = misfit(tool, json.loads(text or "{}"))
-    except (ValueError, RecursionError):
-        reason = None
-    return Outcome(f"Error: {reason or 'the arguments are not valid JSON.'}", "arguments")
 
 
 def timeout(tool: Tool) -> Outcome:

@@ -34,11 +34,8 @@ def next_request(turn: Turn) -> dict[str, Any]:
 
 def _tools(turn: Turn) -> list[dict[str, Any]]:
     catalog, location = turn.catalog, turn.request.location
-    tools = [_declare_hosted(tool, location) for tool in catalog.tools_of(turn.agent) if tool.hosted is not None]
-    tools += [
-        _function(tool.name, tool.description, tool.parameters or NO_PARAMETERS, strict=tool.strict)
-        for tool in turn.functions
-    ]
+    hosted = [tool for tool in catalog.tools_of(turn.agent) if tool.hosted is not None]
+    tools = [_declare(tool, location) for tool in [*hosted, *turn.functions]]
     for handoff in turn.agent.targets:
         target = turn.catalog.agents[handoff.agent]
         description = f"Pass the conversation to {target.display_name}. {target.description}"
@@ -46,11 +43,12 @@ def _tools(turn: Turn) -> list[dict[str, Any]]:
     return tools
 
 
-def _declare_hosted(tool: Tool, location: dict[str, str] | None) -> dict[str, Any]:
-    hosted = dict(tool.hosted or ())
-    if hosted["type"] == "web_search" and location:
-        hosted["user_location"] = {"type": "approximate", **location}
-    return hosted
+def _declare(tool: Tool, location: dict[str, str] | None) -> dict[str, Any]:
+    if tool.hosted is None:
+        return _function(tool.name, tool.description, tool.parameters or NO_PARAMETERS, strict=tool.strict)
+    if tool.hosted["type"] == "web_search" and location:
+        return {**tool.hosted, "user_location": {"type": "approximate", **location}}
+    return dict(tool.hosted)
 
 
 def _function(name: str, description: str, parameters: dict[str, Any], *, strict: bool = True) -> dict[str, Any]:

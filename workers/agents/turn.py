@@ -1,10 +1,13 @@
 """One turn: a question on its way through the agents. Its request, its state, and the events that it produces."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
 from models.conversations.chat_context import HistoryMessage
+from models.platform.database import release
+from models.runs import tool_policy
 from models.runs.events import event
 from models.runs.steps import Step
 from workers.agents.approvals import Decisions
@@ -76,6 +79,14 @@ class Turn:
     @property
     def model(self) -> str:
         return self.config.get("model") or self.agent.model_name
+
+    @cached_property
+    def ruled_tools(self) -> frozenset[str]:
+        """The tools whose calls the tenant wants approved. They are looked up when the first call comes."""
+        try:
+            return frozenset(tool_policy.of_tenant(self.request.tenant_id))
+        finally:
+            release()
 
     def add_response(self, response: dict[str, Any]) -> None:
         """Count a response that has ended, however it ended."""

@@ -6,11 +6,12 @@ import threading
 import pytest
 
 from models.auth.tenants import Tenant
-from models.conversations import answers
+from models.conversations import answers, history
 from models.conversations.answers import Answer
 from models.conversations.asking import ConversationBusy, IdempotencyConflict, Question
 from models.conversations.chat_context import ChatContext
 from models.conversations.conversation import Conversation, ConversationNotFound, Message, RunEvent
+from models.conversations.search import search_own
 from models.jobs.ledger import Job, LeaseLost
 from models.platform.database import release, transaction
 from models.platform.keyset import InvalidCursor
@@ -43,7 +44,7 @@ def test_the_history_holds_questions_and_answers_in_order(person, ask):
     run = ask(me, "How are you?", "mine")
     answer(run)
     conversation = Conversation.get_visible(me, "mine")
-    assert history(ask(me, "And you?", "mine"), limit=3) == [
+    assert shown_to_model(ask(me, "And you?", "mine"), limit=3) == [
         {"role": "user", "content": "How are you?"},
         {"role": "assistant", "content": "Fine."},
         {"role": "user", "content": "And you?"},
@@ -51,7 +52,7 @@ def test_the_history_holds_questions_and_answers_in_order(person, ask):
     assert (conversation.message_count, conversation.last_message) == (2, "Fine.")
 
 
-def history(run, limit=10):
+def shown_to_model(run, limit=10):
     return ChatContext.begin(run.id, history_limit=limit).history
 
 
@@ -63,9 +64,9 @@ def test_the_history_of_a_retried_run_ends_with_its_own_question(person, ask):
         Run.close(first.id, "failed", "internal_error", "It broke.")
     answer(ask(me, "Two", "mine"), "Second.")
     jobs.retry(Job.get(Job.run_id == first.id).id)
-    assert history(first) == [{"role": "user", "content": "One"}]
+    assert shown_to_model(first) == [{"role": "user", "content": "One"}]
     answer(first, "First.")
-    third = [message["content"] for message in history(ask(me, "Three", "mine"), limit=4)]
+    third = [message["content"] for message in shown_to_model(ask(me, "Three", "mine"), limit=4)]
     assert third == ["Two", "Second.", "First.", "Three"]
 
 
@@ -164,8 +165,8 @@ def test_search_finds_only_the_callers_own_conversations(person, ask):
     me, colleague = person(), person()
     ask(me, "Where do the herons nest?", "birds")
     ask(colleague, "Herons again", "theirs")
-    assert [hit.key for hit in Conversation.search(me, "heron nesting")] == ["birds"]
-    assert Conversation.search(me, "the") == []
+    assert [hit.key for hit in search_own(me.user_id, me.tenant_id, "heron nesting", 5)] == ["birds"]
+    assert search_own(me.user_id, me.tenant_id, "the", 5) == []
 
 
 def test_deleting_removes_messages_and_runs_and_cancels_the_active_run(person, ask):
@@ -183,10 +184,10 @@ def test_an_answer_stores_its_message_and_events_and_finishes_its_run(person, as
     run, text = ask(me, "How are you?", "mine"), "Fine; 100 % \\ 'quoted' – ünïcode"  # noqa: RUF001
     answer(run, text)
     conversation = Conversation.get_visible(me, "mine")
-    message = conversation.messages_in_order()[-1]
+    message = history.messages(conversation.id).items[-1]
     assert (message.position, message.role, message.content, message.run_id) == (1, "assistant", text, run.id)
     assert message.attachments == [{"object_id": "o-1"}]
-    events = conversation.events_in_order()
+    events = history.events(conversation.id).items
     assert [(event.sequence, event.type, event.content_text) for event in events] == [
         (0, "tool_call", None),
         (1, "assistant_message", text),

@@ -1,6 +1,7 @@
 """A chat's job that is cut and claimed again: its journal in Postgres, its stream, and what its client is told."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -10,8 +11,8 @@ from models.platform.database import database
 from models.runs import progress, steps
 from models.runs.run import Run
 from models.runs.steps import Step
-from tests.support.models import replace_tool
 from workers import chat, jobs, runtime
+from workers.agents.catalog import catalog
 from workers.agents.journal import RunJournal
 from workers.jobs import CHAT_RUN
 
@@ -54,6 +55,14 @@ def killed(monkeypatch):
     return arrange
 
 
+def watched(monkeypatch):
+    """The calls of the clock, from now on."""
+    made, tools = [], catalog().tools
+    clock = replace(tools["get_current_time"], function=lambda context: made.append(1) or "noon")
+    monkeypatch.setitem(tools, "get_current_time", clock)
+    return made
+
+
 def cut(run):
     with pytest.raises(Killed):
         attempt(run)
@@ -89,8 +98,7 @@ def test_a_plain_chat_is_one_step_that_is_stored_with_its_answer(asked):
 
 
 def test_a_cut_between_steps_repeats_nothing_and_voids_nothing(asked, killed, stats, provider, monkeypatch):
-    made = []
-    replace_tool(monkeypatch, "get_current_time", lambda context: made.append(1) or "noon")
+    made = watched(monkeypatch)
     run, before = asked("[[tool=get_current_time]]"), stats(provider)["responses"]
     with monkeypatch.context() as patch:
         patch.setattr(chat, "run_agent", cut_at(chat.run_agent, "tool_end"))
@@ -127,7 +135,7 @@ def cut_at(run_agent, label):
 
 
 def test_a_cut_inside_a_response_voids_its_text_only(asked, monkeypatch, stats, provider):
-    run, before = asked("[[tool=get_current_time deltas=300]]"), stats(provider)["responses"]
+    run, before = asked("[[tool=get_current_time deltas=300 delay=1ms]]"), stats(provider)["responses"]
     seen = []
 
     def checkpoint(lease):
@@ -166,8 +174,7 @@ def test_the_journal_of_a_deleted_run_cannot_be_written(asked):
 
 
 def test_an_operators_retry_goes_on_from_the_journal(asked, stats, provider, monkeypatch):
-    made = []
-    replace_tool(monkeypatch, "get_current_time", lambda context: made.append(1) or "noon")
+    made = watched(monkeypatch)
     run = asked("[[tool=get_current_time]]")
     monkeypatch.setattr("workers.agents.loop.DEFAULT_MAX_TURNS", 1)
     assert attempt(run).error_code == "max_turns_exceeded"

@@ -12,8 +12,6 @@ from workers.agents.loop import run_agent
 
 pytestmark = pytest.mark.usefixtures("provider")
 
-MADE, LOCK = [], threading.Lock()
-
 
 class Cut(BaseException):
     """Stands for the end of a process."""
@@ -60,28 +58,33 @@ def identity(event):
 @pytest.fixture
 def made():
     """(tool, idempotency key) of each call that was made."""
-    MADE.clear()
-    return MADE
+    CALLS.clear()
+    return CALLS
 
 
-def recording(name, **more):
-    """A tool that only says that it was called."""
+CALLS, LOCK = [], threading.Lock()
 
+
+def function(name):
     def call(context):
         with LOCK:
-            MADE.append((name, context.idempotency_key))
+            CALLS.append((name, context.idempotency_key))
         return f"{name} is done"
 
-    return Tool(name, "utility", "d", function=call, **more)
+    return call
+
+
+def tool(name, **more):
+    return Tool(name, "utility", "d", **{"function": function(name), **more})
 
 
 def helper(*names, **more):
-    declared = {name: recording(name, **more.pop(name, {})) for name in names}
+    declared = {name: tool(name, **more.pop(name, {})) for name in names}
     expert = Agent("expert", "Expert", "d", "You know.", tools=("one",))
     agent = Agent(
         "helper", "Helper", "d", "You help.", tools=names, agent_tools=("expert",), handoffs=("other",), **more
     )
-    return Catalog([agent, expert, Agent("other", "Other", "d", "You too.")], {"one": recording("one"), **declared})
+    return Catalog([agent, expert, Agent("other", "Other", "d", "You too.")], {"one": tool("one"), **declared})
 
 
 @pytest.mark.parametrize(

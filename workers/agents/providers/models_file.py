@@ -38,6 +38,7 @@ class Provider(BaseModel):
     token_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"  # its name on the chat wire
     send_reasoning: bool = False  # on the chat wire: whether the server wants its reasoning back with its tool calls
     mcp_credentials: bool | None = None  # whether those of MCP_TOOLS are sent to it; None: to the default provider only
+    send_trace: bool = False  # whether it is told the trace and the span that ask, as `traceparent`
     omit: tuple[str, ...] = ()  # fields of a request that the server refuses
     extra: dict[str, Any] = {}  # fields that are added to every request
 

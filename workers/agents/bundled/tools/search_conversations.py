@@ -4,9 +4,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from models.conversations.conversation import Conversation
+from models.conversations.search import search_own
 from models.platform.database import release
-from models.platform.principal import Principal
 from workers.agents.functions import ToolFailed, ToolsContext, tool
 
 QUERY_CHARACTERS = 500
@@ -18,9 +17,8 @@ def search_conversations(context: ToolsContext, query: Annotated[str, Field(desc
     """Searches the user's own earlier conversations."""
     if not query.strip():
         raise ToolFailed("The query is empty.")
-    principal = Principal(context.user_id, context.tenant_id)
     try:
-        hits = Conversation.search(principal, query[:QUERY_CHARACTERS], limit=HITS_FOUND)
+        hits = search_own(context.user_id, context.tenant_id, query[:QUERY_CHARACTERS], HITS_FOUND)
     finally:
         release()
     if not hits:
