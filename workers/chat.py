@@ -1,6 +1,7 @@
 """The chat actor: load the conversation, let the agent answer, store the answer, then send the terminal event."""
 
 from typing import Any
+from uuid import UUID
 
 from models.conversations import answers
 from models.conversations.answers import Answer
@@ -13,6 +14,7 @@ from models.runs.run import FAILED, Run
 from workers import metrics
 from workers.agents import approvals
 from workers.agents.approvals import ApprovalRequest, Decisions, WaitsForApproval
+from workers.agents.compaction import Compaction
 from workers.agents.journal import RunJournal
 from workers.agents.loop import run_agent
 from workers.agents.providers.errors import ProviderError
@@ -22,11 +24,13 @@ from workers.jobs import CHAT_RUN
 from workers.lease import Cancelled
 from workers.runtime import Lease, actor
 
+SUMMARISED = 5  # times as many messages as the model is given are read, to be summarised
+
 
 @actor(CHAT_RUN)
 def run_chat(lease: Lease) -> None:
     run_id = lease.job.run_id
-    context = ChatContext.begin(run_id, settings.agent_history_messages) if run_id else None
+    context = load(run_id) if run_id else None
     release()  # a model may take minutes: no connection is held meanwhile
     if context is None:  # the run was deleted or cancelled before it began
         return
@@ -49,6 +53,28 @@ def run_chat(lease: Lease) -> None:
         progress.send_terminal(run)
 
 
+def load(run_id: UUID) -> ChatContext | None:
+    """The context of a run, with more messages than the model is given if those can be summarised."""
+    messages = settings.agent_history_messages
+    if settings.agent_compaction == "trim":
+        return ChatContext.begin(run_id, messages)
+    return ChatContext.begin(run_id, SUMMARISED * messages, summaries=True)
+
+
+def compaction(context: ChatContext) -> Compaction | None:
+    if settings.agent_compaction == "trim" or context.covered is None:
+        return None
+
+    def save(summary: str, covered: int) -> None:
+        try:
+            context.remember(summary, covered)
+        finally:
+            release()
+
+    messages = settings.agent_history_messages
+    return Compaction(summary=context.summary, covered=context.covered, messages=messages, save=save)
+
+
 def turn_request(context: ChatContext, decisions: Decisions) -> TurnRequest:
     run = context.run
     return TurnRequest(
@@ -60,6 +86,7 @@ def turn_request(context: ChatContext, decisions: Decisions) -> TurnRequest:
         tenant_id=run.tenant_id,
         location=run.request.get("location"),
         run_options=run.request.get("run_options") or {},
+        compaction=compaction(context),
         decisions=decisions,
     )
 

@@ -60,7 +60,7 @@ def model_tokens(model: str, tokens_in: int, tokens_out: int) -> None:
 
 
 def tool_called(tool: str, outcome: str, seconds: float) -> None:
-    """`tool`: a tool of the catalogue, or other. `outcome`: ok, interrupted, or why it has failed."""
+    """`tool`: a tool of the catalogue, or other. `outcome`: ok, or why it has failed (workers/agents/outcomes.py)."""
     TOOL_CALLS.labels(tool, outcome).inc()
     TOOL_SECONDS.labels(tool).observe(seconds)
 

@@ -1,14 +1,13 @@
 """Storing an answer and everything that ends with it, in one round trip that is one transaction."""
 
-import json
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from models.conversations.conversation import PREVIEW
 from models.jobs.ledger import SUCCEEDED, Job, LeaseLost
 from models.platform.database import Json, database
 from models.platform.ids import uuid7
+from models.platform.json import storable, storable_text
 from models.runs.run import Run
 from models.runs.steps import Step
 
@@ -50,7 +49,6 @@ with ended as (
     from finished where %(step_number)s::integer is not null
 )
 select (select count(*) from ended), (select count(*) from finished)"""
-_dumps = partial(json.dumps, default=str)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +82,7 @@ def store(job: Job, run: Run, answer: Answer, terminal: dict[str, Any], sequence
 
 def _values(job: Job, run: Run, answer: Answer, terminal: dict[str, Any]) -> dict[str, Any]:
     items = [{**item, "id": uuid7(), "number": number} for number, item in enumerate(answer.items)]
+    text = storable_text(answer.text)
     return {
         "job_id": job.id,
         "epoch": job.epoch,
@@ -91,14 +90,14 @@ def _values(job: Job, run: Run, answer: Answer, terminal: dict[str, Any]) -> dic
         "conversation_id": run.conversation_id,
         "message_id": uuid7(),
         "agent": answer.agent,
-        "text": answer.text,
-        "preview": answer.text[:PREVIEW],
+        "text": text,
+        "preview": text[:PREVIEW],
         "attachments": Json(answer.attachments),
         "count": len(items),
-        "items": Json(items, dumps=_dumps),
-        "terminal": Json(terminal),
+        "items": Json(items, dumps=storable),
+        "terminal": Json(terminal, dumps=storable),
         "sequence": terminal["sequence_number"],
-        "result": Json(answer.result),
+        "result": Json(answer.result, dumps=storable),
         "usage": Json(answer.usage),
         **_step_values(answer.step),
     }

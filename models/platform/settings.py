@@ -93,6 +93,8 @@ class Settings(BaseSettings):
     agent_model_data: str | None = None
     agent_models_allowed: str = ""  # comma list of models that clients may ask for, besides the agents' own
     agent_history_messages: int = 200  # newest messages of a conversation that the model is given
+    agent_compaction: Annotated[str, Field(pattern="^(trim|summarize)$")] = "trim"  # of older messages
+    agent_context_tokens: int = 100_000  # ... and at most so many tokens, by our estimate; a models file may say others
     agent_tools_at_once: Annotated[int, Field(ge=1)] = 8  # calls of one response that run at the same time
     mcp_tools: Secret[list[dict[str, Any]] | Json[list[dict[str, Any]]]] = Secret([])  # MCP servers, a JSON list
     image_default_size: str = "1024x1024"

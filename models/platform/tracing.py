@@ -27,7 +27,7 @@ class Span:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if error is not None and kind is not GeneratorExit:
+        if error is not None and kind is not GeneratorExit and getattr(error, "is_failure", True):
             code = getattr(error, "code", None)
             self.fail(code if isinstance(code, str) else type(error).__name__)
         self.end()
@@ -75,7 +75,7 @@ def stop() -> None:
 def span(
     name: str, kind: Kind = "internal", *, within: str | None = None, attributes: Attributes | None = None
 ) -> Span:
-    """A span for a `with` block. Exceptions that leave the block mark it as failed.
+    """A span for a `with` block. Exceptions that leave the block mark it as failed, unless they have `is_failure = False`.
 
     `within`: the traceparent of its parent. A text that is not valid begins a new trace; None: the current span is its
     parent. Attributes must not contain secrets, nor what users wrote.

@@ -9,6 +9,7 @@ import peewee
 
 from models.jobs.ledger import Job, LeaseLost
 from models.platform.database import Json, database
+from models.platform.json import storable
 
 # Nothing is written unless this claim still owns the job. A claim of another worker waits for this statement (`for share`),
 # so it reads either the step or nothing that is still to come.
@@ -74,7 +75,7 @@ class Step:
             "name": self.name,
             "call_id": self.call_id,
             "digest": self.digest,
-            "output": None if self.output is None else Json(self.output),
+            "output": None if self.output is None else Json(self.output, dumps=storable),
             "usage": None if self.usage is None else Json(self.usage),
             "sequence": self.sequence,
             "seconds": self.seconds,

@@ -15,6 +15,7 @@ import pytest
 import redis
 
 from devstack import mails
+from tests.support.mcp_server import Server
 
 EMAIL, PASSWORD = "demo@example.com", "demo-password-please-change"
 
@@ -116,10 +117,16 @@ def eventually(check, seconds=10.0, pause=0.05):
         time.sleep(pause)
 
 
+CATALOGUE = Path(__file__).parents[1] / "support" / "catalogue"  # agents and tools of the tests
 MODELS = """
 [providers.chat]
 base_url = "{url}"
 wire = "chat"
+
+[providers.steps]
+base_url = "{url}"
+wire = "responses"
+extra = {{ parallel_tool_calls = false }}
 
 [providers.down]
 base_url = "http://127.0.0.1:9/v1"
@@ -147,7 +154,15 @@ def models_of(stack):
     """The settings by which clients may ask for the stand-in over both wires."""
     path = stack.state / "models.toml"
     path.write_text(MODELS.format(url=stack.env["OPENAI_BASE_URL"]))
-    return {"MODELS_PATH": str(path), "AGENT_MODELS_ALLOWED": "chat:gpt-5.1,safe,once:gpt-5.1,once-chat:gpt-5.1"}
+    allowed = "chat:gpt-5.1,safe,once:gpt-5.1,once-chat:gpt-5.1,steps:gpt-5.1"
+    return {"MODELS_PATH": str(path), "AGENT_MODELS_ALLOWED": allowed}
+
+
+def catalogue_of(stack, server):
+    """The settings of the tests' own agents, in a copy that tests may change, and of the MCP server that one of them uses."""
+    folder = stack.state / "catalogue"
+    shutil.copytree(CATALOGUE, folder)
+    return {"AGENTS_PATH": str(folder), "MCP_TOOLS": json.dumps([server.entry()])}
 
 
 @pytest.fixture(scope="session")
@@ -161,12 +176,13 @@ def live_stack():
         "CHAT_STREAM_RATE_LIMIT_PER_MINUTE": "0",
         "CHAT_STREAM_CONCURRENT_LIMIT": "0",
     }
-    with Stack(state, environ={**without_urls, **no_limits}) as stack:
+    with Stack(state, environ={**without_urls, **no_limits}) as stack, Server(state) as server:
         stack.start_parts()
-        stack.env |= models_of(stack)
+        stack.env |= models_of(stack) | catalogue_of(stack, server)
         stack.migrate()
         stack.seed()
         live = Live(stack)
+        live.mcp_server = server
         for name in ("edge", "worker-agents", "worker-jobs", "scheduler"):
             live.start(name)
         live.start("worker-agents", "spare")

@@ -62,8 +62,10 @@ def test_a_chat_is_one_trace_from_the_caller_to_the_model(traced, wait_until):
     assert (request.parent, job.parent) == ("00f067aa0ba902b7", request.id)
     assert (request.service, job.service) == ("longshore-edge", "longshore-worker")
     assert job.attributes["longshore.run.id"] == answer.headers["X-Run-Id"]
-    calls = received.of(trace(1), "chat ")
-    assert len(calls) == 2 and not [call for call in calls if "error.type" in call.attributes]
+    agent, calls = spans["invoke_agent Triage Assistant"], received.of(trace(1), "chat ")
+    assert agent.parent == job.id and len(calls) == 2
+    assert {span.parent for span in [*calls, spans["execute_tool get_current_time"]]} == {agent.id}
+    assert not [span for span in received.of(trace(1)) if "error.type" in span.attributes]
     assert "private words" not in repr(received.spans)
 
 

@@ -37,6 +37,8 @@ Decisions = dict[tuple[str, int], Decision]  # by scope and number of the call's
 class WaitsForApproval(Exception):
     """All that can be done without these decisions is done, and is in the journal."""
 
+    is_failure = False  # for the spans that it leaves
+
     def __init__(self, requests: list[ApprovalRequest]) -> None:
         super().__init__(f"{len(requests)} calls wait for approval")
         self.requests = requests

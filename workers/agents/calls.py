@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from models.platform.settings import settings
 from models.runs.steps import Step
+from workers import metrics
 from workers.agents import approvals, items, outcomes, parallel
 from workers.agents.approvals import ApprovalRequest, Decision, WaitsForApproval
 from workers.agents.catalog import Tool
@@ -16,6 +17,7 @@ from workers.agents.outcomes import Outcome
 from workers.agents.parallel import Emit, Result, Task
 from workers.agents.providers.client import Wait
 from workers.agents.providers.errors import ProviderError
+from workers.agents.telemetry import tool_span
 from workers.agents.turn import Event, Turn
 
 Asker = Callable[[str, str, int, Emit], str]  # (agent, question, number of the call, emit) -> the agent's answer
@@ -165,16 +167,24 @@ class Calls:
         tool, arguments = call.tool, call.arguments
         if tool is None:
             raise ValueError(f"{call.name} cannot be called")
-        if call.agent:
-            agent, question = call.agent, str(arguments["input"])
-            return lambda emit: outcomes.bounded(self.ask(agent, question, call.number, emit))
         request = self.turn.request
         context = ToolsContext(
             user_id=request.user_id,
             tenant_id=request.tenant_id,
             idempotency_key=self.journal.idempotency_key(self.scope, call.number),
         )
-        return lambda _: outcomes.call_function(tool, arguments, context)
+
+        def run(emit: Emit) -> Outcome:
+            with tool_span(tool, call.item["call_id"]) as span:
+                if call.agent:
+                    outcome = outcomes.bounded(self.ask(call.agent, str(arguments["input"]), call.number, emit))
+                else:
+                    outcome = outcomes.call_function(tool, arguments, context)
+                if outcome.failed:
+                    span.fail(outcome.failed)
+                return outcome
+
+        return run
 
     def _keep(self, call: Call, result: Result) -> None:
         """Journal the outcome of a call that has ended."""
@@ -191,6 +201,7 @@ class Calls:
 
     def _settle(self, call: Call, outcome: Outcome, seconds: float = 0.0) -> None:
         call.outcome = outcome
+        metrics.tool_called(call.tool.name if call.tool else "other", outcome.failed or "ok", seconds)
         self.journal.save(replace(self._step(call), output=outcome.as_json(), seconds=seconds))
         self._count(call)
 

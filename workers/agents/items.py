@@ -3,7 +3,10 @@
 import json
 from typing import Any
 
+from models.platform.json import storable_json
+
 Item = dict[str, Any]
+MAX_DEPTH = 64  # of JSON that is kept as JSON; encoders and Postgres have limits of their own
 
 
 def text_of(output: list[Item]) -> str:
@@ -76,7 +79,14 @@ def as_object(text: str) -> dict[str, Any] | None:
     if not text:
         return None
     try:
-        value = json.loads(text)
-    except ValueError:
+        value = json.loads(storable_json(text))
+    except (ValueError, RecursionError):
+        value = text
+    if text.count("[") + text.count("{") > MAX_DEPTH and _is_deeper(value, MAX_DEPTH):
         value = text
     return value if isinstance(value, dict) else {"value": value}
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels == 0 or any(_is_deeper(item, levels - 1) for item in inner)

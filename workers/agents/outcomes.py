@@ -5,6 +5,7 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
+from models.platform.json import storable_text
 from workers.agents.approvals import Decision
 from workers.agents.declarations import Tool
 from workers.agents.functions import ToolFailed, ToolsContext, check_arguments
@@ -31,20 +32,21 @@ class Outcome:
 
 
 def call_function(tool: Tool, arguments: dict[str, Any], context: ToolsContext) -> Outcome:
-    """Call one of our functions. Never raises an Exception."""
+    """Call one of our functions. Raises nothing but what interrupts it."""
     if tool.function is None:
         return unknown(tool.name)
     try:
-        output = tool.function(context, **check_arguments(tool, arguments))
+        return bounded(tool.function(context, **check_arguments(tool, arguments)))
     except ToolFailed as error:
         return Outcome(f"Error: {error}", "failed")
-    except Exception:  # a bug in the tool: the log has the details, the model gets none
+    except (Exception, SystemExit):  # a bug in the tool: the log has the details, the model gets none
         log.exception("tool.failed", extra={"tool": tool.name})
         return Outcome(f"Error: {tool.name} failed.", "failed")
-    return bounded(output)
 
 
 def bounded(output: str) -> Outcome:
+    """An output as it is stored and sent, which is not longer than MAX_CHARACTERS and a note."""
+    output = storable_text(output)
     if len(output) <= MAX_CHARACTERS:
         return Outcome(output)
     note = f"\n[cut: these are the first {MAX_CHARACTERS} of {len(output)} characters]"

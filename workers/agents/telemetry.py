@@ -12,23 +12,46 @@ from urllib.parse import urlsplit
 from models.platform import tracing
 from models.platform.tracing import Attributes, Span
 from workers import metrics
+from workers.agents.declarations import Tool
 from workers.agents.providers.errors import ProviderError, from_object
-from workers.agents.providers.models_file import Target
+from workers.agents.providers.models_file import Target, UnknownModel, models
+from workers.agents.turn import Turn
 
 Error = type[BaseException] | None
 
 
-def agent_span(key: str, name: str, target: Target, conversation_id: str) -> Span:
-    """The span of an agent, from its start to its answer or to the handoff to another one."""
+class AgentSpan:
+    """The span of the agent that works, from its start to its answer or to the handoff to another one."""
+
+    def __init__(self, turn: Turn) -> None:
+        self.turn = turn
+        self.span = self._start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: Error, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.span.__exit__(kind, error, trace)
+
+    def hand_off(self) -> None:
+        """Another agent of the turn works from now on."""
+        self.span.end()
+        self.span = self._start()
+
+    def _start(self) -> Span:
+        agent = self.turn.agent
+        return tracing.span(f"invoke_agent {agent.display_name}", attributes=_invoked(self.turn))
+
+
+def tool_span(tool: Tool, call_id: str) -> Span:
+    """The span of one call of a tool that runs here, by the call's id, which the events have too."""
     attributes: Attributes = {
-        "gen_ai.operation.name": "invoke_agent",
-        "gen_ai.provider.name": target.provider.name,
-        "gen_ai.request.model": target.model,
-        "gen_ai.agent.id": key,
-        "gen_ai.agent.name": name,
-        "gen_ai.conversation.id": conversation_id,
+        "gen_ai.operation.name": "execute_tool",
+        "gen_ai.tool.name": tool.name,
+        "gen_ai.tool.type": "function",
+        "gen_ai.tool.call.id": call_id,
     }
-    return tracing.span(f"invoke_agent {name}", attributes=attributes)
+    return tracing.span(f"execute_tool {tool.name}", attributes=attributes)
 
 
 class ModelCall:
@@ -79,32 +102,21 @@ class ModelCall:
         )
 
 
-class ToolCall:
-    """One call of a tool that runs here. `name` is what the model wrote; `is_known`: whether it is a tool of the agent."""
-
-    def __init__(self, name: str, call_id: str, *, is_known: bool) -> None:
-        self.label, self.outcome, self.began = name if is_known else "other", "ok", time.perf_counter()
-        attributes: Attributes = {
-            "gen_ai.operation.name": "execute_tool",
-            "gen_ai.tool.name": self.label,
-            "gen_ai.tool.type": "function",
-            "gen_ai.tool.call.id": call_id,
-        }
-        self.span = tracing.span(f"execute_tool {self.label}", attributes=attributes)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: Error, error: BaseException | None, trace: TracebackType | None) -> None:
-        if error is not None and self.outcome == "ok":
-            self.outcome = "interrupted"
-        metrics.tool_called(self.label, self.outcome, time.perf_counter() - self.began)
-        self.span.__exit__(kind, error, trace)
-
-    def fail(self, code: str) -> None:
-        """The call has failed; the model is told so. `code`: one of a few, such as tool_failed."""
-        self.outcome = code
-        self.span.fail(code)
+def _invoked(turn: Turn) -> Attributes:
+    if not tracing.is_on():
+        return {}
+    try:
+        provider = models().chain(turn.model)[0].provider.name
+    except UnknownModel:
+        provider = None
+    return {
+        "gen_ai.operation.name": "invoke_agent",
+        "gen_ai.provider.name": provider,
+        "gen_ai.request.model": turn.model,
+        "gen_ai.agent.id": turn.agent.key,
+        "gen_ai.agent.name": turn.agent.display_name,
+        "gen_ai.conversation.id": turn.request.conversation_id,
+    }
 
 
 def _asked(target: Target, request: dict[str, Any]) -> Attributes:

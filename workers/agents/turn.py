@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from models.conversations.chat_context import HistoryMessage
@@ -14,6 +14,9 @@ from workers.agents.approvals import Decisions
 from workers.agents.catalog import Agent, Catalog, Tool
 from workers.agents.items import Item, without_image
 
+if TYPE_CHECKING:
+    from workers.agents.compaction import Compaction
+
 Event = dict[str, Any]
 USAGE = ("input_tokens", "output_tokens", "total_tokens")
 LARGE_FIELDS = ("instructions", "tools", "input")  # of a response: prompts, and what the client sent itself
@@ -22,7 +25,8 @@ LARGE_FIELDS = ("instructions", "tools", "input")  # of a response: prompts, and
 @dataclass(slots=True, kw_only=True)
 class TurnRequest:
     """`history`: the conversation, oldest message first; the last one is the question. `run_options`: as in the API.
-    `decisions`: what people have decided about calls of earlier attempts."""
+    `decisions`: what people have decided about calls of earlier attempts. `compaction`: how a long history is summarised,
+    None if its oldest messages are just left out."""
 
     agent: str
     history: list[HistoryMessage]
@@ -33,6 +37,7 @@ class TurnRequest:
     location: dict[str, str] | None = None
     run_options: dict[str, Any] = field(default_factory=dict)
     decisions: Decisions = field(default_factory=dict)
+    compaction: "Compaction | None" = None
 
 
 @dataclass(slots=True, kw_only=True)

@@ -55,10 +55,10 @@ def killed(monkeypatch):
     return arrange
 
 
-def watched(monkeypatch):
+def watched(monkeypatch, output="noon"):
     """The calls of the clock, from now on."""
     made, tools = [], catalog().tools
-    clock = replace(tools["get_current_time"], function=lambda context: made.append(1) or "noon")
+    clock = replace(tools["get_current_time"], function=lambda context: made.append(1) or output)
     monkeypatch.setitem(tools, "get_current_time", clock)
     return made
 
@@ -135,7 +135,7 @@ def cut_at(run_agent, label):
 
 
 def test_a_cut_inside_a_response_voids_its_text_only(asked, monkeypatch, stats, provider):
-    run, before = asked("[[tool=get_current_time deltas=300 delay=1ms]]"), stats(provider)["responses"]
+    run, before = asked("[[tool=get_current_time deltas=300]]"), stats(provider)["responses"]
     seen = []
 
     def checkpoint(lease):
@@ -191,3 +191,11 @@ def test_old_steps_are_deleted(asked):
     assert steps.purge(1) == 0
     database.execute_sql("update run_step set started_at = now() - interval '2 days'")
     assert steps.purge(1) == 1 and steps.load(run.id) == []
+
+
+@pytest.mark.parametrize(
+    "output", ["a\0b", "\ud800", '{"a": "\\u0000\\ud800"}', "[" * 5000, '{"a":' * 100 + "1" + "}" * 100]
+)
+def test_whatever_a_tool_returns_can_be_journaled_sent_and_recorded(asked, monkeypatch, output):
+    watched(monkeypatch, output)
+    assert attempt(asked("[[tool=get_current_time]]")).state == "succeeded"

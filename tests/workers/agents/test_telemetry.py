@@ -9,7 +9,7 @@ from prometheus_client import REGISTRY
 
 from models.platform import tracing
 from tests.support.models import turn
-from tests.support.traces import TRACE, TRACEPARENT, id_of, trace_of
+from tests.support.traces import TRACE, TRACEPARENT, id_of, parent_of, trace_of
 from workers.agents.catalog import Agent, Catalog
 from workers.agents.providers import client
 from workers.agents.providers.errors import ProviderError
@@ -120,6 +120,64 @@ def test_an_answer_that_is_broken_off_by_us_is_interrupted(ask, spans):
     running.close()
     assert sample("model_request_seconds_count", **labels) == before + 1
     assert tracing.current() is None
+
+
+def test_an_agent_its_models_and_its_tools_are_one_tree(provider, spans):
+    with tracing.span("job", within=TRACEPARENT):
+        turn("[[tool=get_current_time]] private words")
+    agent, tool = spans.one("invoke_agent"), spans.one("execute_tool")
+    assert (agent.name, tool.name) == ("invoke_agent Triage Assistant", "execute_tool get_current_time")
+    assert {parent_of(span) for span in [*spans.named("chat "), tool]} == {id_of(agent)}
+    assert parent_of(agent) == id_of(spans.one("job")) and len(spans.named("chat ")) == 2
+    assert dict(agent.attributes) == {
+        "gen_ai.operation.name": "invoke_agent",
+        "gen_ai.provider.name": "openai",
+        "gen_ai.request.model": "gpt-5.1",
+        "gen_ai.agent.id": "triage",
+        "gen_ai.agent.name": "Triage Assistant",
+        "gen_ai.conversation.id": "c1",
+    }
+    assert tool.attributes["gen_ai.tool.call.id"].startswith("call_")
+    assert "private words" not in spans.text and "UTC" not in spans.text
+
+
+def test_a_handoff_ends_the_span_of_one_agent_and_begins_that_of_the_next(provider, spans):
+    with tracing.span("job"):
+        turn("[[handoff=code_assistant]]")
+        assert tracing.current().split("-")[2] == tracing.ids()["span_id"]
+    first, second = spans.named("invoke_agent")
+    assert (first.attributes["gen_ai.agent.id"], second.attributes["gen_ai.agent.id"]) == ("triage", "code_assistant")
+    assert parent_of(first) == parent_of(second) == id_of(spans.one("job"))
+    assert first.end_time <= second.start_time
+    assert [parent_of(span) for span in spans.named("chat ")] == [id_of(first), id_of(second)]
+
+
+@pytest.mark.parametrize(
+    ("directive", "tool", "outcome"),
+    [
+        ("tool=get_current_time", "get_current_time", "ok"),
+        ('tool=search_conversations {"query": " "}', "search_conversations", "failed"),
+        ('tool=get_current_time {"zone": "x"}', "get_current_time", "arguments"),
+        ("tool=invented_by_the_model", "other", "unknown"),
+    ],
+)
+def test_calls_of_tools_are_counted_by_how_they_ended(provider, spans, directive, tool, outcome):
+    def counts():
+        return [sample("tool_calls_total", tool=tool, outcome=outcome), sample("tool_call_seconds_count", tool=tool)]
+
+    before = counts()
+    turn(f"[[{directive}]] [[text=done]]")
+    assert [after - earlier for after, earlier in zip(counts(), before, strict=True)] == [1, 1]
+    assert [span.attributes.get("error.type") for span in spans.named("execute_tool")] == {
+        "ok": [None],
+        "failed": ["failed"],
+    }.get(outcome, [])  # a call that cannot be made has no span
+
+
+def test_parallel_calls_are_siblings(provider, spans):
+    turn("[[tool=get_current_time tool=get_current_time tool=get_current_time]] [[text=done]]")
+    assert {parent_of(span) for span in spans.named("execute_tool")} == {id_of(spans.one("invoke_agent"))}
+    assert not [span for span in spans.all if span.parent is None and span.name.startswith("execute_tool")]
 
 
 @pytest.fixture
