@@ -121,6 +121,12 @@ def members(context: typer.Context, state: Path = STATE) -> None:
     _run_on_database("members", context, state)
 
 
+@app.command("tools", context_settings=PASS_THROUGH)
+def tool_rules(context: typer.Context, state: Path = STATE) -> None:
+    """Have a tenant's calls of tools approved: list TENANT, set TENANT TOOL always|admin --reason TEXT, clear TENANT TOOL ..."""
+    _run_on_database("tools", context, state)
+
+
 @app.command(context_settings=PASS_THROUGH)
 def audit(context: typer.Context, state: Path = STATE) -> None:
     """Print the audit log: [--actor user:ID] [--subject user:ID] [--action auth.sign] [--tenant ID] [--json]."""

@@ -30,6 +30,7 @@ _ERROR_LENGTH = 100  # characters of an error message in the list
 class JobState(StrEnum):
     QUEUED = "queued"
     RUNNING = "running"
+    WAITING = "waiting"
     SUCCEEDED = "succeeded"
     DEAD = "dead"
     CANCELLED = "cancelled"
@@ -83,7 +84,7 @@ def retry(job_id: str, state: Path = STATE) -> None:
 
 @jobs.command()
 def cancel(job_id: str, state: Path = STATE) -> None:
-    """Cancel a queued job, or ask a running one to stop."""
+    """Cancel a queued or waiting job, or ask a running one to stop."""
     instance.use_database(state)
     from workers.jobs import cancel
 

@@ -9,11 +9,12 @@ from edge.admission import Admission
 from edge.middleware import Envelope, cors
 from edge.request import Request
 from edge.routes import routes
+from edge.traces import Traces
 from models.auth import breached_passwords
 from models.auth.key_file import keyset
 from models.auth.password_hashing import PasswordHasher
 from models.auth.service_account_catalogue import catalogue
-from models.platform import logs
+from models.platform import logs, tracing
 from models.platform.settings import Settings
 from models.platform.settings import settings as process_settings
 from models.platform.startup_checks import EDGE, require_safe
@@ -27,11 +28,14 @@ def create_app(settings: Settings = process_settings, *, hasher: PasswordHasher 
     """
     logs.configure("edge")
     require_safe(settings, EDGE)
+    tracing.start("edge")
     keyset()
     catalogue()
     catalog()
     breached_passwords.require_usable()
     middleware: list[Any] = [Envelope(settings), Admission(), cors(settings)]
+    if tracing.is_on():
+        middleware.insert(0, Traces())
     app: falcon.App[Any, Any] = falcon.App(request_type=Request, middleware=middleware)
     app.req_options.strip_url_path_trailing_slash = True
     app.resp_options.secure_cookies_by_default = True

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 from models.platform.json import encode
 from models.runs import progress
 from models.runs.progress import Entry
-from models.runs.run import Run
+from models.runs.run import WAITING, Run
 
 log = logging.getLogger(__name__)
 RawEntry: TypeAlias = tuple[bytes, dict[bytes, bytes]]
@@ -35,7 +35,9 @@ def entries_of(key: bytes, raw: list[RawEntry]) -> list[Entry]:
 
 
 def last_entry(run: Run) -> Entry:
-    """The terminal event of an ended run, from Postgres. ValueError if the run has not ended."""
-    if run.terminal is None or run.terminal_sequence is None:
-        raise ValueError(f"The run {run.id} has not ended.")
-    return Entry(run.terminal_sequence, run.terminal["kind"].encode(), encode(run.terminal), True)
+    """The last event of a run that has ended or waits, from Postgres. ValueError if it goes on."""
+    if run.terminal is not None and run.terminal_sequence is not None:
+        return Entry(run.terminal_sequence, run.terminal["kind"].encode(), encode(run.terminal), True)
+    if run.state == WAITING and run.waiting is not None:
+        return Entry(run.waiting_sequence, run.waiting["kind"].encode(), encode(run.waiting), False, True)
+    raise ValueError(f"The run {run.id} goes on.")

@@ -42,6 +42,12 @@ def post_worker_init(worker: object) -> None:
     memory.freeze()
 
 
+def worker_exit(server: object, worker: object) -> None:
+    from models.platform import tracing
+
+    tracing.stop()
+
+
 def child_exit(server: object, worker: Any) -> None:
     if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         from prometheus_client import multiprocess

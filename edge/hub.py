@@ -52,8 +52,8 @@ class Hub:
     """The reader and its clients. Both greenlets start with the first client.
 
     `connect` opens the reader's connection, `batch` is the number of entries per read and stream, `mailbox` the
-    capacity of a client in entries, `tick_seconds` the time between two lookups of silent runs, and `ended` returns
-    those of the given runs that have ended.
+    capacity of a client in entries, `tick_seconds` the time between two lookups of silent runs, and `resting`
+    returns those of the given runs that have ended or wait.
     """
 
     def __init__(
@@ -63,10 +63,10 @@ class Hub:
         batch: int = BATCH,
         mailbox: int = MAILBOX,
         tick_seconds: float = TICK_SECONDS,
-        ended: Callable[[list[UUID]], list[Run]] = Run.finished_among,
+        resting: Callable[[list[UUID]], list[Run]] = Run.resting_among,
     ) -> None:
         self.connect, self.batch, self.mailbox = connect, batch, mailbox
-        self.tick_seconds, self.ended = tick_seconds, ended
+        self.tick_seconds, self.resting = tick_seconds, resting
         self.watched: dict[bytes, WatchedStream] = {}
         self.control = f"hub:{os.getpid()}:{time.time_ns()}".encode()
         self.blocked = False
@@ -149,12 +149,12 @@ class Hub:
                 client.put(entries)
 
     def _check_silent_runs(self) -> None:
-        """Look up silent runs in Postgres: Redis may have lost a terminal event, or the worker died before sending it."""
+        """Look up silent runs in Postgres: Redis may have lost their last event, or the worker died before sending it."""
         while True:
             gevent.sleep(self.tick_seconds)
             silent = self._silent_clients()
             try:
-                for run in self.ended(list(silent)) if silent else ():
+                for run in self.resting(list(silent)) if silent else ():
                     conclude(run, silent[run.id])
             except Exception as error:  # noqa: BLE001  (Postgres is away; the next tick tries again)
                 log.warning("relay.database_away", extra={"reason": repr(error)})
@@ -180,7 +180,7 @@ def pause_after(streams: int) -> float:
 
 
 def conclude(run: Run, clients: list[Client]) -> None:
-    """Send an ended run's terminal event to its silent clients."""
+    """Send the last event of a run that has ended or waits to its silent clients."""
     try:
         entry = last_entry(run)
     except ValueError as error:

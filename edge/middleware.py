@@ -149,5 +149,12 @@ def cors(settings: Settings) -> Cors:
     return Cors(
         allow_origins="*" if "*" in origins else origins,
         allow_credentials=None if "*" in origins else origins,
-        expose_headers=["X-Correlation-ID", "X-Run-Id", "Retry-After", "Idempotent-Replayed", "X-Device-Token"],
+        expose_headers=[
+            "X-Correlation-ID",
+            "X-Run-Id",
+            "Retry-After",
+            "Idempotent-Replayed",
+            "X-Device-Token",
+            "traceresponse",
+        ],
     )

@@ -1,4 +1,7 @@
-"""The only streaming code: a run's events as server-sent events, or only its terminal event."""
+"""The only streaming code: a run's events as server-sent events, or only its terminal event.
+
+A stream ends with the run, or when the run begins to wait for a person: nobody has to hold a stream for days.
+"""
 
 import contextlib
 import json
@@ -17,20 +20,26 @@ from edge.hub import Hub
 from edge.hub import hub as process_hub
 from edge.watch import Permit, watch
 from models.platform.database import release
-from models.platform.errors import DomainError, NotAuthenticated
+from models.platform.errors import Conflict, DomainError, NotAuthenticated
 from models.platform.limits import Slot
 from models.platform.principal import Principal
 from models.platform.redis import fast_redis_client
 from models.platform.settings import settings
 from models.runs import progress
 from models.runs.progress import Entry
-from models.runs.run import Run
+from models.runs.run import WAITING, Run
 
 log = logging.getLogger(__name__)
+PAUSE_SECONDS = 300  # how long a client may follow a run of which it knows that it waits
 RENEW_SECONDS = 15  # how often a stream renews its slot; a silent stream does so at its next heartbeat
 OPEN, ALIVE = b": open\n\n", b": alive\n\n"  # comments: the first bytes, and the heartbeat
 Batches: TypeAlias = Generator[list[Entry], None, None]
 Frame: TypeAlias = Callable[[Entry], bytes]
+
+
+class ApprovalRequired(Conflict):
+    code = "approval_required"
+    message = "The run waits for a person. Decide with POST /api/v1/runs/{run_id}/approvals/{call_id}, and follow it."
 
 
 class RunStillRunning(DomainError):
@@ -39,11 +48,16 @@ class RunStillRunning(DomainError):
 
 
 def batches(run: Run, after: int, hub: Hub = process_hub) -> Batches:
-    """A run's entries after the sequence number `after`, up to the terminal one. An empty batch is a heartbeat."""
-    if run.is_finished:
-        yield from _finished_batches(run, after, hub)
+    """A run's entries after the sequence number `after`, up to the terminal one, or one after which the run waits.
+
+    An empty batch is a heartbeat. A client that knows of the wait (`after`) may stay PAUSE_SECONDS to see the run go on.
+    """
+    waits, known_wait = run.state == WAITING, run.waiting_sequence
+    if run.is_finished or (waits and after < known_wait):
+        yield from _stored_batches(run, after, hub)
         return
     cursor, client = after, hub.join(run.id, after)
+    until = time.monotonic() + PAUSE_SECONDS if waits else float("inf")
     try:
         while True:
             if client.must_read:
@@ -56,16 +70,19 @@ def batches(run: Run, after: int, hub: Hub = process_hub) -> Batches:
                     continue
             fresh = [entry for entry in batch if entry.sequence > cursor]
             if fresh:
-                cursor = fresh[-1].sequence
+                cursor, until = fresh[-1].sequence, float("inf")
             yield fresh
             if batch and batch[-1].terminal:  # even if the cursor is beyond it
+                return
+            begins_to_wait = bool(fresh) and fresh[-1].waits and cursor > known_wait
+            if begins_to_wait or time.monotonic() > until:
                 return
     finally:
         hub.leave(client)
 
 
-def _finished_batches(run: Run, cursor: int, hub: Hub) -> Batches:
-    """What Redis still has of a finished run, then the terminal event from Postgres if Redis has lost it."""
+def _stored_batches(run: Run, cursor: int, hub: Hub) -> Batches:
+    """What Redis still has of a run that has ended or waits, then its last event from Postgres if Redis has lost it."""
     last = last_entry(run)
     try:
         while batch := progress.read(run.id, cursor, hub.batch, within=fast_redis_client()):
@@ -169,10 +186,11 @@ def follow(
 def wait(run: Run, principal: Principal, seconds: float, hub: Hub = process_hub) -> dict[str, Any]:
     """The run's terminal event. RunStillRunning if it does not come within `seconds`; the run itself goes on.
 
-    NotAuthenticated if the caller meanwhile loses the right to read it.
+    ApprovalRequired as soon as the run waits for a person. NotAuthenticated if the caller meanwhile loses the right to read it.
     """
     release()
     entries, permit = batches(run, 0, hub), watch.permit(principal, run, hub)
+    over = 0 if run.state == WAITING else run.waiting_sequence  # waits up to here are over
     with contextlib.closing(entries), gevent.Timeout(seconds, False):
         for batch in entries:
             if not permit.valid:
@@ -180,4 +198,13 @@ def wait(run: Run, principal: Principal, seconds: float, hub: Hub = process_hub)
             if batch and batch[-1].terminal:
                 terminal: dict[str, Any] = json.loads(batch[-1].data)
                 return terminal
+            if batch and batch[-1].waits and batch[-1].sequence > over:
+                raise _approval_required(run, batch[-1])
     raise RunStillRunning(details={"run_id": str(run.id)}, headers={"X-Run-Id": str(run.id)})
+
+
+def _approval_required(run: Run, entry: Entry) -> ApprovalRequired:
+    """`details` has the open approvals, and the number after which the run's stream goes on."""
+    asked: list[Any] = json.loads(entry.data)["payload"]["approvals"]
+    details = {"run_id": str(run.id), "sequence_number": entry.sequence, "approvals": asked}
+    return ApprovalRequired(details=details, headers={"X-Run-Id": str(run.id)})

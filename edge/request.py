@@ -7,6 +7,7 @@ from falcon.util import structures
 
 from models.platform.client_info import ClientInfo
 from models.platform.principal import Principal
+from models.platform.tracing import Span
 
 
 class Context(structures.Context):
@@ -15,6 +16,7 @@ class Context(structures.Context):
     began: float  # time.perf_counter() when the request arrived
     correlation_id: str
     client: ClientInfo
+    span: Span  # set if traces are on
     admitted: bool  # set if the request counts as one in progress
     principal: Principal
     claims: dict[str, Any]  # of the access token

@@ -22,7 +22,7 @@ if __name__ == "__main__":
     require_safe(settings, "scheduler")  # the imports below already use the settings
 
 from models.jobs import presence
-from models.platform import logs
+from models.platform import logs, tracing
 from models.platform.database import database, release, transaction
 from models.platform.locks import SCHEDULER, try_session_lock
 from scheduler.schedule import CRON
@@ -91,6 +91,7 @@ def report_alive() -> None:
 
 
 def main() -> None:
+    tracing.start("scheduler")
     logs.configure("scheduler")
     should_stop = threading.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
@@ -106,11 +107,13 @@ def main() -> None:
             leader.run_step("jobs.recovered", jobs.recover_expired)
             leader.run_step("jobs.resent", jobs.resend_unclaimed)
             leader.run_step("jobs.turns_taken", jobs.take_turns)
+            leader.run_step("approvals.expired", jobs.expire_approvals)
         else:
             cron.pause()
         report_alive()
         should_stop.wait(TICK_SECONDS)
     cron.shutdown(wait=False)
+    tracing.stop()
 
 
 if __name__ == "__main__":

@@ -105,6 +105,18 @@ def mailbox(configure):
 
 
 @pytest.fixture
+def spans():
+    """Traces are on until the end of the test; the spans of this process."""
+    from models.platform import tracing
+    from tests.support.traces import Recorded
+
+    recorded = Recorded()
+    tracing.record_with(recorded.recorder)
+    yield recorded
+    tracing.record_with(None)
+
+
+@pytest.fixture
 def tenant(clean):
     from models.auth.tenants import Tenant
 

@@ -1,6 +1,7 @@
 """The chat actor: load the conversation, let the agent answer, store the answer, then send the terminal event."""
 
 from typing import Any
+from uuid import UUID
 
 from models.conversations import answers
 from models.conversations.answers import Answer
@@ -8,41 +9,73 @@ from models.conversations.chat_context import ChatContext
 from models.jobs.ledger import DEAD
 from models.platform.database import release, transaction
 from models.platform.settings import settings
-from models.runs import events, progress
+from models.runs import events, progress, waiting
 from models.runs.run import FAILED, Run
+from workers import metrics
+from workers.agents import approvals
+from workers.agents.approvals import ApprovalRequest, Decisions, WaitsForApproval
+from workers.agents.compaction import Compaction
 from workers.agents.journal import RunJournal
 from workers.agents.loop import run_agent
 from workers.agents.providers.errors import ProviderError
 from workers.agents.turn import TurnRequest, TurnResult
 from workers.event_stream import EventStream
 from workers.jobs import CHAT_RUN
+from workers.lease import Cancelled
 from workers.runtime import Lease, actor
+
+SUMMARISED = 5  # times as many messages as the model is given are read, to be summarised
 
 
 @actor(CHAT_RUN)
 def run_chat(lease: Lease) -> None:
     run_id = lease.job.run_id
-    context = ChatContext.begin(run_id, settings.agent_history_messages) if run_id else None
+    context = load(run_id) if run_id else None
     release()  # a model may take minutes: no connection is held meanwhile
     if context is None:  # the run was deleted or cancelled before it began
         return
     run = context.run
     journal = RunJournal.open(lease.job)
+    request = turn_request(context, approvals.decisions(run.id) if lease.job.epoch > 1 else {})
+    release()
     stream = EventStream(run, lease, journal.void_from)
-    turn = run_agent(
-        turn_request(context), checkpoint=lease.checkpoint, wait=stream.waiting, flush=stream.finish, journal=journal
-    )
+    turn = run_agent(request, checkpoint=lease.checkpoint, wait=stream.waiting, flush=stream.finish, journal=journal)
     try:
         result = stream.add_all(turn)
     except ProviderError as error:
         fail(lease, run, stream, error)
+    except WaitsForApproval as needed:
+        pause(lease, run, stream, needed.requests)
     else:
         store(lease, run, stream, result)
-    if run.terminal:  # otherwise the run was deleted meanwhile
+    if run.terminal:  # otherwise it waits, or was deleted meanwhile
+        metrics.run_ended(run)
         progress.send_terminal(run)
 
 
-def turn_request(context: ChatContext) -> TurnRequest:
+def load(run_id: UUID) -> ChatContext | None:
+    """The context of a run, with more messages than the model is given if those can be summarised."""
+    messages = settings.agent_history_messages
+    if settings.agent_compaction == "trim":
+        return ChatContext.begin(run_id, messages)
+    return ChatContext.begin(run_id, SUMMARISED * messages, summaries=True)
+
+
+def compaction(context: ChatContext) -> Compaction | None:
+    if settings.agent_compaction == "trim" or context.covered is None:
+        return None
+
+    def save(summary: str, covered: int) -> None:
+        try:
+            context.remember(summary, covered)
+        finally:
+            release()
+
+    messages = settings.agent_history_messages
+    return Compaction(summary=context.summary, covered=context.covered, messages=messages, save=save)
+
+
+def turn_request(context: ChatContext, decisions: Decisions) -> TurnRequest:
     run = context.run
     return TurnRequest(
         agent=run.agent,
@@ -53,6 +86,8 @@ def turn_request(context: ChatContext) -> TurnRequest:
         tenant_id=run.tenant_id,
         location=run.request.get("location"),
         run_options=run.request.get("run_options") or {},
+        compaction=compaction(context),
+        decisions=decisions,
     )
 
 
@@ -106,3 +141,12 @@ def fail(lease: Lease, run: Run, stream: EventStream, error: ProviderError) -> N
             error_message=str(error),
             usage=error.usage,
         )
+
+
+def pause(lease: Lease, run: Run, stream: EventStream, requests: list[ApprovalRequest]) -> None:
+    """Let the run wait for a person, without a worker. What was done so far is in the journal."""
+    stream.finish()
+    with transaction():
+        if not waiting.begin(lease.job, run, requests, stream.next_sequence):
+            raise Cancelled
+    progress.send_waiting_or_log(run)

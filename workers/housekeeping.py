@@ -10,8 +10,10 @@ from models.platform.audit import AuditEvent
 from models.platform.database import transaction
 from models.platform.redis import redis_client
 from models.platform.settings import settings
-from models.runs import progress, steps
+from models.runs import progress, steps, waiting
+from models.runs.approvals import Approval
 from models.runs.run import FAILED, Run
+from workers import metrics
 from workers.jobs import EVENT_PURGE, JOB_PURGE, NOOP, RUN_FAIL, SESSION_PURGE
 from workers.runtime import Lease, actor
 
@@ -31,6 +33,8 @@ def fail_run(lease: Lease) -> None:
     with transaction():
         job.finish()
         run = Run.close(job.run_id, FAILED, code, MESSAGES.get(code, MESSAGES["internal_error"]))
+    if run:
+        metrics.run_ended(run)
     run = run or Run.get_or_none((Run.id == job.run_id) & Run.terminal_sequence.is_null(False))
     if run:
         progress.send_terminal(run)
@@ -38,13 +42,16 @@ def fail_run(lease: Lease) -> None:
 
 @actor(JOB_PURGE)
 def purge_jobs(lease: Lease) -> None:
+    with transaction():
+        waiting.cancel_orphans()
     while Job.purge(settings.job_retention_days):
         lease.checkpoint()
 
 
 @actor(EVENT_PURGE)
 def purge_run_events(lease: Lease) -> None:
-    while RunEvent.purge(settings.run_events_ttl_days) or steps.purge(settings.run_events_ttl_days):
+    days = settings.run_events_ttl_days
+    while RunEvent.purge(days) or steps.purge(days) or Approval.purge(days):
         lease.checkpoint()
 
 

@@ -11,9 +11,13 @@ import redis
 
 from models.jobs import lanes, recovery
 from models.jobs.ledger import CANCELLED, DEAD, QUEUED, Job
+from models.platform import tracing
+from models.platform.client_info import ClientInfo
 from models.platform.database import database, in_transaction, transaction
+from models.platform.principal import Principal
 from models.platform.settings import settings
-from models.runs import progress
+from models.runs import progress, waiting
+from models.runs.approvals import Approval
 from models.runs.run import Run
 from workers.broker import broker
 
@@ -42,6 +46,9 @@ QUEUES = ("agents", "index", "events", "mail", "housekeeping")
 
 # fmt: off
 CHAT_RUN              = JobKind("chat.run",              queue="agents",       limit=900, retries=3, exhausted="run.fail")
+WORKFLOW_ADVANCE      = JobKind("workflow.advance",      queue="agents",       limit=60,  retries=3, exhausted="workflow.fail")
+WORKFLOW_STEP         = JobKind("workflow.step",         queue="agents",       limit=900, retries=3, exhausted="workflow.fail")
+WORKFLOW_FAIL         = JobKind("workflow.fail",         queue="housekeeping", limit=30,  retries=20)
 MAIL_VERIFY           = JobKind("mail.verify",           queue="mail",         limit=60,  retries=10)
 MAIL_RESET            = JobKind("mail.reset",            queue="mail",         limit=60,  retries=10)
 MAIL_LOCKED           = JobKind("mail.locked",           queue="mail",         limit=60,  retries=10)
@@ -62,8 +69,18 @@ KINDS = {kind.name: kind for kind in globals().values() if isinstance(kind, JobK
 
 
 @in_transaction
-def enqueue(kind: JobKind, *, run_id: UUID | None = None, tenant_id: UUID | None = None, **args: Any) -> Job:
-    """Add a job. It is sent after the commit; if that fails, the scheduler sends it again."""
+def enqueue(
+    kind: JobKind,
+    *,
+    run_id: UUID | None = None,
+    tenant_id: UUID | None = None,
+    traceparent: str | None = None,
+    **args: Any,
+) -> Job:
+    """Add a job. It is sent after the commit; if that fails, the scheduler sends it again.
+
+    It continues the trace of the current span; where there is none, that of `traceparent`.
+    """
     job = Job.add(
         name=kind.name,
         queue=kind.queue,
@@ -72,16 +89,24 @@ def enqueue(kind: JobKind, *, run_id: UUID | None = None, tenant_id: UUID | None
         tenant_id=tenant_id,
         max_failures=kind.retries + 1,
         exhausted=kind.exhausted,
+        traceparent=tracing.current() or traceparent or _new_trace(kind),
     )
     database.after_commit(lambda: send([job]))
     return job
 
 
+def _new_trace(kind: JobKind) -> str | None:
+    """The traceparent of a job that nothing traced has led to, such as the cron table. None if traces are off."""
+    with tracing.span(f"send {kind.queue}", "producer", attributes={"longshore.job.name": kind.name}):
+        return tracing.current()
+
+
 @in_transaction
 def enqueue_exhausted(job: Job, **more_args: Any) -> None:
-    """Enqueue the job that follows a dead one, if its kind has such a job."""
+    """Enqueue the job that follows a dead one, in the same trace, if its kind has such a job."""
     if job.exhausted:
-        enqueue(KINDS[job.exhausted], run_id=job.run_id, tenant_id=job.tenant_id, **{**job.args, **more_args})
+        args = {**job.args, **more_args}
+        enqueue(KINDS[job.exhausted], run_id=job.run_id, tenant_id=job.tenant_id, traceparent=job.traceparent, **args)
 
 
 def send(jobs: list[Job]) -> int:
@@ -165,6 +190,13 @@ def retry(job_id: UUID) -> Job:
     return job
 
 
+@in_transaction
+def requeue(job_ids: list[UUID]) -> None:
+    """Queue dead or cancelled jobs of an open run again. JobNotRetryable."""
+    jobs = [Job.retry(job_id) for job_id in sorted(job_ids)]
+    database.after_commit(lambda: send(jobs))
+
+
 def cancel(job_id: UUID) -> Job:
     """Cancel a job and the run that it belongs to. JobNotFound, JobFinished."""
     with transaction():
@@ -173,3 +205,25 @@ def cancel(job_id: UUID) -> Job:
     if run:
         progress.send_terminal_or_log(run)
     return job
+
+
+def decide(principal: Principal, approval: Approval, answer: waiting.Answer, client: ClientInfo) -> Approval:
+    """Record a decision about a call (see waiting.decide), and let its job go on if it was the last that was missing."""
+    with transaction():
+        approval, job = waiting.decide(principal, approval, answer, client)
+        _send_later(job)
+    return approval
+
+
+def expire_approvals() -> int:
+    """Let the jobs go on about whose calls nobody has decided in time. Returns how many there were."""
+    due = waiting.due()
+    for job_id, run_id in due:
+        with transaction():
+            _send_later(waiting.expire(job_id, run_id))
+    return len(due)
+
+
+def _send_later(job: Job | None) -> None:
+    if job is not None:
+        database.after_commit(lambda: send([job]))

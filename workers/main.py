@@ -7,20 +7,35 @@ if is_gevent_active():
 
     patch_psycopg()
 
-from models.platform import logs
+from models.platform import logs, tracing
 from models.platform.settings import settings
 from models.platform.startup_checks import WORKER, require_safe
 
 require_safe(settings, WORKER)  # the imports below already use the settings
+
+import dramatiq  # noqa: E402
 
 from workers import chat, housekeeping  # noqa: E402
 from workers.agents.catalog import catalog  # noqa: E402
 from workers.broker import broker  # noqa: E402
 from workers.heartbeat import heartbeat  # noqa: E402
 from workers.mail import accounts, signup  # noqa: E402
+from workers.workflows import actors as workflow_actors  # noqa: E402
+from workers.workflows.catalog import workflows  # noqa: E402
+
+
+class Traces(dramatiq.Middleware):
+    """Sends the last spans before the process ends."""
+
+    def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        tracing.stop()
+
 
 catalog()  # refuses to start with an MCP_TOOLS or a models file that cannot work
+workflows()
+tracing.start("worker")
 logs.configure("worker")  # after the models are read, whose keys logs must not show
 broker.add_middleware(heartbeat)
+broker.add_middleware(Traces())
 
-__all__ = ["accounts", "broker", "chat", "housekeeping", "signup"]
+__all__ = ["accounts", "broker", "chat", "housekeeping", "signup", "workflow_actors"]

@@ -2,6 +2,9 @@
 
 from prometheus_client import Counter, Histogram
 
+from models.platform.clock import now
+from models.runs.run import Run
+
 MODEL_FALLBACKS = Counter(
     "model_fallbacks_total", "Responses asked of the next model of a chain.", ["from_model", "to_model", "code"]
 )
@@ -12,9 +15,56 @@ SECONDS = Histogram(
     ["name"],
     buckets=(0.005, 0.025, 0.1, 0.5, 1, 2.5, 10, 30, 120, 600),
 )
+MODEL_SECONDS = Histogram(
+    "model_request_seconds",
+    "Time of a request to a model, to the end of its response.",
+    ["provider", "model", "outcome"],
+    buckets=(0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320),
+)
+MODEL_FIRST_TOKEN = Histogram(
+    "model_first_token_seconds",
+    "Time until a model begins to answer.",
+    ["provider", "model"],
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 32),
+)
+MODEL_TOKENS = Counter("model_tokens_total", "Tokens that models report.", ["model", "direction"])
+TOOL_CALLS = Counter("tool_calls_total", "Calls of tools that run here.", ["tool", "outcome"])
+TOOL_SECONDS = Histogram(
+    "tool_call_seconds",
+    "Time of such a call.",
+    ["tool"],
+    buckets=(0.005, 0.025, 0.1, 0.5, 1, 2.5, 5, 10, 30, 120, 600),
+)
+RUN_SECONDS = Histogram(
+    "run_seconds",
+    "Time from a run's request to its end, of runs that a worker has ended.",
+    ["kind", "state"],
+    buckets=(0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 86_400),
+)
 
 
 def job_done(name: str, result: str, seconds: float) -> None:
-    """`result`: succeeded, dead, cancelled, retried, released, lost or unrecorded."""
+    """`result`: succeeded, dead, cancelled, retried, waiting, released, lost or unrecorded."""
     JOBS.labels(name, result).inc()
     SECONDS.labels(name).observe(seconds)
+
+
+def model_answered(provider: str, model: str, outcome: str, seconds: float) -> None:
+    """`model`: a name of the models file. `outcome`: ok, an error code, or interrupted by us."""
+    MODEL_SECONDS.labels(provider, model, outcome).observe(seconds)
+
+
+def model_tokens(model: str, tokens_in: int, tokens_out: int) -> None:
+    MODEL_TOKENS.labels(model, "input").inc(tokens_in)
+    MODEL_TOKENS.labels(model, "output").inc(tokens_out)
+
+
+def tool_called(tool: str, outcome: str, seconds: float) -> None:
+    """`tool`: a tool of the catalogue, or other. `outcome`: ok, or why it has failed (workers/agents/outcomes.py)."""
+    TOOL_CALLS.labels(tool, outcome).inc()
+    TOOL_SECONDS.labels(tool).observe(seconds)
+
+
+def run_ended(run: Run) -> None:
+    """Count a run that has just ended."""
+    RUN_SECONDS.labels(run.kind, run.state).observe((now() - run.created_at).total_seconds())

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import dramatiq
 import peewee
 
-from models.jobs.ledger import CANCELLED, DEAD, Job, LeaseLost
+from models.jobs.ledger import CANCELLED, DEAD, WAITING, Job, LeaseLost
+from models.platform import tracing
 from models.platform.database import release, transaction
 from models.platform.ids import parse_uuid
 from models.platform.redaction import without_secrets
@@ -23,6 +24,7 @@ from workers.lease import Cancelled, Lease, LeaseRevoked, Shutdown, TimeLimitExc
 __all__ = ["Lease", "actor", "execute"]
 log = logging.getLogger(__name__)
 Actor = Callable[[Lease], None]
+FAILURES = ("dead", "lost", "retried", "unrecorded")
 OWNED_ELSEWHERE = ("lost", "unrecorded")  # results after which the job is still with the workers
 
 
@@ -47,16 +49,21 @@ def execute(kind: JobKind, function: Actor, job_id: str) -> None:
     lease, started = Lease(job, kind), time.perf_counter()
     heartbeat.leases[job.id] = lease
     result = "lost"
-    try:
-        result = _attempt(function, lease)
-    finally:
-        heartbeat.leases.pop(job.id, None)
-        if result == "released":
-            send([job])  # it keeps its place
-        elif result not in OWNED_ELSEWHERE:
-            give_turn(job)
-        release()
-        metrics.job_done(kind.name, result, time.perf_counter() - started)
+    # All attempts have the same parent, so that a run is one trace, however many workers it takes.
+    with tracing.span(f"job {kind.name}", "consumer", within=job.traceparent or "", attributes=_span_of(job)) as span:
+        try:
+            result = _attempt(function, lease)
+        finally:
+            heartbeat.leases.pop(job.id, None)
+            if result == "released":
+                send([job])  # it keeps its place
+            elif result not in OWNED_ELSEWHERE:
+                give_turn(job)
+            release()
+            metrics.job_done(kind.name, result, time.perf_counter() - started)
+            span.set({"longshore.job.result": result})
+            if result in FAILURES:
+                span.fail(result)
 
 
 def _claim(text: str) -> Job | None:
@@ -85,7 +92,7 @@ def _run(function: Actor, lease: Lease) -> str:
     job = lease.job
     try:
         function(lease)
-        if not job.is_finished:
+        if not job.is_finished and job.state != WAITING:
             job.finish()
         return job.state
     except Cancelled:
@@ -109,9 +116,12 @@ def _run(function: Actor, lease: Lease) -> str:
 
 def _finish_cancelled(job: Job) -> None:
     with transaction():
+        if job.run_id:
+            Job.lock_open(job.run_id)
         job.finish(CANCELLED)
         run = Run.stop(job.run_id) if job.run_id else None
     if run:
+        metrics.run_ended(run)
         progress.send_terminal(run)
 
 
@@ -121,6 +131,20 @@ def _fail(job: Job, code: str, error: str) -> str:
         job.finish(DEAD, error)
         enqueue_exhausted(job, code=code)
     return "dead"
+
+
+def _span_of(job: Job) -> tracing.Attributes:
+    return {
+        "messaging.system": "longshore",
+        "messaging.operation.name": "process",
+        "messaging.operation.type": "process",
+        "messaging.destination.name": job.queue,
+        "messaging.message.id": str(job.id),
+        "longshore.job.name": job.name,
+        "longshore.job.epoch": job.epoch,
+        "longshore.run.id": str(job.run_id) if job.run_id else None,
+        "longshore.tenant.id": str(job.tenant_id) if job.tenant_id else None,
+    }
 
 
 def _log_fields(job: Job) -> dict[str, str | int]:

@@ -61,10 +61,10 @@ def print_rows(rows: list[Row]) -> None:
     print(json.dumps(rows))
 
 
-def sign_in(url: str) -> dict[str, str]:
+def sign_in(url: str, email: str = EMAIL) -> dict[str, str]:
     import httpx
 
-    answer = httpx.post(f"{url}/api/v1/auth/token", json={"email": EMAIL, "password": PASSWORD}, timeout=30)
+    answer = httpx.post(f"{url}/api/v1/auth/token", json={"email": email, "password": PASSWORD}, timeout=30)
     tokens = answer.raise_for_status().json()
     return {
         "Authorization": f"Bearer {tokens['access_token']}",

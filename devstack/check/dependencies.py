@@ -28,13 +28,15 @@ USED = {
     "uv": "./dev lock",
 }
 
+OPTIONAL = ["otel"]  # extras of the product that no other package brings along
+
 # The FastAPI peer of the benchmarks runs in a separate environment.
 PEERS_FOLDER = "devstack/bench/peers/web"
 
 
 def find(root: Path) -> list[str]:
     owners = packages_distributions()
-    runtime, everything = names(root), names(root, ["dev"])
+    runtime, everything = names(root, OPTIONAL), names(root, [*OPTIONAL, "dev"])
     product, tools = sources(root, PRODUCT), sources(root, ["devstack", "tests"])
     tools = [path for path in tools if root / PEERS_FOLDER not in path.parents]
     return [

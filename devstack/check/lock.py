@@ -10,7 +10,11 @@ from packaging.utils import canonicalize_name
 from devstack.check.declared import requirements
 from devstack.check.tool import lines_of
 
-FILES: dict[str, tuple[str, ...]] = {"requirements.lock": (), "requirements-dev.lock": ("dev",)}
+FILES: dict[str, tuple[str, ...]] = {
+    "requirements.lock": (),
+    "requirements-otel.lock": ("otel",),  # for an image that can send traces
+    "requirements-dev.lock": ("dev", "otel"),
+}
 PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^\s;\\]+)")
 HEADER = "# Made by `./dev lock` from setup.cfg; for every platform and Python from 3.11.\n"
 

@@ -8,11 +8,13 @@ from edge import relay
 from edge.endpoint import endpoint
 from edge.errors import Invalid
 from edge.request import Request
+from edge.resources import approvals
 from edge.schemas.chat import StreamingChatEvent
 from edge.schemas.runs import RunError, RunResponse, RunState, RunStreamQuery
 from models.platform.authorization import RUN_CANCEL, RUN_READ
 from models.platform.clock import iso, iso_or_none
-from models.runs.run import Run
+from models.runs.approvals import Approval
+from models.runs.run import WAITING, Run
 
 LONGEST_CURSOR = 16  # digits
 
@@ -44,6 +46,9 @@ def show(run: Run) -> RunResponse:
         conversation_id=run.conversation_key,
         agent=run.agent,
         cancel_requested=run.cancel_requested,
+        approvals=[approvals.show(one) for one in Approval.of_run(run.id, only_open=True)]
+        if run.state == WAITING
+        else [],
         error=RunError(code=run.error_code, message=run.error_message or "") if run.error_code else None,
         usage=run.usage,
         created_at=iso(run.created_at),

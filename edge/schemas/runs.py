@@ -4,7 +4,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-RunState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+from edge.schemas.approvals import ApprovalResponse
+
+RunState = Literal["queued", "running", "waiting", "succeeded", "failed", "cancelled"]
 
 
 class RunError(BaseModel):
@@ -19,6 +21,7 @@ class RunResponse(BaseModel):
     conversation_id: str | None = None
     agent: str
     cancel_requested: bool = False
+    approvals: list[ApprovalResponse] = Field(default_factory=list, description="Those that the run waits for.")
     error: RunError | None = None
     usage: dict[str, Any] | None = None
     created_at: str

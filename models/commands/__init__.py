@@ -9,7 +9,19 @@ from collections.abc import Sequence
 from models.platform.errors import DomainError
 from models.platform.principal import Root
 
-NAMES = ("alive", "check", "migrate", "keys", "operators", "users", "members", "plans", "audit", "breached-passwords")
+NAMES = (
+    "alive",
+    "check",
+    "migrate",
+    "keys",
+    "operators",
+    "users",
+    "members",
+    "plans",
+    "tools",
+    "audit",
+    "breached-passwords",
+)
 
 
 class CommandFailed(Exception):

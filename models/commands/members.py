@@ -29,7 +29,7 @@ def _add_arguments(parser: argparse.ArgumentParser, *, with_role: bool) -> None:
 
 def run(args: argparse.Namespace) -> int:
     with database.connection_context(), transaction():
-        tenant, user = _find_tenant(args.tenant), find_user(args.email)
+        tenant, user = find_tenant(args.tenant), find_user(args.email)
         if args.action == "add":
             Membership.add(user.id, tenant.id, args.role, by=actor(), reason=args.reason)
         elif args.action == "change-role":
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _find_tenant(slug: str) -> Tenant:
+def find_tenant(slug: str) -> Tenant:
     tenant = Tenant.get_or_none(Tenant.slug == slug)
     if tenant is None:
         raise CommandFailed(f"No tenant has the slug {slug}.")

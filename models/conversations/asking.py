@@ -16,7 +16,9 @@ from models.platform.errors import Conflict
 from models.platform.ids import parse_uuid, uuid7
 from models.platform.locks import lock
 from models.platform.principal import Principal
-from models.runs.run import ACTIVE, Run
+from models.runs import approvals
+from models.runs.approvals import Approval
+from models.runs.run import ACTIVE, CHAT, WAITING, Run
 
 # Insert the message and its queued run, in one round trip. No row is returned if the caller may not read the conversation,
 # or it has an active run. The run does not repeat the message's text, it refers to its position in the conversation.
@@ -33,10 +35,10 @@ with opened as (
 ), started as (
     insert into run (id, tenant_id, user_id, kind, conversation_id, conversation_key, agent, state,
         request, idempotency_key, fingerprint)
-    select %(run_id)s, %(tenant_id)s, %(user_id)s, 'chat', id, key, %(agent)s, 'queued',
+    select %(run_id)s, %(tenant_id)s, %(user_id)s, %(kind)s, id, key, %(agent)s, 'queued',
         %(request)s || jsonb_build_object('question_position', message_count - 1), %(idempotency_key)s, %(fingerprint)s
     from opened where not exists (
-        select from run where conversation_id = opened.id and state in ('queued', 'running'))
+        select from run where conversation_id = opened.id and state in ('queued', 'running', 'waiting'))
     returning *
 ), added as (
     insert into message (id, conversation_id, position, role, content, run_id)
@@ -58,13 +60,15 @@ class IdempotencyConflict(Conflict):
 @dataclass(frozen=True, slots=True)
 class Question:
     """`conversation_id`: what the client calls the conversation, None for a new one. `options`: location, run options
-    and context, kept with the run. `idempotency_key`: repeated by a client that repeats its request."""
+    and context, kept with the run. `idempotency_key`: repeated by a client that repeats its request. `agent`: for a run of
+    the kind workflow its key."""
 
     message: str
     agent: str
     conversation_id: str | None = None
     options: dict[str, Any] | None = None
     idempotency_key: str | None = None
+    kind: str = CHAT
 
     @property
     def fingerprint(self) -> str:
@@ -75,6 +79,8 @@ class Question:
             "agent": self.agent,
             "conversation_id": self.conversation_id,
         }
+        if self.kind != CHAT:
+            request["kind"] = self.kind
         return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
 
 
@@ -123,6 +129,7 @@ def _start_run(
             reads_tenant=reads is Rows.TENANT,
             reads_own=reads is Rows.OWN,
             key=key,
+            kind=question.kind,
             agent=question.agent,
             message=question.message,
             preview=question.message[:PREVIEW],
@@ -148,6 +155,10 @@ def _refusal(principal: Principal, key: str) -> Exception:
     active = Run.visible_to(principal).where((Run.conversation_key == key) & Run.state.in_(ACTIVE)).get_or_none()
     if active is None:
         return ConversationNotFound(key)
+    if active.state == WAITING:
+        asked = [approvals.summary(one) for one in Approval.of_run(active.id, only_open=True)]
+        message = "This conversation waits for a person. Decide about the call, or cancel the run."
+        return ConversationBusy(message, details={"run_id": str(active.id), "approvals": asked})
     return ConversationBusy(details={"run_id": str(active.id)}, headers={"Retry-After": "1"})
 
 

@@ -2,6 +2,7 @@
 
 state       queued -> running -> succeeded | dead | cancelled
             running -> queued after a failure, a release at shutdown, or an expired lease
+            running -> waiting for a person, without worker or lease; waiting -> queued once they have decided
 epoch       number of claims so far; whoever finishes or renews a job must name the epoch of their claim
 failures    number of claims that ended in an error or an expired lease since the job last made progress; at
             `max_failures` the job is dead
@@ -13,7 +14,18 @@ from datetime import timedelta
 from typing import Any, NamedTuple, cast
 from uuid import UUID
 
-from peewee import BooleanField, Case, CharField, Expression, Function, IntegerField, TextField, UUIDField, fn
+from peewee import (
+    BooleanField,
+    Case,
+    CharField,
+    Expression,
+    Function,
+    IntegerField,
+    ModelSelect,
+    TextField,
+    UUIDField,
+    fn,
+)
 
 from models.platform.clock import now
 from models.platform.database import Json, database, in_transaction
@@ -21,14 +33,15 @@ from models.platform.errors import Conflict, NotFound
 from models.platform.ids import uuid7
 from models.platform.model import BinaryJSONField, DateTimeTZField, Model
 
-QUEUED, RUNNING, SUCCEEDED, DEAD, CANCELLED = "queued", "running", "succeeded", "dead", "cancelled"
+QUEUED, RUNNING, WAITING = "queued", "running", "waiting"
+SUCCEEDED, DEAD, CANCELLED = "succeeded", "dead", "cancelled"
 FINISHED = (SUCCEEDED, DEAD, CANCELLED)
 
 ADD = """
 insert into job (id, created_at, name, queue, args, tenant_id, run_id, state, epoch, failures, max_failures, exhausted,
-    due_at, sent_at, cancel_requested)
+    traceparent, due_at, sent_at, cancel_requested)
 values (%(id)s, %(created_at)s, %(name)s, %(queue)s, %(args)s, %(tenant_id)s, %(run_id)s, 'queued', 0, 0,
-    %(max_failures)s, %(exhausted)s, %(created_at)s, %(created_at)s, false)"""
+    %(max_failures)s, %(exhausted)s, %(traceparent)s, %(created_at)s, %(created_at)s, false)"""
 # Claim a job that is due or whose lease has expired. An expired lease counts as a failure.
 CLAIM = """
 update job set state = 'running', owner = %(owner)s, lease_until = now() + %(lease)s * interval '1 second',
@@ -74,6 +87,7 @@ class Job(Model):
     failures = IntegerField(default=0)
     max_failures = IntegerField(default=1)
     exhausted = CharField(null=True)
+    traceparent = CharField(null=True)  # of the span that all attempts belong to
     due_at = DateTimeTZField(default=now)
     sent_at = DateTimeTZField(default=now, null=True)
     owner = CharField(null=True)
@@ -99,6 +113,7 @@ class Job(Model):
         tenant_id: UUID | None,
         max_failures: int,
         exhausted: str | None,
+        traceparent: str | None = None,
     ) -> "Job":
         """Add a job that is due now. It is inserted with the transaction's next statement, or at its commit."""
         columns: dict[str, Any] = {
@@ -111,6 +126,7 @@ class Job(Model):
             "tenant_id": tenant_id,
             "max_failures": max_failures,
             "exhausted": exhausted,
+            "traceparent": traceparent,
         }
         database.execute_later(ADD, {**columns, "args": Json(args)})
         return cls(__no_default__=True, state=QUEUED, **columns)
@@ -126,7 +142,7 @@ class Job(Model):
     def renew(cls, owner: str, job_ids: list[UUID], lease_seconds: float) -> dict[UUID, Renewal]:
         """Extend this owner's leases. Jobs that it no longer owns are missing from the answer."""
         is_owned = cls.id.in_(job_ids) & (cls.owner == owner) & (cls.state == RUNNING)
-        query = cls.update(lease_until=_in(lease_seconds)).where(is_owned)
+        query = cls.update(lease_until=_in(lease_seconds)).where(cls._in_order(is_owned))
         rows = query.returning(cls.id, cls.epoch, cls.cancel_requested).tuples().execute()
         return {job_id: Renewal(epoch, cancel_requested) for job_id, epoch, cancel_requested in rows}
 
@@ -136,6 +152,29 @@ class Job(Model):
         if not database.execute_prepared(FINISH, values).rowcount:
             raise LeaseLost(str(self.id))
         self.state = state
+
+    @in_transaction
+    def suspend(self) -> bool:
+        """Let the job wait for a person: no worker has it until `wake`. False if a cancel was requested. May raise LeaseLost."""
+        is_owned = (Job.id == self.id) & (Job.epoch == self.epoch) & (Job.state == RUNNING)
+        query = Job.update(state=WAITING, owner=None, lease_until=None).where(is_owned & ~Job.cancel_requested)
+        if query.execute():
+            self.state = WAITING
+            return True
+        if Job.select().where(is_owned).exists():
+            return False
+        raise LeaseLost(str(self.id))
+
+    @classmethod
+    @in_transaction
+    def wake(cls, job_id: UUID) -> "Job | None":
+        """Queue a waiting job again: due now, without failures. The caller sends it. None if it does not wait (any more).
+
+        The epoch is kept: it numbers the run's events.
+        """
+        query = cls.update(state=QUEUED, failures=0, error=None, due_at=fn.now(), sent_at=fn.now())
+        rows: list[Job] = list(query.where((cls.id == job_id) & (cls.state == WAITING)).returning(cls).execute())
+        return rows[0] if rows else None
 
     def made_progress(self) -> None:
         """Forget the failures so far: what this claim has done need not be done again. May raise LeaseLost."""
@@ -201,7 +240,10 @@ class Job(Model):
 
     @classmethod
     def cancel(cls, job_id: UUID) -> "Job":
-        """Cancel a queued job, or ask the worker of a running one to stop. Repeatable. JobNotFound, JobFinished."""
+        """Cancel a queued or waiting job, or ask the worker of a running one to stop. JobNotFound, JobFinished.
+
+        Repeatable.
+        """
         jobs = cls.cancel_where(cls.id == job_id)
         job = jobs[0] if jobs else cls.find(job_id)
         if job.state in (SUCCEEDED, DEAD):
@@ -210,17 +252,44 @@ class Job(Model):
 
     @classmethod
     def cancel_where(cls, condition: Expression) -> list["Job"]:
-        """Cancel the queued jobs among those that match, and ask the workers of the running ones to stop.
+        """Cancel the queued and waiting jobs among those that match, and ask the workers of the running ones to stop.
 
         Workers see the request when they next renew their leases. Returns the jobs that were not finished before.
         """
-        is_queued = cls.state == QUEUED
+        has_no_worker = cls.state.in_((QUEUED, WAITING))
         query = cls.update(
             cancel_requested=True,
-            state=Case(None, [(is_queued, CANCELLED)], cls.state),
-            finished_at=Case(None, [(is_queued, fn.now())]),
-        ).where(condition & cls.state.not_in(FINISHED))
+            state=Case(None, [(has_no_worker, CANCELLED)], cls.state),
+            finished_at=Case(None, [(has_no_worker, fn.now())]),
+        ).where(cls._in_order(condition & cls.state.not_in(FINISHED)))
         return list(query.returning(cls).execute())
+
+    # ------------------------------------------------------------- runs with several jobs
+
+    @classmethod
+    def _in_order(cls, condition: Expression) -> Expression:
+        """The condition, for an update that locks its rows in the order of their ids: two of them cannot deadlock."""
+        return cls.id.in_(cls._locked(condition))
+
+    @classmethod
+    def _locked(cls, condition: Expression) -> "ModelSelect[Job]":
+        return cls.select(cls.id).where(condition).order_by(cls.id).for_update()
+
+    @classmethod
+    @in_transaction
+    def lock_open(cls, run_id: UUID) -> None:
+        """Lock the jobs of a run that have not ended: whatever ends several of them, or looks whether others have ended,
+        begins with this, so that those of one run come one after the other."""
+        list(cls._locked((cls.run_id == run_id) & cls.state.not_in(FINISHED)))
+
+    @classmethod
+    @in_transaction
+    def lock_all(cls, job_ids: list[UUID]) -> None:
+        list(cls._locked(cls.id.in_(job_ids)))
+
+    @classmethod
+    def is_any_running(cls, run_id: UUID) -> bool:
+        return cls.select(cls.id).where((cls.run_id == run_id) & (cls.state == RUNNING)).exists()
 
     @classmethod
     def purge(cls, days: int, limit: int = 5000) -> int:

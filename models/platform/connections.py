@@ -14,6 +14,7 @@ from models.platform.settings import Settings
 
 VERIFIED = ("verify-full", "verify-ca")  # libpq's other modes do not check whom they talk to
 UNCHECKED = {"ssl_cert_reqs": ("none", "optional"), "ssl_check_hostname": ("false", "no", "0", "f", "n")}
+HTTP_ADDRESSES = ("vault_addr", "openai_base_url", "otel_exporter_otlp_endpoint", "otel_exporter_otlp_traces_endpoint")
 REDIS_EXAMPLE = "rediss://:password@host:6379/0"
 
 
@@ -45,8 +46,8 @@ def problems(settings: Settings) -> Iterator[str]:
         yield from _smtp(settings.smtp_url)
     if settings.minio_endpoint and not settings.minio_secure:
         yield from _storage(settings.minio_endpoint, settings)
-    for name, address in (("VAULT_ADDR", settings.vault_addr), ("OPENAI_BASE_URL", settings.openai_base_url)):
-        yield from http_problems(name, address, settings)
+    for name in HTTP_ADDRESSES:
+        yield from http_problems(name.upper(), getattr(settings, name), settings)
     for server in settings.mcp_tools.get_secret_value():
         yield from http_problems("MCP_TOOLS", server.get("server_url"), settings)
 

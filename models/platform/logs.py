@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 from structlog.typing import Processor
 
+from models.platform import tracing
 from models.platform.redaction import REDACTED, known_secrets, without_secrets
 from models.platform.settings import settings
 
@@ -22,6 +23,7 @@ def configure(process: str) -> None:
     """Set up structlog and the standard library's logging. `process`: edge, worker or scheduler."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        _trace,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.ExtraAdder(),
@@ -74,8 +76,13 @@ def _origin(process: str) -> Processor:
 
 def _brief(logger: Any, name: str, event_dict: Event) -> Event:
     """For a terminal: leaves out what is the same on every line or only useful to machines."""
-    for key in ("ts", "logger", "correlation_id", "user_id", "tenant_id"):
+    for key in ("ts", "logger", "correlation_id", "user_id", "tenant_id", "trace_id", "span_id"):
         event_dict.pop(key, None)
+    return event_dict
+
+
+def _trace(logger: Any, name: str, event_dict: Event) -> Event:
+    event_dict.update(tracing.ids())
     return event_dict
 
 

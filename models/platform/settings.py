@@ -74,6 +74,9 @@ class Settings(BaseSettings):
     tenant_jobs_at_once: int = 64  # of one queue: jobs of a tenant that are with the workers at once; 0: any number
     job_retention_days: int = 14  # finished jobs are purged after this
     run_events_ttl_days: int = 180  # run events are purged after this
+    approval_hours: Annotated[float, Field(gt=0)] = (
+        72  # how long a run waits for a person; then the model is told that nobody decided
+    )
     worker_grace_seconds: float = 20  # on SIGTERM running jobs may finish this long, then they go back to their queues
 
     # the model provider
@@ -90,8 +93,10 @@ class Settings(BaseSettings):
     agent_model_data: str | None = None
     agent_models_allowed: str = ""  # comma list of models that clients may ask for, besides the agents' own
     agent_history_messages: int = 200  # newest messages of a conversation that the model is given
+    agent_compaction: Annotated[str, Field(pattern="^(trim|summarize)$")] = "trim"  # of older messages
+    agent_context_tokens: int = 100_000  # ... and at most so many tokens, by our estimate; a models file may say others
     agent_tools_at_once: Annotated[int, Field(ge=1)] = 8  # calls of one response that run at the same time
-    mcp_tools: Secret[list[dict[str, Any]] | Json[list[dict[str, Any]]]] = Secret([])  # hosted MCP servers, a JSON list
+    mcp_tools: Secret[list[dict[str, Any]] | Json[list[dict[str, Any]]]] = Secret([])  # MCP servers, a JSON list
     image_default_size: str = "1024x1024"
     image_default_quality: str = "high"
     image_default_format: str = "png"
@@ -186,10 +191,25 @@ class Settings(BaseSettings):
     allow_signup_trial_override: bool = False  # whether a registration may ask for a shorter trial
     signup_invite_reservation_ttl_seconds: int = 900  # how long an unfinished signup holds its place; at least 60
 
+    # traces; the other OTEL_ variables are read by the library
+    otel_exporter_otlp_endpoint: str | None = None  # a collector that speaks OTLP over HTTP; without one traces are off
+    otel_exporter_otlp_traces_endpoint: str | None = None  # the full URL instead
+    otel_exporter_otlp_headers: SecretStr | None = None  # what the collector wants: name=value, a comma list
+    otel_exporter_otlp_traces_headers: SecretStr | None = None
+    otel_sdk_disabled: bool = False
+    trace_context_from_clients: bool = True  # whether a request may continue its caller's trace
+
     @property
     def hardened(self) -> bool:
         """Whether this is production: everything that does not say that it is development."""
         return self.environment.lower() not in DEVELOPMENT
+
+    @property
+    def traces_endpoint(self) -> str | None:
+        """Where traces are sent; None if they are off."""
+        if self.otel_sdk_disabled:
+            return None
+        return self.otel_exporter_otlp_traces_endpoint or self.otel_exporter_otlp_endpoint
 
     @property
     def broker(self) -> str:
@@ -227,9 +247,13 @@ class Settings(BaseSettings):
 def _texts_of(secret: Secret[Any] | SecretStr) -> Iterator[str]:
     value = secret.get_secret_value()
     if not isinstance(value, str):  # MCP_TOOLS
-        yield from (str(server["authorization"]) for server in value if server.get("authorization"))
+        for server in value:
+            headers = server.get("headers")
+            values = [server.get("authorization"), *(headers.values() if isinstance(headers, dict) else ())]
+            yield from (str(text) for text in values if text)
     elif "://" not in value:
         yield from (value, *Settings.items(value))
+        yield from (text for item in Settings.items(value) if (text := item.partition("=")[2].strip()))
     elif any(_passwords_in(value)):
         yield value
 

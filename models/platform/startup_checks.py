@@ -3,6 +3,7 @@
 All refusals are collected, and printed as one list. Each line says which setting, what is wrong, and what to write.
 """
 
+import importlib.util
 import ipaddress
 from collections.abc import Callable, Collection, Iterator
 from email.utils import parseaddr
@@ -80,6 +81,18 @@ def _proxy_networks(settings: Settings) -> Iterator[str]:
             yield f"TRUSTED_PROXIES contains {text}, so that every client may choose its address: write your proxies'."
 
 
+def _trace_library(settings: Settings) -> Iterator[str]:
+    if settings.traces_endpoint and not _can_import("opentelemetry.exporter.otlp.proto.http"):
+        yield "OTEL_EXPORTER_OTLP_ENDPOINT is set, but OpenTelemetry is missing: install longshore[otel]."
+
+
+def _can_import(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # not even its parent
+        return False
+
+
 # ---------------------------------------------------------------- in production
 
 
@@ -136,5 +149,10 @@ def _mails(settings: Settings) -> Iterator[str]:
         yield "MAIL_FROM is not an address of yours: write Name <no-reply@your-domain>."
 
 
-ALWAYS: tuple[Callable[[Settings], Iterator[str]], ...] = (_signature_verifier, _developer_signature, _proxy_networks)
+ALWAYS: tuple[Callable[[Settings], Iterator[str]], ...] = (
+    _signature_verifier,
+    _developer_signature,
+    _proxy_networks,
+    _trace_library,
+)
 IN_PRODUCTION = (_debug, _keys, _shared_keys, _storage_password, _hosts_and_origins, _mails, connection_problems)

@@ -1,10 +1,14 @@
 """A run's progress as one Redis stream.
 
 Key schema (REDIS_URL; the broker lives in another database):
-    run:<run id>            stream; entry id `<sequence>-0`, fields k=kind, e=the event's JSON, t=1 on the terminal entry
+    run:<run id>            stream; entry id `<sequence>-0`, fields k=kind, e=the event's JSON, t=1 on the terminal entry,
+                            w=1 on an entry after which the run waits for a person
+
+    run:<run id>:writers    hash, only of a run with several jobs: job id -> stamp of its last write
 
 The entry id is the event's `sequence_number`: (epoch - 1) * 1,000,000 + n. The epoch counts the claims of the run's job, so
-a retried run continues with larger numbers, and Redis refuses the late writes of a worker that has lost its job.
+a retried run continues with larger numbers, and Redis refuses the late writes of a worker that has lost its job. The events
+of a run with several jobs are numbered by Redis itself: models/runs/shared_progress.py.
 """
 
 import logging
@@ -37,7 +41,9 @@ __all__ = [
     "read",
     "send_terminal",
     "send_terminal_or_log",
+    "send_waiting_or_log",
     "stream_key",
+    "writers_key",
 ]
 log = logging.getLogger(__name__)
 Command = tuple[str | bytes | int, ...]
@@ -51,10 +57,15 @@ class Entry(NamedTuple):
     kind: bytes
     data: bytes
     terminal: bool
+    waits: bool = False
 
 
 def stream_key(run_id: UUID | str) -> str:
     return f"run:{run_id}"
+
+
+def writers_key(run_id: UUID | str) -> str:
+    return f"{stream_key(run_id)}:writers"
 
 
 def first_sequence(epoch: int) -> int:
@@ -163,16 +174,28 @@ def send_terminal(run: "Run") -> None:
 
 def send_terminal_or_log(run: "Run") -> None:
     """Like `send_terminal`, but it gives up within seconds while Redis is down. Clients then get the stored event."""
+    _send_or_log(run, _terminal_commands(run))
+
+
+def send_waiting_or_log(run: "Run") -> None:
+    """Write the event that says that the run waits. Like the terminal event it may be repeated, and is stored."""
+    if run.waiting is None:
+        raise ValueError(f"run {run.id} has not waited")
+    add = ("XADD", stream_key(run.id), f"{run.waiting_sequence}-0", "k", run.waiting["kind"], "e", encode(run.waiting))
+    _send_or_log(run, [(*add, "w", b"1"), ("EXPIRE", stream_key(run.id), LIVE_SECONDS)])
+
+
+def _send_or_log(run: "Run", commands: list[Command]) -> None:
     try:
-        _check_terminal(_execute(fast_redis_client(), _terminal_commands(run)))
+        _check_terminal(_execute(fast_redis_client(), commands))
     except redis.RedisError as error:
-        log.warning("run.terminal_not_sent", extra={"run_id": str(run.id), "reason": repr(error)})
+        log.warning("run.event_not_sent", extra={"run_id": str(run.id), "reason": repr(error)})
 
 
 def entry(raw: tuple[bytes, dict[bytes, bytes]]) -> Entry:
     """An entry as XRANGE and XREAD return it."""
     entry_id, fields = raw
-    return Entry(int(entry_id[:-2]), fields[b"k"], fields[b"e"], b"t" in fields)
+    return Entry(int(entry_id[:-2]), fields[b"k"], fields[b"e"], b"t" in fields, b"w" in fields)
 
 
 def read(run_id: UUID, after: int = 0, count: int = 500, within: redis.Redis | None = None) -> list[Entry]:
@@ -194,7 +217,8 @@ def _terminal_commands(run: "Run") -> list[Command]:
         raise ValueError(f"run {run.id} has not ended")
     key, data = stream_key(run.id), encode(run.terminal)
     add = ("XADD", key, f"{run.terminal_sequence}-0", "k", run.terminal["kind"], "e", data, "t", b"1")
-    return [add, ("EXPIRE", key, settings.progress_ttl_seconds)]
+    expiry = settings.progress_ttl_seconds
+    return [add, ("EXPIRE", key, expiry), ("EXPIRE", writers_key(run.id), expiry)]
 
 
 def _check_terminal(answers: list[Any]) -> None:

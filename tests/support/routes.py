@@ -27,6 +27,17 @@ def fill(path, value=UNKNOWN_ID):
     return PARAMETER.sub(lambda match: value[match[1]] if isinstance(value, dict) else value, path)
 
 
+def minimal_body(operation):
+    """The smallest body that fits the operation's schema: required texts and choices only."""
+    if operation.body is None:
+        return {}
+    schema = operation.body.model_json_schema()
+    fields = {name: schema["properties"][name] for name in schema.get("required", ())}
+    return {
+        name: field["enum"][0] if "enum" in field else "x" * field.get("minLength", 1) for name, field in fields.items()
+    }
+
+
 def call(http, method, path, headers=None, **options):
     headers = {"Host": "localhost", **(headers or {})}
     return http.simulate_request(method.upper(), fill(path), headers=headers, **options)

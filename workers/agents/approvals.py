@@ -4,26 +4,17 @@ A call that needs a person's approval ends the attempt with `WaitsForApproval`. 
 """
 
 import logging
+from collections.abc import Container
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, cast
+from uuid import UUID
 
+from models.runs.approvals import Approval, ApprovalRequest, Verdict
 from workers.agents.declarations import Tool
 
+__all__ = ["ApprovalRequest", "Decision", "Decisions", "WaitsForApproval", "decisions", "needed"]
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class ApprovalRequest:
-    """`number` and `scope`: of the call's step in the journal. `reason`: its tool asks always or for these arguments (tool),
-    a hosted MCP server asks (mcp), or the call was cut in the middle and may not be made twice (cut)."""
-
-    number: int
-    call_id: str
-    tool_name: str
-    arguments: dict[str, Any]
-    reason: Literal["tool", "mcp", "cut"] = "tool"
-    scope: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +25,7 @@ class Decision:
     once it was cut: it is asked about again, and the newest decision about a step counts.
     """
 
-    verdict: Literal["approved", "denied", "expired"]
+    verdict: Verdict
     arguments: dict[str, Any] | None = None
     reason: str | None = None
     decided_at: datetime | None = None
@@ -46,13 +37,29 @@ Decisions = dict[tuple[str, int], Decision]  # by scope and number of the call's
 class WaitsForApproval(Exception):
     """All that can be done without these decisions is done, and is in the journal."""
 
+    is_failure = False  # for the spans that it leaves
+
     def __init__(self, requests: list[ApprovalRequest]) -> None:
         super().__init__(f"{len(requests)} calls wait for approval")
         self.requests = requests
 
 
-def needed(tool: Tool, arguments: dict[str, Any]) -> bool:
-    """Whether a person has to approve this call. A rule that fails does not let the call through."""
+def decisions(run_id: UUID) -> Decisions:
+    """What people have decided about the calls of a run so far."""
+    newest = Approval.newest_decisions(run_id)
+    return {
+        step: Decision(cast(Verdict, approval.state), approval.edited, approval.note, approval.decided_at)
+        for step, approval in newest.items()
+    }
+
+
+def needed(tool: Tool, arguments: dict[str, Any], ruled: Container[str]) -> bool:
+    """Whether a person has to approve this call. `ruled`: the tools about which the tenant has a rule.
+
+    A rule of the tool that fails does not let the call through.
+    """
+    if tool.name in ruled:
+        return True
     if not callable(tool.approval):
         return tool.approval
     try:

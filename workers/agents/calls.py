@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from models.platform.settings import settings
 from models.runs.steps import Step
+from workers import metrics
 from workers.agents import approvals, items, outcomes, parallel
 from workers.agents.approvals import ApprovalRequest, Decision, WaitsForApproval
 from workers.agents.catalog import Tool
@@ -16,6 +17,7 @@ from workers.agents.outcomes import Outcome
 from workers.agents.parallel import Emit, Result, Task
 from workers.agents.providers.client import Wait
 from workers.agents.providers.errors import ProviderError
+from workers.agents.telemetry import tool_span
 from workers.agents.turn import Event, Turn
 
 Asker = Callable[[str, str, int, Emit], str]  # (agent, question, number of the call, emit) -> the agent's answer
@@ -56,7 +58,8 @@ class Calls:
         self.answers: dict[int, Item] = {}  # to MCP servers, by number
 
     def add(self, number: int, item: Item) -> None:
-        tool, agent = self.turn.catalog.function(self.turn.agent, item["name"])
+        tool = next((tool for tool in self.turn.functions if tool.name == item["name"]), None)
+        agent = self.turn.catalog.asked(self.turn.agent, item["name"])
         read = outcomes.read_arguments(tool, item["arguments"]) if tool else outcomes.unknown(item["name"])
         fault = read if isinstance(read, Outcome) else None
         arguments = {} if isinstance(read, Outcome) else read
@@ -69,7 +72,9 @@ class Calls:
         """A call that a hosted MCP server makes once a person has approved it."""
         arguments = items.as_object(item["arguments"]) or {}
         decision = self.turn.request.decisions.get((self.scope, number))
-        if decision:
+        if self.turn.catalog.denies(str(item.get("server_label")), str(item["name"])):
+            self.answers[number] = items.mcp_answer(item, False, "Nobody may call this tool.")
+        elif decision:
             self.answers[number] = items.mcp_answer(item, decision.verdict == "approved", decision.reason)
         else:
             self.waiting.append(
@@ -110,21 +115,21 @@ class Calls:
     def _decide(self, call: Call) -> None:
         """Set the call's outcome if it is known, or its request if a person has to decide. Otherwise it may run."""
         step, tool = call.step, call.tool
+        decision = self.turn.request.decisions.get((self.scope, call.number))
         if step and step.is_finished:
             call.outcome = Outcome(**(step.output or {}))
             self._count(call)
         elif tool is None or call.fault:
             self._settle(call, call.fault or outcomes.unknown(call.name))
         elif step and not tool.repeatable:
-            self._decide_on_cut(call, tool, step)
-        elif approvals.needed(tool, call.arguments):
-            self._apply(call, self.turn.request.decisions.get((self.scope, call.number)), "tool")
+            self._decide_on_cut(call, tool, step, decision)
+        elif decision or approvals.needed(tool, call.arguments, self.turn.ruled_tools):
+            self._apply(call, decision, "tool")  # what was decided holds even if nobody would be asked any more
 
-    def _decide_on_cut(self, call: Call, tool: Tool, step: Step) -> None:
+    def _decide_on_cut(self, call: Call, tool: Tool, step: Step, decision: Decision | None) -> None:
         if tool.when_cut == "model":
             self._settle(call, outcomes.cut(tool))
             return
-        decision = self.turn.request.decisions.get((self.scope, call.number))
         if decision and step.began_at and decision.decided_at and decision.decided_at < step.began_at:
             decision = None
         self._apply(call, decision, "cut")
@@ -162,16 +167,24 @@ class Calls:
         tool, arguments = call.tool, call.arguments
         if tool is None:
             raise ValueError(f"{call.name} cannot be called")
-        if call.agent:
-            agent, question = call.agent, str(arguments["input"])
-            return lambda emit: outcomes.bounded(self.ask(agent, question, call.number, emit))
         request = self.turn.request
         context = ToolsContext(
             user_id=request.user_id,
             tenant_id=request.tenant_id,
             idempotency_key=self.journal.idempotency_key(self.scope, call.number),
         )
-        return lambda _: outcomes.call_function(tool, arguments, context)
+
+        def run(emit: Emit) -> Outcome:
+            with tool_span(tool, call.item["call_id"]) as span:
+                if call.agent:
+                    outcome = outcomes.bounded(self.ask(call.agent, str(arguments["input"]), call.number, emit))
+                else:
+                    outcome = outcomes.call_function(tool, arguments, context)
+                if outcome.failed:
+                    span.fail(outcome.failed)
+                return outcome
+
+        return run
 
     def _keep(self, call: Call, result: Result) -> None:
         """Journal the outcome of a call that has ended."""
@@ -188,6 +201,7 @@ class Calls:
 
     def _settle(self, call: Call, outcome: Outcome, seconds: float = 0.0) -> None:
         call.outcome = outcome
+        metrics.tool_called(call.tool.name if call.tool else "other", outcome.failed or "ok", seconds)
         self.journal.save(replace(self._step(call), output=outcome.as_json(), seconds=seconds))
         self._count(call)
 

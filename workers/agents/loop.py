@@ -12,10 +12,11 @@ from dataclasses import replace
 from typing import Any
 
 from models.runs.steps import Step
-from workers.agents import items
-from workers.agents.approvals import ApprovalRequest, WaitsForApproval
+from workers.agents import items, memory
+from workers.agents.approvals import WaitsForApproval
 from workers.agents.calls import Calls
 from workers.agents.catalog import Catalog, catalog
+from workers.agents.compaction import compact
 from workers.agents.declarations import Handoff
 from workers.agents.items import Item
 from workers.agents.journal import Journal, digest
@@ -24,6 +25,7 @@ from workers.agents.providers.client import Wait
 from workers.agents.providers.errors import ProviderError, from_object
 from workers.agents.providers.routing import FALLBACK, Answer
 from workers.agents.requests import next_request
+from workers.agents.telemetry import AgentSpan
 from workers.agents.turn import Event, Turn, TurnRequest, TurnResult
 
 DEFAULT_MAX_TURNS = 10
@@ -66,6 +68,9 @@ class Loop:
         self.checkpoint, self.wait, self.flush = checkpoint, wait, flush
         self.number = 0  # of the newest step
         self.step: Step | None = None  # the newest response, if it is not in the journal yet
+        self.budget: int | None = None  # of tokens, once a provider has refused what fits the model's budget
+        self.has_shown = False  # whether clients have seen a part of the newest response
+        self.trimmed = (0, 0)  # what the newest request left out: messages and outputs
 
     def run(self) -> Generator[Event, None, TurnResult]:
         running = self._run()
@@ -84,9 +89,15 @@ class Loop:
             running.close()
 
     def _run(self) -> Generator[Event, None, TurnResult]:
+        with AgentSpan(self.turn) as span:
+            return (yield from self._work(span))
+
+    def _work(self, span: AgentSpan) -> Generator[Event, None, TurnResult]:
         turn = self.turn
         yield turn.agent_update()
         yield turn.lifecycle("agent_start")
+        yield from self._find_mcp_tools()
+        yield from compact(turn, self.journal, self.scope, self.checkpoint, self.wait)
         for _ in range(turn.options.get("max_turns") or DEFAULT_MAX_TURNS):
             response = yield from self._next_response()
             output: list[Item] = response["output"]
@@ -95,8 +106,27 @@ class Loop:
             if not calls:
                 return (yield from self._answer(response))
             self._keep_response()
+            agent = turn.agent
             yield from self._run_calls(calls)
+            if turn.agent is not agent:
+                span.hand_off()
         raise ProviderError("max_turns_exceeded")
+
+    def _find_mcp_tools(self) -> Generator[Event, None, None]:
+        """Ask the agent's MCP servers what they have. The run goes on without those that do not say."""
+        turn = self.turn
+        turn.mcp_tools = []
+        servers = turn.catalog.servers_of(turn.agent)
+        if not servers:
+            return
+        from workers.agents.mcp.tools import tools_of  # the SDK takes a while to load, and memory
+
+        with self.wait():
+            found = tools_of(servers)
+        for name, tools in found.items():
+            turn.mcp_tools += tools or ()
+            if tools is None:
+                yield turn.lifecycle("tools_unavailable", tool_name=name)
 
     def _next_number(self) -> int:
         self.number += 1
@@ -105,13 +135,37 @@ class Loop:
     # ------------------------------------------------------------- the model's response
 
     def _next_response(self) -> Generator[Event, None, dict[str, Any]]:
-        """Pass on the events of one response as they come. Returns the completed response."""
-        turn, number, request = self.turn, self._next_number(), next_request(self.turn)
-        request_digest = digest(request)
+        """The completed response, from the journal or from the model."""
+        number, request = self._next_number(), next_request(self.turn)
+        request_digest = digest(request)  # before it is made to fit: settings and models files may change that
         if step := self.journal.find(self.scope, number, request_digest):
             return (yield from self._replay(step))
+        try:
+            return (yield from self._ask_model(number, request, request_digest))
+        except ProviderError as error:
+            if error.code != "context_length_exceeded" or self.has_shown or not self._give_less(request):
+                raise
+        return (yield from self._ask_model(number, request, request_digest))
+
+    def _give_less(self, request: dict[str, Any]) -> bool:
+        """After a provider has refused the request as too long: halve what it gets, once. False if that changes nothing."""
+        if self.budget:
+            return False
+        sent, _ = memory.fit_request(request, memory.budget_of(request["model"]))
+        self.budget = memory.size_of(sent) // 2
+        return memory.fit_request(sent, self.budget)[1] is not None
+
+    def _ask_model(
+        self, number: int, request: dict[str, Any], request_digest: str
+    ) -> Generator[Event, None, dict[str, Any]]:
+        """Pass on the events of one response as they come. Returns the completed response."""
+        turn = self.turn
+        request, trimmed = memory.fit_request(request, self.budget or memory.budget_of(request["model"]))
+        if trimmed and (trimmed.dropped, trimmed.outputs) != self.trimmed:
+            self.trimmed = trimmed.dropped, trimmed.outputs
+            yield turn.lifecycle("context_trimmed", payload=trimmed.payload)
         self.journal.is_live(self.scope)
-        began, completed = time.monotonic(), None
+        began, completed, self.has_shown = time.monotonic(), None, False
         yield turn.lifecycle("llm_start")
         answer = Answer(request, self.wait)
         turn.target = answer.target.name
@@ -127,6 +181,7 @@ class Loop:
                         turn.target = raw["to"]
                         yield turn.fallback(raw)
                         continue
+                    self.has_shown = answer.has_begun
                     yield turn.raw_response(raw)
                     if kind == "response.output_item.done":
                         yield from self._item_done(raw["item"])
@@ -212,7 +267,6 @@ class Loop:
         self.checkpoint()
         requests = yield from calls.run()
         if requests:
-            yield from map(self._approval_requested, requests)
             raise WaitsForApproval(requests)
         results = calls.results()
         for number, item, handoff in handoffs:
@@ -223,11 +277,6 @@ class Loop:
         turn.input += [results[number] for number in sorted(results)]
         if handoffs:
             yield from self._hand_off(handoffs[0][2])
-
-    def _approval_requested(self, request: ApprovalRequest) -> Event:
-        payload = {"arguments": request.arguments, "reason": request.reason}
-        fields = {"tool_call_id": request.call_id, "tool_name": request.tool_name}
-        return self.turn.lifecycle("approval_requested", payload=payload, **fields)
 
     def _request_handoff(self, call: Item, key: str, output: str) -> Event:
         turn, name = self.turn, call["name"]
@@ -251,12 +300,17 @@ class Loop:
         turn.input = items.history_after_handoff(turn.input, policy)
         yield turn.agent_update()
         yield turn.lifecycle("agent_start")
+        yield from self._find_mcp_tools()
 
     def _ask(self, agent: str, question: str, number: int, emit: Emit) -> str:
         """The answer of another agent, whose steps are below the call's. Of its events, clients see its start and end."""
         options = {name: value for name, value in self.turn.options.items() if name in ("max_turns", "run_config")}
         request = replace(
-            self.turn.request, agent=agent, history=[{"role": "user", "content": question}], run_options=options
+            self.turn.request,
+            agent=agent,
+            history=[{"role": "user", "content": question}],
+            run_options=options,
+            compaction=None,
         )
         turn = Turn(request, self.turn.catalog)
         loop = Loop(turn, self.journal, f"{self.scope}/{number}", lambda: None, nullcontext, lambda: None)

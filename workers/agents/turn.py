@@ -1,15 +1,21 @@
 """One turn: a question on its way through the agents. Its request, its state, and the events that it produces."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from models.conversations.chat_context import HistoryMessage
+from models.platform.database import release
+from models.runs import tool_policy
 from models.runs.events import event
 from models.runs.steps import Step
 from workers.agents.approvals import Decisions
-from workers.agents.catalog import Agent, Catalog
+from workers.agents.catalog import Agent, Catalog, Tool
 from workers.agents.items import Item, without_image
+
+if TYPE_CHECKING:
+    from workers.agents.compaction import Compaction
 
 Event = dict[str, Any]
 USAGE = ("input_tokens", "output_tokens", "total_tokens")
@@ -19,7 +25,8 @@ LARGE_FIELDS = ("instructions", "tools", "input")  # of a response: prompts, and
 @dataclass(slots=True, kw_only=True)
 class TurnRequest:
     """`history`: the conversation, oldest message first; the last one is the question. `run_options`: as in the API.
-    `decisions`: what people have decided about calls of earlier attempts."""
+    `decisions`: what people have decided about calls of earlier attempts. `compaction`: how a long history is summarised,
+    None if its oldest messages are just left out."""
 
     agent: str
     history: list[HistoryMessage]
@@ -30,6 +37,7 @@ class TurnRequest:
     location: dict[str, str] | None = None
     run_options: dict[str, Any] = field(default_factory=dict)
     decisions: Decisions = field(default_factory=dict)
+    compaction: "Compaction | None" = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -60,6 +68,7 @@ class Turn:
         self.config: dict[str, Any] = self.options.get("run_config") or {}
         self.agent: Agent = catalog.get(request.agent)
         self.first_agent = self.agent
+        self.mcp_tools: list[Tool] = []  # of the servers that the agent uses and that we ask
         self.input: list[Item] = [{**message} for message in request.history]
         question = request.history[-1]["content"]
         self.items: list[dict[str, Any]] = [{"type": "user_message", "role": "user", "content_text": question}]
@@ -68,8 +77,21 @@ class Turn:
         self.target: str | None = None  # the model that answers, as we name it
 
     @property
+    def functions(self) -> list[Tool]:
+        """What the agent may call and runs here."""
+        return [*self.catalog.functions_of(self.agent), *self.mcp_tools]
+
+    @property
     def model(self) -> str:
         return self.config.get("model") or self.agent.model_name
+
+    @cached_property
+    def ruled_tools(self) -> frozenset[str]:
+        """The tools whose calls the tenant wants approved. They are looked up when the first call comes."""
+        try:
+            return frozenset(tool_policy.of_tenant(self.request.tenant_id))
+        finally:
+            release()
 
     def add_response(self, response: dict[str, Any]) -> None:
         """Count a response that has ended, however it ended."""

@@ -19,6 +19,7 @@ from tests.support.routes import (
     assert_envelope,
     call,
     fill,
+    minimal_body,
 )
 
 NO_BEARER = [None, "Basic abc", "Bearer", "Bearer x", "Bearer a.b.c", "Bearer " + "é" * 20]
@@ -84,7 +85,7 @@ def test_an_unknown_id_is_a_404_for_every_role_that_may_call(http, signed, role,
     headers, user = signed(role)
     allowed = may(Principal(user.id, user.id, role, frozenset(scopes_for(role)), None, True), operation.action)
     for value in (UNKNOWN_ID, "no-such-thing", "x" * 300):
-        answer = http.simulate_request(method.upper(), fill(path, value), headers=headers, json={})
+        answer = http.simulate_request(method.upper(), fill(path, value), headers=headers, json=minimal_body(operation))
         is_routed = ":uuid" not in path or value == UNKNOWN_ID
         assert_envelope(answer, 403 if is_routed and not allowed else 404)
 

@@ -10,11 +10,21 @@ from models.auth.sessions import Session
 from models.auth.tenants import Tenant
 from models.conversations.conversation import Conversation, Message
 from models.platform.principal import Principal, Root
+from models.runs.approvals import Approval
 from models.runs.run import Run
-from tests.support.routes import ADMIN_ONLY, TENANT_ONLY, USERS_ONLY, WITH_PARAMETER, WITHOUT_PARAMETER, fill
+from tests.support.approvals import wait
+from tests.support.routes import (
+    ADMIN_ONLY,
+    TENANT_ONLY,
+    USERS_ONLY,
+    WITH_PARAMETER,
+    WITHOUT_PARAMETER,
+    fill,
+    minimal_body,
+)
 
 # Parameters that name nothing of a tenant's: any caller with the scope may read them.
-PLATFORM_PARAMETERS = {"agent_name", "request_id", "invite_id"}
+PLATFORM_PARAMETERS = {"agent_name", "workflow_key", "request_id", "invite_id"}
 WITH_TENANT_ID = [
     entry for entry in WITH_PARAMETER if PLATFORM_PARAMETERS.isdisjoint(name for name, _ in PARAMETER.findall(entry[1]))
 ]
@@ -29,10 +39,15 @@ def issue_token(tenant, account, scope):
 def victim_ids(tenant, signed, ask_as):
     """Ids of one tenant's rows, by the name of the path parameter that takes them."""
     _, user = signed("owner", tenant=tenant)
-    run = ask_as(user, "a secret", "diary", role="owner")
+    run, [approval] = wait(ask_as(user, "a secret", "diary", role="owner"))
     token, _ = issue_token(tenant, "analytics-batch", "conversations:read")
     session = Session.get(Session.user_id == user.id)
-    return {"conversation_id": "diary", "run_id": str(run.id), "session_id": str(session.id), "jti": str(token.id)}
+    ids = {"run_id": run.id, "session_id": session.id, "jti": token.id}
+    return {
+        "conversation_id": "diary",
+        "call_id": approval.call_id,
+        **{name: str(row_id) for name, row_id in ids.items()},
+    }
 
 
 @pytest.fixture
@@ -42,7 +57,7 @@ def other_tenant(tenant):
 
 def all_rows():
     """Every row that a stranger must not change."""
-    models = (Conversation, Message, Run, Session, ServiceToken)
+    models = (Approval, Conversation, Message, Run, Session, ServiceToken)
     return [list(model.select().order_by(model.id).dicts()) for model in models]
 
 
@@ -52,7 +67,9 @@ def test_another_tenants_id_is_a_404_and_changes_nothing(
 ):
     stranger, _ = signed("owner", tenant=other_tenant, operator=True)
     before = all_rows()
-    answer = http.simulate_request(method.upper(), fill(path, victim_ids), headers=stranger, json={})
+    answer = http.simulate_request(
+        method.upper(), fill(path, victim_ids), headers=stranger, json=minimal_body(operation)
+    )
     assert answer.status_code == 404, answer.text
     assert all_rows() == before
 
@@ -75,7 +92,9 @@ def test_another_tenant_in_the_header_is_a_403_and_changes_nothing(
     stranger, _ = signed("owner", tenant=other_tenant)
     headers = {**stranger, "X-Tenant-Id": str(tenant.id)}
     before = all_rows()
-    answer = http.simulate_request(method.upper(), fill(path, victim_ids), headers=headers, json={})
+    answer = http.simulate_request(
+        method.upper(), fill(path, {"workflow_key": "analysis_code", **victim_ids}), headers=headers, json={}
+    )
     assert answer.status_code == 403, answer.text
     assert all_rows() == before
 

@@ -83,9 +83,9 @@ def test_a_broken_entry_does_not_stop_the_reader(hub, run, follow, write, end):
 
 def test_a_run_without_a_terminal_event_does_not_hide_others(make_hub, run, follow, end_in_postgres):
     def ended(run_ids):
-        return [Run(id=run_id, terminal=None) for run_id in run_ids if run_id != run.id] + Run.finished_among([run.id])
+        return [Run(id=run_id, terminal=None) for run_id in run_ids if run_id != run.id] + Run.resting_among([run.id])
 
-    hub = make_hub(tick_seconds=QUICK, ended=ended)
+    hub = make_hub(tick_seconds=QUICK, resting=ended)
     hub.join(uuid7(), 0)
     client = follow(hub)
     end_in_postgres()
@@ -104,9 +104,9 @@ def test_the_lookup_of_silent_runs_survives_a_database_that_is_away(make_hub, fo
     def ended(run_ids):
         if failures:
             raise failures.pop()
-        return Run.finished_among(run_ids)
+        return Run.resting_among(run_ids)
 
-    client = follow(make_hub(tick_seconds=QUICK, ended=ended))
+    client = follow(make_hub(tick_seconds=QUICK, resting=ended))
     end_in_postgres()
     assert client.numbers() == [9]
     assert failures == []
@@ -114,7 +114,7 @@ def test_the_lookup_of_silent_runs_survives_a_database_that_is_away(make_hub, fo
 
 def test_a_silent_client_gets_a_heartbeat_and_is_looked_up_until_it_leaves(make_hub, run):
     lookups = []
-    hub = make_hub(tick_seconds=QUICK, ended=lambda run_ids: lookups.append(run_ids) or [])
+    hub = make_hub(tick_seconds=QUICK, resting=lambda run_ids: lookups.append(run_ids) or [])
     stream = relay.batches(run, 0, hub)
     assert next(stream) == []
     [client] = hub.watched[progress.stream_key(run.id).encode()].clients

@@ -84,7 +84,7 @@ def test_a_cancel_succeeds_while_redis_is_down_and_the_end_is_in_the_database(pe
     monkeypatch.setattr(progress, "fast_redis_client", lambda: redis.Redis(port=1, retry=None))
     assert Run.cancel(me, run.id).state == "cancelled"
     assert terminal_events(run) == []
-    assert [ended.id for ended in Run.finished_among([run.id])] == [run.id], "what the relay looks up"
+    assert [ended.id for ended in Run.resting_among([run.id])] == [run.id], "what the relay looks up"
     progress.send_terminal(Run.get_by_id(run.id))
     assert terminal_events(run) == [b"lifecycle"]
 

@@ -12,6 +12,7 @@ import httpx2
 import openai
 import orjson
 
+from models.platform import tracing
 from models.platform.redaction import without_secrets
 from workers.agents.providers.connections import Connections
 from workers.agents.providers.errors import CODES, ProviderError, from_object
@@ -100,11 +101,12 @@ def _decode(chunks: Iterable[bytes]) -> Generator[Event, None, None]:
 
 def _open(provider: Provider, path: str, body: dict[str, Any], wait: Wait) -> httpx2.Response:
     where, attempt = {"provider": provider.name, "model": body.get("model")}, 0
+    headers = tracing.headers() if provider.send_trace else {}
     while True:
         attempt += 1
         try:
             with wait():
-                return post(provider, path, body, stream=True)
+                return post(provider, path, body, stream=True, options={"headers": headers})
         except ProviderError as error:
             # For operators: clients are not shown what the provider says.
             log.warning(

@@ -38,6 +38,8 @@ class Provider(BaseModel):
     token_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"  # its name on the chat wire
     send_reasoning: bool = False  # on the chat wire: whether the server wants its reasoning back with its tool calls
     mcp_credentials: bool | None = None  # whether those of MCP_TOOLS are sent to it; None: to the default provider only
+    send_trace: bool = False  # whether it is told the trace and the span that ask, as `traceparent`
+    context_tokens: int | None = Field(None, ge=100)  # that a model of it is given; None: AGENT_CONTEXT_TOKENS
     omit: tuple[str, ...] = ()  # fields of a request that the server refuses
     extra: dict[str, Any] = {}  # fields that are added to every request
 
@@ -83,10 +85,12 @@ class Provider(BaseModel):
 
 
 class ModelsFile(BaseModel, extra="forbid"):
-    """`aliases`: another name for a model, or for a chain of models, of which the first one that can answer does."""
+    """`aliases`: another name for a model, or for a chain of models, of which the first one that can answer does.
+    `context_tokens`: by model, where it is not that of the provider."""
 
     providers: dict[Name, Provider] = {}
     aliases: dict[Name, str | Annotated[list[str], Field(min_length=1)]] = {}
+    context_tokens: dict[str, Annotated[int, Field(ge=100)]] = {}
 
 
 class UnknownModel(ValueError):
@@ -112,10 +116,20 @@ class Models:
     def __init__(self, file: ModelsFile, *, is_bundled: bool = False) -> None:
         self.providers, self.is_bundled = file.providers, is_bundled
         self.aliases = {name: [to] if isinstance(to, str) else to for name, to in file.aliases.items()}
+        self.context_tokens_of = file.context_tokens
 
     def chain(self, name: str) -> list[Target]:
         """The models that this name stands for, in the order in which they are tried. UnknownModel."""
         return [self._target(model) for model in self.aliases.get(name) or [name]]
+
+    def context_tokens(self, name: str) -> int:
+        """The tokens that every model of this chain may be given. UnknownModel."""
+        return min(self._context_tokens(target) for target in self.chain(name))
+
+    def _context_tokens(self, target: Target) -> int:
+        default = target.provider.context_tokens or settings.agent_context_tokens
+        names = (target.name, f"{target.provider.name}:{target.model}")
+        return next((self.context_tokens_of[name] for name in names if name in self.context_tokens_of), default)
 
     def _target(self, name: str) -> Target:
         prefix, colon, model = name.partition(":")
@@ -138,6 +152,7 @@ class Models:
             if len(set(names)) < len(names):
                 yield f"aliases.{alias}: names a model twice"
             yield from (f"aliases.{alias}: {fault}" for fault in self.unknown(names))
+        yield from (f"context_tokens: {fault}" for fault in self.unknown(self.context_tokens_of))
 
     def unknown(self, names: Iterable[str]) -> Iterator[str]:
         """What is wrong with these names."""

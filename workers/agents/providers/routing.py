@@ -12,6 +12,7 @@ from workers.agents.providers.client import Event, Wait
 from workers.agents.providers.errors import ProviderError, from_object
 from workers.agents.providers.models_file import Target, UnknownModel, models
 from workers.agents.providers.wires import wire_of
+from workers.agents.telemetry import ModelCall
 
 WIRES = {"responses": responses.stream, "chat": chat_completions.stream}
 # The events that come before the first token. After it there is no way back: a client has read a part of the answer.
@@ -23,6 +24,7 @@ PREAMBLE = {
     "response.content_part.added",
     "response.reasoning_summary_part.added",
 }
+LAST = {"response.completed", "response.incomplete", "response.failed"}
 FALLBACK = "model_fallback"  # the type of our own event: the next model of the chain is asked
 REST_SECONDS, MAX_REST_SECONDS = 10.0, 300.0  # for which a model that failed is asked last
 log = logging.getLogger(__name__)
@@ -56,23 +58,35 @@ class Answer:
 
     def _ask(self, target: Target, *, is_last: bool) -> Generator[Event, None, None]:
         request = {**self.request, "model": target.model}
-        if not target.provider.may_have_mcp_credentials and any("authorization" in tool for tool in _tools(request)):
+        if not target.provider.may_have_mcp_credentials and any(
+            {"authorization", "headers"} & set(tool) for tool in _tools(request)
+        ):
             raise ProviderError("tools_unavailable")
         if target is not self.chain[0]:
             request.pop("previous_response_id", None)  # only the first provider knows it
-        stream = WIRES[wire_of(target.provider, self.wait)]
-        with closing(stream(target, request, self.wait)) as events:
-            for event in events:
-                if event["type"] not in PREAMBLE:
-                    if not is_last:
-                        _raise_failure(event)
-                    self.has_begun = True
-                    yield event
-                    break
-                yield event
-            else:
-                raise ProviderError("provider_unavailable")
-            yield from events
+        with ModelCall(target, request) as call:
+            stream = WIRES[wire_of(target.provider, self.wait)]
+            with closing(stream(target, request, self.wait)) as events:
+                yield from self._watched(events, call, is_last=is_last)
+
+    def _watched(
+        self, events: Generator[Event, None, None], call: ModelCall, *, is_last: bool
+    ) -> Generator[Event, None, None]:
+        has_begun = False
+        for event in events:
+            kind = event["type"]
+            if not has_begun and kind not in PREAMBLE:
+                if not is_last:
+                    _raise_failure(event)
+                has_begun = self.has_begun = True
+                call.first_event()
+            if kind == "error":
+                call.fail(from_object(event.get("error") or event).code)
+            elif kind in LAST:
+                call.ended(kind, event["response"])
+            yield event
+        if not has_begun:
+            raise ProviderError("provider_unavailable")
 
     def _fall_back(self, target: Target, code: str) -> Event:
         names = {"from": self.target.name, "to": target.name}

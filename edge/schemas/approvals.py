@@ -1,0 +1,67 @@
+"""Approvals: calls of tools about which a person decides."""
+
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, field_validator, model_validator
+
+Reason = Literal["tool", "mcp", "cut"]
+State = Literal["pending", "approved", "denied", "expired", "cancelled"]
+REASON_CHARACTERS = 2000
+ARGUMENTS_CHARACTERS = 100_000  # of JSON
+
+
+class ApprovalDecision(BaseModel):
+    """`digest`: of the approval, as it was shown to the person. `reason`: if the call is denied, the model reads it.
+
+    `arguments`: those to use instead of the model's.
+    """
+
+    decision: Literal["approve", "deny"]
+    digest: str = Field(min_length=64, max_length=64)
+    reason: str | None = Field(None, max_length=REASON_CHARACTERS)
+    arguments: dict[str, Any] | None = None
+
+    @field_validator("arguments")
+    @classmethod
+    def _arguments(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        if value is not None and len(json.dumps(value)) > ARGUMENTS_CHARACTERS:
+            raise ValueError(f"may have {ARGUMENTS_CHARACTERS} characters of JSON at most")
+        return value
+
+    @model_validator(mode="after")
+    def _only_approved_calls_have_arguments(self) -> "ApprovalDecision":
+        if self.decision == "deny" and self.arguments is not None:
+            raise ValueError("a call that is denied has no arguments")
+        return self
+
+
+class ApprovalResponse(BaseModel):
+    """`reason`: why somebody is asked. `needs_admin`: only an admin decides who did not start
+    the run. `note`: the reason that the person gave. `edited_arguments`: those that they want instead."""
+
+    id: str
+    run_id: str
+    call_id: str
+    tool_name: str
+    arguments: dict[str, Any]
+    digest: str
+    reason: Reason
+    needs_admin: bool
+    state: State
+    created_at: str
+    expires_at: str
+    decided_by: str | None = None
+    decided_at: str | None = None
+    note: str | None = None
+    edited_arguments: dict[str, Any] | None = None
+
+
+class ApprovalListResponse(BaseModel):
+    items: list[ApprovalResponse]
+    next_cursor: str | None = None
+
+
+class ApprovalQuery(BaseModel):
+    limit: int = Field(50, ge=1, le=100)
+    cursor: str | None = None

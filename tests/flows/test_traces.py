@@ -1,0 +1,121 @@
+"""One trace from the request to the model, through real processes: also over the death of a worker."""
+
+import os
+import signal
+
+import httpx
+import pytest
+
+from devstack.process import free_port
+from tests.flows.conftest import eventually
+from tests.support.traces import collector
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+@pytest.fixture(scope="module")
+def traced(live_stack):
+    """(collector, client of an edge): the edge and all workers of agents send their spans to this collector."""
+    plain = {key: live_stack.processes.pop(key) for key in ("worker-agents", "spare")}
+    for process in plain.values():
+        process.terminate()
+    with collector() as received:
+        port = str(free_port())
+        env = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": received.url,
+            "OTEL_BSP_SCHEDULE_DELAY": "200",
+            "WORKER_GRACE_SECONDS": "0",
+        }
+        started = [live_stack.stack.spawn("edge", PORT=port, **env)]
+        started += [
+            live_stack.stack.spawn("worker-agents", **env) for _ in range(3)
+        ]  # a test kills one, another stops one
+        for process in plain.values():
+            process.wait(30)
+        url = f"http://127.0.0.1:{port}"
+        eventually(lambda: httpx.get(f"{url}/health/ready").status_code == 200, 30)
+        headers = {"Authorization": live_stack.http.headers["Authorization"]}
+        with httpx.Client(base_url=url, headers=headers, timeout=60) as client:
+            yield received, client
+        for process in started:
+            process.stop()
+    for key in plain:
+        live_stack.start("worker-agents", key)
+
+
+def traceparent(n):
+    return f"00-{TRACE[:-2]}{n:02x}-00f067aa0ba902b7-01"
+
+
+def trace(n):
+    return traceparent(n).split("-")[1]
+
+
+def test_a_chat_is_one_trace_from_the_caller_to_the_model(traced, wait_until):
+    received, client = traced
+    body = {"message": "[[tool=get_current_time]] [[text=private words]]"}
+    answer = client.post("/api/v1/chat", json=body, headers={"traceparent": traceparent(1)})
+    assert answer.status_code == 200 and answer.headers["traceresponse"].split("-")[1] == trace(1)
+    wait_until(lambda: received.of(trace(1), "job chat.run") and received.of(trace(1), "POST"), 30)
+    spans = {span.name: span for span in received.of(trace(1))}
+    request, job = spans["POST /api/v1/chat"], spans["job chat.run"]
+    assert (request.parent, job.parent) == ("00f067aa0ba902b7", request.id)
+    assert (request.service, job.service) == ("longshore-edge", "longshore-worker")
+    assert job.attributes["longshore.run.id"] == answer.headers["X-Run-Id"]
+    agent, calls = spans["invoke_agent Triage Assistant"], received.of(trace(1), "chat ")
+    assert agent.parent == job.id and len(calls) == 2
+    assert {span.parent for span in [*calls, spans["execute_tool get_current_time"]]} == {agent.id}
+    assert not [span for span in received.of(trace(1)) if "error.type" in span.attributes]
+    assert "private words" not in repr(received.spans)
+
+
+def test_the_attempts_of_a_run_whose_worker_was_killed_are_one_trace(traced, wait_until, live):
+    received, client = traced
+    body = {"message": "[[deltas=40 delay=50ms]] Tell me everything."}
+    with client.stream("POST", "/api/v1/chat/stream", json=body, headers={"traceparent": traceparent(2)}) as stream:
+        run_id, seen = stream.headers["X-Run-Id"], 0
+        for line in stream.iter_lines():
+            seen += '"text_delta":"' in line
+            if seen == 5:
+                seen += 1
+                os.kill(live.owner_of(run_id), signal.SIGKILL)
+    (job,) = wait_until(lambda: received.of(trace(2), "job chat.run"), 30)
+    # The spans of the killed process died with it; what continues is the trace that the row names.
+    assert job.attributes["longshore.job.epoch"] == 2 and job.attributes["longshore.job.result"] == "succeeded"
+    (request,) = received.of(trace(2), "POST")
+    assert job.parent == request.id
+    assert live.run(run_id)["state"] == "succeeded"
+
+
+def test_the_attempts_of_a_run_that_a_worker_has_handed_back_are_one_trace(traced, wait_until, live):
+    received, client = traced
+    body = {"message": "[[deltas=40 delay=50ms]] Tell me everything."}
+    with client.stream("POST", "/api/v1/chat/stream", json=body, headers={"traceparent": traceparent(3)}) as stream:
+        run_id, seen = stream.headers["X-Run-Id"], 0
+        for line in stream.iter_lines():
+            seen += '"text_delta":"' in line
+            if seen == 5:
+                seen += 1
+                os.kill(live.owner_of(run_id), signal.SIGTERM)
+
+    def attempts():
+        found = received.of(trace(3), "job chat.run")
+        return found if any(span.attributes["longshore.job.result"] == "succeeded" for span in found) else None
+
+    found = wait_until(attempts, 30)
+    assert len(found) > 1 and len({span.parent for span in found}) == 1
+    # The worker that stops may be given the job once more before it has stopped.
+    assert {span.attributes["longshore.job.result"] for span in found} == {"released", "succeeded"}
+    assert sorted(span.attributes["longshore.job.epoch"] for span in found) == list(range(1, len(found) + 1))
+
+
+def test_an_edge_that_ends_sends_what_it_has(traced, wait_until, live):
+    received, _ = traced
+    port = str(free_port())
+    slow = {"OTEL_EXPORTER_OTLP_ENDPOINT": received.url, "OTEL_BSP_SCHEDULE_DELAY": "600000"}
+    edge = live.stack.spawn("edge", PORT=port, **slow)
+    url = f"http://127.0.0.1:{port}/api/v1/agents"
+    wait_until(lambda: httpx.get(url, headers={"traceparent": traceparent(4)}).status_code == 401, 30)
+    assert not received.of(trace(4))
+    edge.stop()
+    assert received.of(trace(4), "GET /api/v1/agents")
