@@ -8,6 +8,7 @@ import pytest
 from models.conversations.conversation import Message, RunEvent
 from models.jobs.ledger import Job, LeaseLost
 from models.platform.database import database, transaction
+from models.platform.redis import redis_client
 from models.runs import progress, steps
 from models.runs.run import Run
 from models.runs.steps import Step
@@ -135,6 +136,28 @@ def test_a_cut_inside_a_response_voids_its_text_only(asked, monkeypatch, stats, 
     assert restarts(run) == [texts[0]] and len(texts) > 50
     assert text_of(run) == answer_of(run) == " ".join(map(str, range(1, 301)))
     assert stats(provider)["responses"] - before == 3, "the first response was not asked for again"
+
+
+def test_if_the_stream_is_lost_all_text_after_the_last_response_is_void(asked, monkeypatch):
+    watched(monkeypatch)
+    run = asked("[[tool=get_current_time deltas=3]]")
+    with monkeypatch.context() as patch:
+        patch.setattr(chat, "run_agent", cut_at(chat.run_agent, "agent_end"))
+        cut(run)
+    redis_client().delete(progress.stream_key(run.id))
+    attempt(run)
+    [response, _, _] = steps.load(run.id)
+    assert restarts(run) == [response.sequence + 1] and text_of(run) == answer_of(run)
+
+
+def test_reasoning_is_void_from_its_first_part(asked, monkeypatch):
+    run = asked("[[reasoning deltas=5 delay=20ms]] think about it")
+    with monkeypatch.context() as patch:
+        patch.setattr(chat, "run_agent", cut_at(chat.run_agent, "agent_end"))
+        cut(run)
+    reasoning = [event["sequence_number"] for event in events_of(run) if event["reasoning_delta"]]
+    attempt(run)
+    assert restarts(run) == [reasoning[0]] and text_of(run) == answer_of(run)
 
 
 def claimed(run, seconds=30):
