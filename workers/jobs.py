@@ -46,6 +46,9 @@ QUEUES = ("agents", "index", "events", "mail", "housekeeping")
 
 # fmt: off
 CHAT_RUN              = JobKind("chat.run",              queue="agents",       limit=900, retries=3, exhausted="run.fail")
+WORKFLOW_ADVANCE      = JobKind("workflow.advance",      queue="agents",       limit=60,  retries=3, exhausted="workflow.fail")
+WORKFLOW_STEP         = JobKind("workflow.step",         queue="agents",       limit=900, retries=3, exhausted="workflow.fail")
+WORKFLOW_FAIL         = JobKind("workflow.fail",         queue="housekeeping", limit=30,  retries=20)
 MAIL_VERIFY           = JobKind("mail.verify",           queue="mail",         limit=60,  retries=10)
 MAIL_RESET            = JobKind("mail.reset",            queue="mail",         limit=60,  retries=10)
 MAIL_LOCKED           = JobKind("mail.locked",           queue="mail",         limit=60,  retries=10)
@@ -187,6 +190,13 @@ def retry(job_id: UUID) -> Job:
     return job
 
 
+@in_transaction
+def requeue(job_ids: list[UUID]) -> None:
+    """Queue dead or cancelled jobs of an open run again. JobNotRetryable."""
+    jobs = [Job.retry(job_id) for job_id in sorted(job_ids)]
+    database.after_commit(lambda: send(jobs))
+
+
 def cancel(job_id: UUID) -> Job:
     """Cancel a job and the run that it belongs to. JobNotFound, JobFinished."""
     with transaction():
@@ -207,11 +217,11 @@ def decide(principal: Principal, approval: Approval, answer: waiting.Answer, cli
 
 def expire_approvals() -> int:
     """Let the jobs go on about whose calls nobody has decided in time. Returns how many there were."""
-    jobs = waiting.due()
-    for job_id in jobs:
+    due = waiting.due()
+    for job_id, run_id in due:
         with transaction():
-            _send_later(waiting.expire(job_id))
-    return len(jobs)
+            _send_later(waiting.expire(job_id, run_id))
+    return len(due)
 
 
 def _send_later(job: Job | None) -> None:

@@ -20,6 +20,8 @@ from workers.agents.catalog import catalog  # noqa: E402
 from workers.broker import broker  # noqa: E402
 from workers.heartbeat import heartbeat  # noqa: E402
 from workers.mail import accounts, signup  # noqa: E402
+from workers.workflows import actors as workflow_actors  # noqa: E402
+from workers.workflows.catalog import workflows  # noqa: E402
 
 
 class Traces(dramatiq.Middleware):
@@ -30,9 +32,10 @@ class Traces(dramatiq.Middleware):
 
 
 catalog()  # refuses to start with an MCP_TOOLS or a models file that cannot work
+workflows()
 tracing.start("worker")
 logs.configure("worker")  # after the models are read, whose keys logs must not show
 broker.add_middleware(heartbeat)
 broker.add_middleware(Traces())
 
-__all__ = ["accounts", "broker", "chat", "housekeeping", "signup"]
+__all__ = ["accounts", "broker", "chat", "housekeeping", "signup", "workflow_actors"]

@@ -116,6 +116,8 @@ def _run(function: Actor, lease: Lease) -> str:
 
 def _finish_cancelled(job: Job) -> None:
     with transaction():
+        if job.run_id:
+            Job.lock_open(job.run_id)
         job.finish(CANCELLED)
         run = Run.stop(job.run_id) if job.run_id else None
     if run:

@@ -1,4 +1,4 @@
-"""The catalogues of agents and service accounts load and match the code."""
+"""The catalogues of agents, workflows and service accounts load and match the code."""
 
 from collections.abc import Iterator
 from importlib import import_module
@@ -11,7 +11,7 @@ UNUSED_SCOPES = ("chat:write",)
 
 
 def find(root: Path) -> list[str]:
-    return [*agents(), *accounts(root)]
+    return [*agents(), *workflows(), *accounts(root)]
 
 
 def agents() -> Iterator[str]:
@@ -22,6 +22,15 @@ def agents() -> Iterator[str]:
     reachable = {catalog().default.key, *(handoff.agent for agent in agents for handoff in agent.targets)}
     reachable.update(key for agent in agents for key in agent.agent_tools)
     yield from (f"no agent hands off to the agent {agent.key}" for agent in agents if agent.key not in reachable)
+
+
+def workflows() -> Iterator[str]:
+    """Loading the catalogue finds what cannot work. This finds what clients are not told."""
+    from workers.workflows.catalog import workflows
+
+    yield from (
+        f"the workflow {key} has no description" for key, each in workflows().by_key.items() if not each.description
+    )
 
 
 def accounts(root: Path) -> Iterator[str]:

@@ -4,49 +4,18 @@ import falcon
 
 from edge import relay
 from edge.endpoint import endpoint
-from edge.errors import Invalid
 from edge.request import Request
+from edge.run_answers import HEADERS, idempotency_key, require_success
 from edge.schemas.chat import AgentChatRequest, AgentChatResponse, StreamingChatEvent
 from models.billing import usage_limits
 from models.conversations.asking import Question, ask
 from models.platform import limits
 from models.platform.authorization import CONVERSATION_ASK
 from models.platform.database import transaction
-from models.platform.errors import Conflict, DomainError
 from models.platform.settings import settings
 from models.runs.run import Run
 from workers.agents.catalog import catalog
 from workers.jobs import CHAT_RUN, enqueue
-
-HEADERS = ("Idempotency-Key",)
-LONGEST_KEY = 255  # characters of an Idempotency-Key
-# The status of POST /chat by the error code of its failed run.
-STATUS = {
-    "provider_rate_limited": 429,
-    "provider_timeout": 504,
-    "run_timeout": 504,
-    "context_length_exceeded": 422,
-    "model_not_found": 502,
-    "provider_bad_request": 502,
-    "provider_authentication": 502,
-    "provider_failed": 502,
-    "provider_incomplete": 502,
-    "provider_unavailable": 503,
-    "max_turns_exceeded": 422,
-    "no_output": 502,
-    "tools_unavailable": 502,
-}
-
-
-class RunFailed(DomainError):
-    def __init__(self, run: Run):
-        super().__init__(run.error_message, details={"run_id": str(run.id)}, headers={"X-Run-Id": str(run.id)})
-        self.code = run.error_code or "internal_error"
-        self.status = STATUS.get(self.code, 500)
-
-
-class RunCancelled(Conflict):
-    code, message = "run_cancelled", "The run was cancelled."
 
 
 class Chat:
@@ -101,20 +70,9 @@ def start(req: Request, resp: falcon.Response, body: AgentChatRequest) -> Run:
     return run
 
 
-def idempotency_key(req: Request) -> str | None:
-    """The Idempotency-Key header, None without one. Invalid (422) unless it is 1 to 255 printable ASCII characters."""
-    key = req.get_header("Idempotency-Key")
-    if key is not None and not (1 <= len(key) <= LONGEST_KEY and key.isascii() and key.isprintable()):
-        raise Invalid.at("header", "Idempotency-Key", msg="must have 1 to 255 printable ASCII characters")
-    return key
-
-
 def answer(run: Run) -> AgentChatResponse:
     """The answer of a finished run. RunFailed or RunCancelled if it has no result."""
-    if run.state == "cancelled":
-        raise RunCancelled(details={"run_id": str(run.id)})
-    if run.state == "failed":
-        raise RunFailed(run)
+    require_success(run)
     result = run.result or {}
     agent = catalog().agents.get(result["agent_used"])
     return AgentChatResponse(

@@ -79,14 +79,12 @@ def _require_within(name: str, value: float, low: float, high: float) -> None:
         raise ValueError(f"{name}: must be between {low} and {high}")
 
 
-class AgentChatRequest(BaseModel):
+class Question(BaseModel):
+    """What all requests that start a run have."""
+
     message: str
     conversation_id: str | None = None
-    agent_type: str | None = "triage"
-    context: dict[str, Any] | None = None
-    share_location: bool = False
     location: LocationHint | None = None
-    run_options: RunOptionsRequest | None = None
 
     @field_validator("message")
     @classmethod
@@ -106,6 +104,17 @@ class AgentChatRequest(BaseModel):
             raise ValueError("search: is the name of an endpoint")
         return value
 
+    def shared_location(self, share: bool | None) -> dict[str, str]:
+        """The location, if the client shares it."""
+        return self.location.non_blank() if share and self.location else {}
+
+
+class AgentChatRequest(Question):
+    agent_type: str | None = "triage"
+    context: dict[str, Any] | None = None
+    share_location: bool = False
+    run_options: RunOptionsRequest | None = None
+
     @field_validator("context")
     @classmethod
     def _context(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -115,7 +124,7 @@ class AgentChatRequest(BaseModel):
 
     def options(self) -> dict[str, Any]:
         """What the run stores of the request besides its message."""
-        location = self.location.non_blank() if self.share_location and self.location else {}
+        location = self.shared_location(self.share_location)
         run_options = self.run_options.model_dump(exclude_none=True) if self.run_options else {}
         options = {"location": location, "run_options": run_options, "context": self.context}
         return {name: value for name, value in options.items() if value}

@@ -18,7 +18,7 @@ from models.platform.locks import lock
 from models.platform.principal import Principal
 from models.runs import approvals
 from models.runs.approvals import Approval
-from models.runs.run import ACTIVE, WAITING, Run
+from models.runs.run import ACTIVE, CHAT, WAITING, Run
 
 # Insert the message and its queued run, in one round trip. No row is returned if the caller may not read the conversation,
 # or it has an active run. The run does not repeat the message's text, it refers to its position in the conversation.
@@ -35,7 +35,7 @@ with opened as (
 ), started as (
     insert into run (id, tenant_id, user_id, kind, conversation_id, conversation_key, agent, state,
         request, idempotency_key, fingerprint)
-    select %(run_id)s, %(tenant_id)s, %(user_id)s, 'chat', id, key, %(agent)s, 'queued',
+    select %(run_id)s, %(tenant_id)s, %(user_id)s, %(kind)s, id, key, %(agent)s, 'queued',
         %(request)s || jsonb_build_object('question_position', message_count - 1), %(idempotency_key)s, %(fingerprint)s
     from opened where not exists (
         select from run where conversation_id = opened.id and state in ('queued', 'running', 'waiting'))
@@ -60,13 +60,15 @@ class IdempotencyConflict(Conflict):
 @dataclass(frozen=True, slots=True)
 class Question:
     """`conversation_id`: what the client calls the conversation, None for a new one. `options`: location, run options
-    and context, kept with the run. `idempotency_key`: repeated by a client that repeats its request."""
+    and context, kept with the run. `idempotency_key`: repeated by a client that repeats its request. `agent`: for a run of
+    the kind workflow its key."""
 
     message: str
     agent: str
     conversation_id: str | None = None
     options: dict[str, Any] | None = None
     idempotency_key: str | None = None
+    kind: str = CHAT
 
     @property
     def fingerprint(self) -> str:
@@ -77,6 +79,8 @@ class Question:
             "agent": self.agent,
             "conversation_id": self.conversation_id,
         }
+        if self.kind != CHAT:
+            request["kind"] = self.kind
         return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
 
 
@@ -125,6 +129,7 @@ def _start_run(
             reads_tenant=reads is Rows.TENANT,
             reads_own=reads is Rows.OWN,
             key=key,
+            kind=question.kind,
             agent=question.agent,
             message=question.message,
             preview=question.message[:PREVIEW],

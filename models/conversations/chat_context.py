@@ -11,8 +11,9 @@ from models.runs.run import Run
 # the question are left out: an operator may retry a run when its conversation has gone on.
 BEGIN = """
 with begun as (
-    update run set state = 'running', started_at = coalesce(started_at, now())
-    where id = %(id)s and state in ('queued', 'running')
+    update run set started_at = coalesce(started_at, now()),
+        state = case state when 'waiting' then state else 'running' end  -- another step of a workflow waits for a person
+    where id = %(id)s and state in ('queued', 'running', 'waiting')
     returning *
 )
 select {begun.columns}, users.display_name as user_name, summary, (

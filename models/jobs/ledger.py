@@ -14,7 +14,18 @@ from datetime import timedelta
 from typing import Any, NamedTuple, cast
 from uuid import UUID
 
-from peewee import BooleanField, Case, CharField, Expression, Function, IntegerField, TextField, UUIDField, fn
+from peewee import (
+    BooleanField,
+    Case,
+    CharField,
+    Expression,
+    Function,
+    IntegerField,
+    ModelSelect,
+    TextField,
+    UUIDField,
+    fn,
+)
 
 from models.platform.clock import now
 from models.platform.database import Json, database, in_transaction
@@ -131,7 +142,7 @@ class Job(Model):
     def renew(cls, owner: str, job_ids: list[UUID], lease_seconds: float) -> dict[UUID, Renewal]:
         """Extend this owner's leases. Jobs that it no longer owns are missing from the answer."""
         is_owned = cls.id.in_(job_ids) & (cls.owner == owner) & (cls.state == RUNNING)
-        query = cls.update(lease_until=_in(lease_seconds)).where(is_owned)
+        query = cls.update(lease_until=_in(lease_seconds)).where(cls._in_order(is_owned))
         rows = query.returning(cls.id, cls.epoch, cls.cancel_requested).tuples().execute()
         return {job_id: Renewal(epoch, cancel_requested) for job_id, epoch, cancel_requested in rows}
 
@@ -250,8 +261,35 @@ class Job(Model):
             cancel_requested=True,
             state=Case(None, [(has_no_worker, CANCELLED)], cls.state),
             finished_at=Case(None, [(has_no_worker, fn.now())]),
-        ).where(condition & cls.state.not_in(FINISHED))
+        ).where(cls._in_order(condition & cls.state.not_in(FINISHED)))
         return list(query.returning(cls).execute())
+
+    # ------------------------------------------------------------- runs with several jobs
+
+    @classmethod
+    def _in_order(cls, condition: Expression) -> Expression:
+        """The condition, for an update that locks its rows in the order of their ids: two of them cannot deadlock."""
+        return cls.id.in_(cls._locked(condition))
+
+    @classmethod
+    def _locked(cls, condition: Expression) -> "ModelSelect[Job]":
+        return cls.select(cls.id).where(condition).order_by(cls.id).for_update()
+
+    @classmethod
+    @in_transaction
+    def lock_open(cls, run_id: UUID) -> None:
+        """Lock the jobs of a run that have not ended: whatever ends several of them, or looks whether others have ended,
+        begins with this, so that those of one run come one after the other."""
+        list(cls._locked((cls.run_id == run_id) & cls.state.not_in(FINISHED)))
+
+    @classmethod
+    @in_transaction
+    def lock_all(cls, job_ids: list[UUID]) -> None:
+        list(cls._locked(cls.id.in_(job_ids)))
+
+    @classmethod
+    def is_any_running(cls, run_id: UUID) -> bool:
+        return cls.select(cls.id).where((cls.run_id == run_id) & (cls.state == RUNNING)).exists()
 
     @classmethod
     def purge(cls, days: int, limit: int = 5000) -> int:

@@ -72,6 +72,8 @@ CONVERSATION_DELETE    = Action("conversation.delete",    scope="conversations:d
 RUN_READ               = Action("run.read",               scope="conversations:read",    role="viewer", machines=True, rows=Rows.OWN, elsewhere=ANY_SCOPE)
 RUN_CANCEL             = Action("run.cancel",             scope="conversations:write",   role="viewer", machines=True, rows=Rows.OWN, elsewhere=ANY_SCOPE)
 APPROVAL_DECIDE        = Action("approval.decide",        scope="conversations:write",   role="viewer", rows=Rows.OWN)
+RUN_RETRY              = Action("run.retry",              scope="conversations:write",   role="viewer", machines=True, rows=Rows.OWN, elsewhere=ANY_SCOPE)
+WORKFLOW_READ          = Action("workflow.read",          scope="conversations:read",    role="viewer", machines=True, elsewhere=ANY_SCOPE)
 SERVICE_TOKEN_READ     = Action("service_token.read",     role="admin", elsewhere=PLATFORM_OPERATOR, everywhere=True)
 SERVICE_TOKEN_ISSUE    = Action("service_token.issue",    role="admin", elsewhere=PLATFORM_OPERATOR, everywhere=True)
 SERVICE_TOKEN_REVOKE   = Action("service_token.revoke",   role="admin", elsewhere=PLATFORM_OPERATOR, everywhere=True)

@@ -1,6 +1,9 @@
 """The events of a run's stream, in the shape that clients get (StreamingChatEvent in the API)."""
 
 from typing import Any
+from uuid import UUID
+
+from models.platform.clock import iso, now
 
 FIELDS = (
     "kind",
@@ -24,6 +27,7 @@ FIELDS = (
     "payload",
     "attachments",
 )
+PLACE = ("step_name", "step_agent", "stage_name", "parallel_group", "branch_index")  # of an event in a workflow
 _BLANK: dict[str, Any] = {**dict.fromkeys(FIELDS), "is_terminal": False}
 
 
@@ -32,7 +36,9 @@ def event(kind: str, conversation_id: str, **fields: Any) -> dict[str, Any]:
     return {**_BLANK, "kind": kind, "conversation_id": conversation_id, **fields}
 
 
-def succeeded(conversation_id: str, agent: str, text: str, structured: Any, **fields: Any) -> dict[str, Any]:
+def succeeded(
+    conversation_id: str, agent: str | None, text: str | None, structured: Any, **fields: Any
+) -> dict[str, Any]:
     """The terminal event of a run with an answer. `structured`: the answer as JSON, if the agent has an output schema."""
     payload = {"response_text": text, "structured_output": structured, **fields.pop("payload", {})}
     return event(
@@ -85,3 +91,15 @@ def approval_requested(conversation_id: str, agent: str, approvals: list[dict[st
     return event(
         "lifecycle", conversation_id, event="approval_requested", agent=agent, agent_used=agent, payload=payload
     )
+
+
+def of_workflow(event: dict[str, Any], key: str, run_id: UUID, **place: Any) -> dict[str, Any]:
+    """The event as one of a workflow's stream (StreamingWorkflowEvent). `place`: its step and stage, if it has them."""
+    return {
+        **event,
+        "workflow_key": key,
+        "workflow_run_id": str(run_id),
+        "server_timestamp": iso(now()),
+        **dict.fromkeys(PLACE),
+        **place,
+    }

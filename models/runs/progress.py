@@ -4,8 +4,11 @@ Key schema (REDIS_URL; the broker lives in another database):
     run:<run id>            stream; entry id `<sequence>-0`, fields k=kind, e=the event's JSON, t=1 on the terminal entry,
                             w=1 on an entry after which the run waits for a person
 
+    run:<run id>:writers    hash, only of a run with several jobs: job id -> stamp of its last write
+
 The entry id is the event's `sequence_number`: (epoch - 1) * 1,000,000 + n. The epoch counts the claims of the run's job, so
-a retried run continues with larger numbers, and Redis refuses the late writes of a worker that has lost its job.
+a retried run continues with larger numbers, and Redis refuses the late writes of a worker that has lost its job. The events
+of a run with several jobs are numbered by Redis itself: models/runs/shared_progress.py.
 """
 
 import logging
@@ -40,6 +43,7 @@ __all__ = [
     "send_terminal_or_log",
     "send_waiting_or_log",
     "stream_key",
+    "writers_key",
 ]
 log = logging.getLogger(__name__)
 Command = tuple[str | bytes | int, ...]
@@ -58,6 +62,10 @@ class Entry(NamedTuple):
 
 def stream_key(run_id: UUID | str) -> str:
     return f"run:{run_id}"
+
+
+def writers_key(run_id: UUID | str) -> str:
+    return f"{stream_key(run_id)}:writers"
 
 
 def first_sequence(epoch: int) -> int:
@@ -209,7 +217,8 @@ def _terminal_commands(run: "Run") -> list[Command]:
         raise ValueError(f"run {run.id} has not ended")
     key, data = stream_key(run.id), encode(run.terminal)
     add = ("XADD", key, f"{run.terminal_sequence}-0", "k", run.terminal["kind"], "e", data, "t", b"1")
-    return [add, ("EXPIRE", key, settings.progress_ttl_seconds)]
+    expiry = settings.progress_ttl_seconds
+    return [add, ("EXPIRE", key, expiry), ("EXPIRE", writers_key(run.id), expiry)]
 
 
 def _check_terminal(answers: list[Any]) -> None:

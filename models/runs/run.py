@@ -6,7 +6,7 @@ A run may wait for a person (models/runs/waiting.py). The event that says so is 
 from typing import Any
 from uuid import UUID
 
-from peewee import BigIntegerField, CharField, IntegrityError, TextField, UUIDField, fn
+from peewee import SQL, BigIntegerField, CharField, IntegrityError, TextField, UUIDField, fn
 
 from models.jobs.ledger import RUNNING as JOB_RUNNING
 from models.jobs.ledger import Job, JobNotRetryable
@@ -24,6 +24,7 @@ from models.runs.approvals import Approval
 QUEUED, RUNNING, WAITING = "queued", "running", "waiting"
 SUCCEEDED, FAILED, CANCELLED = "succeeded", "failed", "cancelled"
 ACTIVE = (QUEUED, RUNNING, WAITING)
+CHAT, WORKFLOW = "chat", "workflow"  # kinds
 
 
 class RunNotFound(NotFound):
@@ -37,10 +38,10 @@ class RunFinished(Conflict):
 class Run(TenantModel):
     owner, reading = "user_id", RUN_READ
     user_id = UUIDField(null=True)  # null if a service account started the run
-    kind = CharField(default="chat")
+    kind = CharField(default=CHAT)
     conversation_id = UUIDField(null=True)
     conversation_key = CharField()
-    agent = CharField()
+    agent = CharField()  # of a workflow its key
     state = CharField(default=QUEUED)
     request: dict[str, Any] = BinaryJSONField(default=dict)
     idempotency_key = CharField(null=True)
@@ -100,6 +101,7 @@ class Run(TenantModel):
         error_code: str | None = None,
         error_message: str | None = None,
         usage: dict[str, int] | None = None,
+        result: dict[str, Any] | None = None,
     ) -> bool:
         """End the run with its terminal event, numbered `sequence`. False if it had ended already."""
         changes: dict[str, Any] = {
@@ -112,6 +114,8 @@ class Run(TenantModel):
         }
         if usage is not None:
             changes["usage"] = usage
+        if result is not None:
+            changes["result"] = result
         if not Run.update(**changes).where((Run.id == self.id) & Run.state.in_(ACTIVE)).execute():
             return False
         for name, value in changes.items():
@@ -122,20 +126,31 @@ class Run(TenantModel):
     @classmethod
     @in_transaction
     def close(cls, run_id: UUID, state: str, code: str, message: str) -> "Run | None":
-        """End a run that has no result, as failed or cancelled. None if it was deleted or had ended already.
-
-        Its terminal event gets the last number of the job's epoch, so that no event of the attempt can follow it.
-        """
+        """End a run that has no result, as failed or cancelled. None if it was deleted or had ended already."""
         run = cls.lock(run_id)
         if run is None:
             return None
-        epoch = Job.select(fn.max(Job.epoch)).where(Job.run_id == run_id).scalar() or 0
+        agent = run.agent if run.kind == CHAT else None
         if state == CANCELLED:
-            terminal = events.cancelled(run.conversation_key, run.agent, message)
+            terminal = events.cancelled(run.conversation_key, agent, message)
         else:
-            terminal = events.failed(run.conversation_key, run.agent, code, message)
-        sequence = max(1, epoch * progress.EPOCH_SIZE)
+            terminal = events.failed(run.conversation_key, agent, code, message)
+        if run.kind == WORKFLOW:
+            terminal = events.of_workflow(terminal, run.agent, run.id)
+        sequence = run.last_sequence()
         return run if run.finish(state, terminal, sequence, error_code=code, error_message=message) else None
+
+    def last_sequence(self) -> int:
+        """A number for the terminal event that is larger than that of any event so far.
+
+        That of a chat is the last one of its job's epoch. All claims of a workflow's jobs write to one stream, each of
+        them fewer than EPOCH_SIZE events. Those of an earlier life of the run, and of a wait for a person, come before.
+        """
+        size, own = progress.EPOCH_SIZE, Job.run_id == self.id
+        if self.kind == CHAT:
+            return max(1, size * (Job.select(fn.max(Job.epoch)).where(own).scalar() or 0))
+        epochs = int(Job.select(fn.sum(Job.epoch)).where(own).scalar() or 0)
+        return max(size * epochs, size + self.waiting_sequence, size + int(self.request.get("floor") or 0))
 
     @classmethod
     @in_transaction
@@ -146,6 +161,7 @@ class Run(TenantModel):
         closed: after the commit the caller sends its terminal event. If the caller dies before it does, the relay reads
         the event from the row (docs/streams.md).
         """
+        Job.lock_open(run_id)
         jobs = Job.cancel_where(Job.run_id == run_id)
         if any(job.state == JOB_RUNNING for job in jobs):
             return None
@@ -170,11 +186,14 @@ class Run(TenantModel):
     @classmethod
     @in_transaction
     def requeue(cls, run_id: UUID) -> None:
-        """Open a failed or cancelled run again, for an operator's retry of its job. JobNotRetryable."""
+        """Open a failed or cancelled run again, for a retry of its job or jobs. JobNotRetryable."""
+        if Job.is_any_running(run_id):
+            raise JobNotRetryable("Another job of the run is still stopping. Retry in a moment.")
         try:
             cls.update(
                 state=QUEUED,
                 waiting=None,
+                request=SQL("request || jsonb_build_object('floor', terminal_sequence)"),
                 terminal=None,
                 terminal_sequence=None,
                 error_code=None,
@@ -183,4 +202,4 @@ class Run(TenantModel):
             ).where((cls.id == run_id) & (cls.state != SUCCEEDED)).execute()
         except IntegrityError:  # the unique index run_one_active
             raise JobNotRetryable("Another run is active in this conversation. Retry when it has ended.") from None
-        redis_client().delete(progress.stream_key(run_id))
+        redis_client().delete(progress.stream_key(run_id), progress.writers_key(run_id))

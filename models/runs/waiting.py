@@ -28,7 +28,7 @@ from models.runs.approvals import (
     ApprovalNotFound,
     ApprovalRequest,
 )
-from models.runs.run import QUEUED, RUNNING, WAITING, Run
+from models.runs.run import QUEUED, RUNNING, WAITING, WORKFLOW, Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +41,20 @@ class Answer:
 
 
 @in_transaction
-def begin(job: Job, run: Run, calls: list[ApprovalRequest], sequence: int) -> bool:
+def begin(job: Job, run: Run, calls: list[ApprovalRequest], sequence: int, **place: Any) -> bool:
     """Let the job and its run wait until somebody has decided about these calls. False if a cancel was requested.
 
-    The event that says so is numbered `sequence`. The caller sends it after the commit (progress.send_waiting_or_log).
+    The event that says so is numbered `sequence`; `place` is that of a workflow's step. The caller sends it after the commit (progress.send_waiting_or_log).
     LeaseLost, and nothing may be committed, if the claim no longer owns the job or the run has ended.
     """
     if not job.suspend():
         return False
     rules, expires_at = tool_policy.of_tenant(run.tenant_id), now() + timedelta(hours=settings.approval_hours)
     asked = [_ask(job, run, call, rules, expires_at) for call in calls]
-    waiting = events.approval_requested(run.conversation_key, run.agent, [approvals.summary(one) for one in asked])
+    agent = place.get("step_agent", run.agent)
+    waiting = events.approval_requested(run.conversation_key, agent, [approvals.summary(one) for one in asked])
+    if run.kind == WORKFLOW:
+        waiting = events.of_workflow(waiting, run.agent, run.id, **place)
     waiting["sequence_number"] = sequence
     is_active = (Run.id == run.id) & Run.state.in_((QUEUED, RUNNING, WAITING))
     if not Run.update(state=WAITING, waiting=waiting).where(is_active).execute():
@@ -86,11 +89,11 @@ def decide(
     ApprovalNeedsAdmin or ArgumentsAreTheOwners if the caller is not the one to make it.
     """
     approval.require_decider(principal, edits=answer.edited is not None)
-    Job.lock(approval.job_id)  # one decision after the other
-    locked = Approval.lock(approval.id)
-    if locked is None:  # its run was deleted
+    _lock(approval.job_id, approval.run_id)  # one decision after the other
+    found = Approval.get_or_none(Approval.id == approval.id)
+    if found is None:  # its run was deleted
         raise ApprovalNotFound()
-    approval = locked
+    approval = found
     if approval.state != PENDING or approval.expires_at <= now():
         if (approval.state, approval.edited) != (answer.state, answer.edited):
             state = EXPIRED if approval.state == PENDING else approval.state
@@ -102,22 +105,35 @@ def decide(
     return approval, _go_on(approval.job_id, approval.run_id)
 
 
-def due(limit: int = 100) -> list[UUID]:
-    """The jobs that wait for approvals whose time is over."""
-    query = Approval.select(Approval.job_id).where((Approval.state == PENDING) & (Approval.expires_at <= fn.now()))
-    return [approval.job_id for approval in query.distinct().limit(limit)]
+def due(limit: int = 100) -> list[tuple[UUID, UUID]]:
+    """(job, run) of those that wait for approvals whose time is over."""
+    is_due = (Approval.state == PENDING) & (Approval.expires_at <= fn.now())
+    query = Approval.select(Approval.job_id, Approval.run_id).where(is_due).distinct().limit(limit)
+    return [(approval.job_id, approval.run_id) for approval in query]
 
 
 @in_transaction
-def expire(job_id: UUID) -> Job | None:
+def expire(job_id: UUID, run_id: UUID) -> Job | None:
     """Nobody has decided in time about calls of this job. Returns the job if it goes on: the caller sends it."""
-    Job.lock(job_id)
+    _lock(job_id, run_id)
     is_due = (Approval.job_id == job_id) & (Approval.state == PENDING) & (Approval.expires_at <= fn.now())
     query = Approval.update(state=EXPIRED, decided_at=fn.clock_timestamp()).where(is_due)
     expired: list[Approval] = list(query.returning(Approval).execute())
     for approval in expired:
         _record("approval.expired", "scheduler", approval)
-    return _go_on(job_id, expired[0].run_id) if expired else None
+    return _go_on(job_id, run_id) if expired else None
+
+
+@in_transaction
+def cancel_orphans() -> int:
+    """Cancel the jobs that wait although their run does not: its deletion was cut in the middle. Returns how many."""
+    run = Run.select(Run.id).where((Run.id == Job.run_id) & (Run.state == WAITING))
+    return len(Job.cancel_where((Job.state == JOB_WAITING) & ~fn.exists(run)))
+
+
+def _lock(job_id: UUID, run_id: UUID) -> None:
+    Job.lock(job_id)
+    Run.lock(run_id)
 
 
 def _go_on(job_id: UUID, run_id: UUID) -> Job | None:

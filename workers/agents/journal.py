@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from uuid import UUID, uuid4, uuid5
 
@@ -85,8 +85,9 @@ class RunJournal(Journal):
         self.job, self.void_from = job, void_from
 
     @classmethod
-    def open(cls, job: Job, scope: str = "") -> "RunJournal":
-        """The journal as earlier attempts left it. It is read only if there were any."""
+    def open(cls, job: Job, scope: str = "", is_own: Callable[[Event], bool] = lambda _: True) -> "RunJournal":
+        """The journal as earlier attempts left it. It is read only if there were any. `is_own`: which events of the run's
+        stream are those of this job, if there are others too."""
         if job.epoch == 1 or job.run_id is None:
             return cls(job, [], [], scope, None)
         found = steps.load(job.run_id, scope)
@@ -94,7 +95,7 @@ class RunJournal(Journal):
         last = max((step.sequence or 0 for step in found if step.scope == scope), default=0)
         events = list(sent_since(job.run_id, last))
         is_lost = not events  # the event with this number, and all before it, were on the stream
-        later = [event for event in events if event["sequence_number"] > last]
+        later = [event for event in events if event["sequence_number"] > last and is_own(event)]
         return cls(job, found, later, scope, void_from(later, last, is_lost=is_lost))
 
     def save(self, step: Step) -> None:

@@ -1,0 +1,53 @@
+"""What all requests that start a run share: their key, and the errors of a run that has no result."""
+
+from edge.errors import Invalid
+from edge.request import Request
+from models.platform.errors import Conflict, DomainError
+from models.runs.run import CANCELLED, FAILED, Run
+
+HEADERS = ("Idempotency-Key",)
+LONGEST_KEY = 255  # characters of an Idempotency-Key
+# The status of an answer by the error code of its failed run.
+STATUS = {
+    "provider_rate_limited": 429,
+    "provider_timeout": 504,
+    "run_timeout": 504,
+    "context_length_exceeded": 422,
+    "model_not_found": 502,
+    "provider_bad_request": 502,
+    "provider_authentication": 502,
+    "provider_failed": 502,
+    "provider_incomplete": 502,
+    "provider_unavailable": 503,
+    "max_turns_exceeded": 422,
+    "no_output": 502,
+    "tools_unavailable": 502,
+    "output_invalid": 502,
+}
+
+
+class RunFailed(DomainError):
+    def __init__(self, run: Run):
+        super().__init__(run.error_message, details={"run_id": str(run.id)}, headers={"X-Run-Id": str(run.id)})
+        self.code = run.error_code or "internal_error"
+        self.status = STATUS.get(self.code, 500)
+
+
+class RunCancelled(Conflict):
+    code, message = "run_cancelled", "The run was cancelled."
+
+
+def idempotency_key(req: Request) -> str | None:
+    """The Idempotency-Key header, None without one. Invalid (422) unless it is 1 to 255 printable ASCII characters."""
+    key = req.get_header("Idempotency-Key")
+    if key is not None and not (1 <= len(key) <= LONGEST_KEY and key.isascii() and key.isprintable()):
+        raise Invalid.at("header", "Idempotency-Key", msg="must have 1 to 255 printable ASCII characters")
+    return key
+
+
+def require_success(run: Run) -> None:
+    """RunFailed or RunCancelled unless the finished run has a result."""
+    if run.state == CANCELLED:
+        raise RunCancelled(details={"run_id": str(run.id)})
+    if run.state == FAILED:
+        raise RunFailed(run)

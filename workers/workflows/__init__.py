@@ -1,0 +1,1 @@
+"""Workflows: their declarations (catalog), what comes next in a run (plan), and the actors that do its steps."""
