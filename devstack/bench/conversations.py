@@ -67,11 +67,12 @@ def fill(tenant_id: str, users: list[str]) -> None:
     with transaction():
         copy(f"conversation ({names}, updated_at, title)", conversations)
         copy("message (id, conversation_id, position, role, content, created_at)", messages)
+    database.execute_sql("set statement_timeout = 0")
     database.execute_sql("vacuum analyze conversation, message")
 
 
 def copy(table: str, rows: io.StringIO) -> None:
-    database.execute_sql("select 1")  # the transaction begins with a statement
+    database.execute_sql("set local statement_timeout = 0")  # and the transaction begins with it
     rows.seek(0)
     database.cursor().copy_expert(f"copy {table} from stdin", rows)
 
