@@ -151,7 +151,7 @@ class Calls:
     def _run_rest(self, calls: list[Call]) -> Generator[Event, None, None]:
         for call in calls:
             if call.tool and not call.tool.repeatable:
-                self.journal.save(self._step(call, is_finished=False))
+                self.journal.begin(self._step(call, is_finished=False))
         tasks = [Task(self._function(call), call.tool.seconds) for call in calls if call.tool]
 
         def keep(index: int, result: Result) -> None:
