@@ -44,7 +44,8 @@ class Answer:
 def begin(job: Job, run: Run, calls: list[ApprovalRequest], sequence: int, **place: Any) -> bool:
     """Let the job and its run wait until somebody has decided about these calls. False if a cancel was requested.
 
-    The event that says so is numbered `sequence`; `place` is that of a workflow's step. The caller sends it after the commit (progress.send_waiting_or_log).
+    The event that says so is numbered `sequence`; `place` is that of a workflow's step. After the commit the caller sends
+    it (progress.send_waiting_or_log).
     LeaseLost, and nothing may be committed, if the claim no longer owns the job or the run has ended.
     """
     if not job.suspend():
