@@ -1,7 +1,6 @@
 """Approvals: calls of tools about which a person decides. Each is asked and decided once; models/runs/waiting.py does both."""
 
 import hashlib
-import json
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal, cast
@@ -13,6 +12,7 @@ from models.platform.authorization import APPROVAL_DECIDE, RUN_READ, may
 from models.platform.clock import iso
 from models.platform.errors import Conflict, Forbidden, NotFound
 from models.platform.ids import parse_uuid
+from models.platform.json import encode_sorted
 from models.platform.keyset import KeysetPage
 from models.platform.model import BinaryJSONField, DateTimeTZField, TenantModel
 from models.platform.principal import Principal
@@ -135,9 +135,12 @@ class Approval(TenantModel):
         is_foreign = cls.user_id.is_null() | (cls.user_id != principal.user_id)
         return query.where(~cls.needs_admin | (is_foreign & principal.has_role("admin")))
 
-    def require_decider(self, principal: Principal, *, edits: bool) -> None:
-        """Raise why the caller may not decide about this call, or not with other arguments, if so."""
-        if self.needs_admin and (not principal.has_role("admin") or self.user_id == principal.user_id):
+    def require_decider(self, principal: Principal, *, edits: bool, is_admins: bool) -> None:
+        """Raise why the caller may not decide about this call, or not with other arguments, if so.
+
+        `is_admins`: by now the tenant wants an admin for this tool.
+        """
+        if (self.needs_admin or is_admins) and (not principal.has_role("admin") or self.user_id == principal.user_id):
             raise ApprovalNeedsAdmin()
         if edits and self.user_id not in (None, principal.user_id):
             raise ArgumentsAreTheOwners()
@@ -165,7 +168,7 @@ class Approval(TenantModel):
 def digest_of(approval_id: UUID, tool_name: str, arguments: dict[str, Any]) -> str:
     """64 hexadecimal characters. With the id in it, a repeated request can never count for a later, equal call."""
     asked = {"approval": str(approval_id), "tool": tool_name, "arguments": arguments}
-    return hashlib.sha256(json.dumps(asked, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(encode_sorted(asked)).hexdigest()
 
 
 def summary(approval: Approval) -> dict[str, Any]:

@@ -169,6 +169,24 @@ def test_a_chat_that_waits_for_its_answer_is_told_to_decide(ruled):
         assert "UTC" in list(stream)[-1][1]["response_text"]
 
 
+def test_a_crowd_of_runs_waits_without_workers_and_goes_on_when_all_are_decided_at_once(ruled, wait_until):
+    def ask(_):
+        return ruled.http.post("/api/v1/chat", json={"message": "What time is it?"}).json()["details"]
+
+    def approve(details):
+        return decide(ruled, details["run_id"], details["approvals"][0], call=details["approvals"][0]["id"]).status_code
+
+    with ThreadPoolExecutor(20) as pool:
+        waiting = list(pool.map(ask, range(40)))
+        ids = [details["run_id"] for details in waiting]
+        states = "select state, count(*) from job where run_id = any(%s::uuid[]) group by state"
+        assert ruled.sql(states, ids) == [("waiting", 40)]
+        with ruled.chat("[[text=still here]]") as (_, stream):
+            assert list(stream)[-1][1]["response_text"] == "still here"
+        assert list(pool.map(approve, waiting)) == [200] * 40
+    wait_until(lambda: ruled.sql(states, ids) == [("succeeded", 40)], 30)
+
+
 def test_each_branch_of_a_workflow_waits_for_its_own_decision(ruled, wait_until):
     body = {"message": "[[tool=get_current_time]]"}
     with ruled.http.stream("POST", "/api/v1/workflows/analysis_parallel/run-stream", json=body) as response:
