@@ -29,7 +29,8 @@ class ApprovalRequest:
     """A call that a person has to decide about.
 
     `scope` and `number`: of the call's step in the journal. `reason`: its tool asks always or for these arguments (tool), a hosted
-    MCP server asks (mcp), or the call was cut in the middle and may not be made twice (cut).
+    MCP server asks (mcp), or the call was cut in the middle and may not be made twice (cut). `parameters`: the JSON schema
+    of the arguments; None if a person cannot change them.
     """
 
     number: int
@@ -38,6 +39,7 @@ class ApprovalRequest:
     arguments: dict[str, Any]
     reason: Literal["tool", "mcp", "cut"] = "tool"
     scope: str = ""
+    parameters: dict[str, Any] | None = None
 
 
 class ApprovalNotFound(NotFound):
@@ -68,7 +70,7 @@ class Approval(TenantModel):
 
     user_id      who started the run, and for whom the call acts; null for a service account
     job_id       the job that waits for it
-    scope        of the step; from here to `arguments`, and `reason`: as in ApprovalRequest
+    scope        of the step; from here to `parameters`, and `reason`: as in ApprovalRequest
     digest       what a decision has to name: it stands for this question, this tool and these arguments
     needs_admin  whether an admin decides who did not start the run; otherwise whoever may decide about the run
     note         the reason that the person gave
@@ -84,6 +86,7 @@ class Approval(TenantModel):
     call_id = TextField()
     tool_name = TextField()
     arguments: dict[str, Any] = BinaryJSONField()
+    parameters: dict[str, Any] | None = BinaryJSONField(null=True)
     digest = CharField()
     reason = CharField()
     needs_admin = BooleanField(default=False)

@@ -18,7 +18,7 @@ from models.platform.client_info import UNKNOWN_CLIENT, ClientInfo
 from models.platform.clock import now
 from models.platform.database import in_transaction
 from models.platform.ids import uuid7
-from models.platform.json import storable, storable_text
+from models.platform.json import storable
 from models.platform.principal import Principal
 from models.platform.settings import settings
 from models.runs import approvals, events, tool_policy
@@ -68,15 +68,15 @@ def begin(job: Job, run: Run, calls: list[ApprovalRequest], sequence: int, **pla
 
 
 def _ask(job: Job, run: Run, call: ApprovalRequest, rules: dict[str, str], expires_at: Any) -> Approval:
-    approval_id, arguments = uuid7(), json.loads(storable(call.arguments))
-    asked = {**asdict(call), "arguments": arguments, "call_id": storable_text(call.call_id)}
+    approval_id = uuid7()
+    asked = json.loads(storable(asdict(call)))
     return Approval(
         id=approval_id,
         tenant_id=run.tenant_id,
         user_id=run.user_id,
         run_id=run.id,
         job_id=job.id,
-        digest=approvals.digest_of(approval_id, call.tool_name, arguments),
+        digest=approvals.digest_of(approval_id, call.tool_name, asked["arguments"]),
         needs_admin=rules.get(call.tool_name) == "admin",
         expires_at=expires_at,
         **asked,
