@@ -24,12 +24,14 @@ from models.platform.settings import Settings
 
 def routes(settings: Settings, hasher: PasswordHasher) -> list[Route]:
     """All routes. The last one serves the OpenAPI document of the others."""
-    health, agents, conversations, runs, reference = Health(), Agents(), Conversations(), Runs(), Reference()
-    logout, sessions, email, password = Logout(), Sessions(), Email(hasher), Password(hasher)
-    requests, invites, machines, approvals = SignupRequests(), Invites(), ServiceAccounts(), Approvals()
-    flows, flow_runs = Workflows(), WorkflowRuns()
-    # fmt: off
-    table = [
+    table = [*_installation(), *_accounts(hasher), *_agents()]
+    return [*table, Route("/openapi.json", OpenApi(document(table, settings)))]
+
+
+# fmt: off
+def _installation() -> list[Route]:
+    health, reference = Health(), Reference()
+    return [
         Route("/",                                                              Root()),
         Route("/health",                                                        health),
         Route("/health/ready",                                                  health,                 "ready"),
@@ -39,6 +41,13 @@ def routes(settings: Settings, hasher: PasswordHasher) -> list[Route]:
         Route("/docs",                                                          reference),
         Route("/docs/{name}",                                                   reference,              "asset"),
         Route("/.well-known/jwks.json",                                         Jwks()),
+    ]
+
+
+def _accounts(hasher: PasswordHasher) -> list[Route]:
+    logout, sessions, email, password = Logout(), Sessions(), Email(hasher), Password(hasher)
+    requests, invites, machines = SignupRequests(), Invites(), ServiceAccounts()
+    return [
         Route("/api/v1/auth/token",                                             Token(hasher)),
         Route("/api/v1/auth/refresh",                                           Refresh()),
         Route("/api/v1/auth/logout",                                            logout),
@@ -64,13 +73,20 @@ def routes(settings: Settings, hasher: PasswordHasher) -> list[Route]:
         Route("/api/v1/auth/service-accounts/tokens",                           machines),
         Route("/api/v1/auth/service-accounts/tokens/{jti}/revoke",              machines,               "revoke"),
         Route("/api/v1/auth/me",                                                Me()),
+    ]
+
+
+def _agents() -> list[Route]:
+    agents, conversations, runs, approvals = Agents(), Conversations(), Runs(), Approvals()
+    flows, flow_runs = Workflows(), WorkflowRuns()
+    return [
         Route("/api/v1/chat",                                                   Chat()),
         Route("/api/v1/chat/stream",                                            ChatStream()),
         Route("/api/v1/agents",                                                 agents),
         Route("/api/v1/agents/{agent_name}/status",                             agents,                 "status"),
         Route("/api/v1/tools",                                                  Tools()),
         Route("/api/v1/conversations",                                          conversations),
-        Route("/api/v1/conversations/search",                                  conversations,          "search"),
+        Route("/api/v1/conversations/search",                                   conversations,          "search"),
         Route("/api/v1/conversations/{conversation_id}",                        conversations,          "one"),
         Route("/api/v1/conversations/{conversation_id}/events",                 conversations,          "events"),
         Route("/api/v1/runs/{run_id}",                                          runs),
@@ -88,5 +104,4 @@ def routes(settings: Settings, hasher: PasswordHasher) -> list[Route]:
         Route("/api/v1/workflows/{workflow_key}/run",                           flows,                  "run"),
         Route("/api/v1/workflows/{workflow_key}/run-stream",                    flows,                  "stream"),
     ]
-    # fmt: on
-    return [*table, Route("/openapi.json", OpenApi(document(table, settings)))]
+# fmt: on

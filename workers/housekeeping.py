@@ -10,7 +10,7 @@ from models.platform.audit import AuditEvent
 from models.platform.database import transaction
 from models.platform.redis import redis_client
 from models.platform.settings import settings
-from models.runs import progress, steps
+from models.runs import progress, steps, waiting
 from models.runs.approvals import Approval
 from models.runs.run import FAILED, Run
 from workers import metrics
@@ -42,6 +42,8 @@ def fail_run(lease: Lease) -> None:
 
 @actor(JOB_PURGE)
 def purge_jobs(lease: Lease) -> None:
+    with transaction():
+        waiting.cancel_orphans()
     while Job.purge(settings.job_retention_days):
         lease.checkpoint()
 

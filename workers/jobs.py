@@ -217,11 +217,11 @@ def decide(principal: Principal, approval: Approval, answer: waiting.Answer, cli
 
 def expire_approvals() -> int:
     """Let the jobs go on about whose calls nobody has decided in time. Returns how many there were."""
-    jobs = waiting.due()
-    for job_id in jobs:
+    due = waiting.due()
+    for job_id, run_id in due:
         with transaction():
-            _send_later(waiting.expire(job_id))
-    return len(jobs)
+            _send_later(waiting.expire(job_id, run_id))
+    return len(due)
 
 
 def _send_later(job: Job | None) -> None:

@@ -89,11 +89,11 @@ def decide(
     ApprovalNeedsAdmin or ArgumentsAreTheOwners if the caller is not the one to make it.
     """
     approval.require_decider(principal, edits=answer.edited is not None)
-    Job.lock(approval.job_id)  # one decision after the other
-    locked = Approval.lock(approval.id)
-    if locked is None:  # its run was deleted
+    _lock(approval.job_id, approval.run_id)  # one decision after the other
+    found = Approval.get_or_none(Approval.id == approval.id)
+    if found is None:  # its run was deleted
         raise ApprovalNotFound()
-    approval = locked
+    approval = found
     if approval.state != PENDING or approval.expires_at <= now():
         if (approval.state, approval.edited) != (answer.state, answer.edited):
             state = EXPIRED if approval.state == PENDING else approval.state
@@ -105,22 +105,35 @@ def decide(
     return approval, _go_on(approval.job_id, approval.run_id)
 
 
-def due(limit: int = 100) -> list[UUID]:
-    """The jobs that wait for approvals whose time is over."""
-    query = Approval.select(Approval.job_id).where((Approval.state == PENDING) & (Approval.expires_at <= fn.now()))
-    return [approval.job_id for approval in query.distinct().limit(limit)]
+def due(limit: int = 100) -> list[tuple[UUID, UUID]]:
+    """(job, run) of those that wait for approvals whose time is over."""
+    is_due = (Approval.state == PENDING) & (Approval.expires_at <= fn.now())
+    query = Approval.select(Approval.job_id, Approval.run_id).where(is_due).distinct().limit(limit)
+    return [(approval.job_id, approval.run_id) for approval in query]
 
 
 @in_transaction
-def expire(job_id: UUID) -> Job | None:
+def expire(job_id: UUID, run_id: UUID) -> Job | None:
     """Nobody has decided in time about calls of this job. Returns the job if it goes on: the caller sends it."""
-    Job.lock(job_id)
+    _lock(job_id, run_id)
     is_due = (Approval.job_id == job_id) & (Approval.state == PENDING) & (Approval.expires_at <= fn.now())
     query = Approval.update(state=EXPIRED, decided_at=fn.clock_timestamp()).where(is_due)
     expired: list[Approval] = list(query.returning(Approval).execute())
     for approval in expired:
         _record("approval.expired", "scheduler", approval)
-    return _go_on(job_id, expired[0].run_id) if expired else None
+    return _go_on(job_id, run_id) if expired else None
+
+
+@in_transaction
+def cancel_orphans() -> int:
+    """Cancel the jobs that wait although their run does not: its deletion was cut in the middle. Returns how many."""
+    run = Run.select(Run.id).where((Run.id == Job.run_id) & (Run.state == WAITING))
+    return len(Job.cancel_where((Job.state == JOB_WAITING) & ~fn.exists(run)))
+
+
+def _lock(job_id: UUID, run_id: UUID) -> None:
+    Job.lock(job_id)
+    Run.lock(run_id)
 
 
 def _go_on(job_id: UUID, run_id: UUID) -> Job | None:

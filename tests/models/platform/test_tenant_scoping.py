@@ -19,6 +19,7 @@ from models.platform.database import NoTransaction, in_transaction, transaction
 from models.platform.ids import uuid7
 from models.platform.model import Model, TenantModel
 from models.platform.principal import Principal
+from models.runs.approvals import Approval
 from models.runs.run import Run
 
 for module in pkgutil.walk_packages(models.__path__, "models."):
@@ -29,11 +30,23 @@ for module in pkgutil.walk_packages(models.__path__, "models."):
 REACHED_OTHERWISE = {Membership, Session, Job, AuditEvent}
 # What a member sees of a tenant, given their own row and all rows.
 MEMBER_SEES = {
+    Approval: lambda own, both: {own},
     Conversation: lambda own, both: {own},
     Run: lambda own, both: {own},
     ServiceToken: lambda own, both: set(),  # admins only
 }
 REQUIRED = {
+    Approval: lambda: {
+        "run_id": Run.create(tenant_id=Tenant.get().id, agent="triage", conversation_key="c").id,
+        "job_id": uuid7(),
+        "number": 1,
+        "call_id": "call_1",
+        "tool_name": "a",
+        "arguments": {},
+        "digest": "d",
+        "reason": "tool",
+        "expires_at": now(),
+    },
     Conversation: lambda: {"key": str(uuid7()), "entry_agent": "triage"},
     Run: lambda: {"conversation_key": "c", "agent": "triage"},
     ServiceToken: lambda: {

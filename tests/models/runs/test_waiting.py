@@ -13,7 +13,7 @@ from models.platform.clock import now
 from models.platform.database import transaction
 from models.platform.principal import Root
 from models.runs import progress, tool_policy, waiting
-from models.runs.approvals import Approval, ApprovalDecided, ApprovalNeedsAdmin, ArgumentsAreTheOwners
+from models.runs.approvals import Approval, ApprovalDecided, ApprovalNeedsAdmin, ApprovalNotFound, ArgumentsAreTheOwners
 from models.runs.run import Run
 from tests.support.approvals import claim, decide, job_of, request, wait
 from tests.support.crowd import crowd
@@ -172,6 +172,34 @@ def test_a_deleted_conversation_takes_its_approvals_along(person, ask):
     Conversation.remove(principal, "c1")
     assert (Approval.select().count(), Run.select().count(), Job.get().state) == (0, 0, "cancelled")
     assert progress.read(run.id)[-1].terminal
+
+
+def test_a_job_whose_run_is_gone_does_not_wait_for_ever(person, ask):
+    principal = person()
+    run, _ = wait(ask(principal))
+    other, _ = wait(ask(principal))
+    Run.delete().where(Run.id == run.id).execute()  # as a deletion that is cut after its first transaction leaves it
+    with transaction():
+        assert (waiting.cancel_orphans(), waiting.cancel_orphans()) == (1, 0)
+    assert job_of(run).state == "cancelled" and states(other) == ("waiting", "waiting", ["pending"])
+
+
+@pytest.mark.parametrize("state", ["approved", "denied"])
+def test_a_deletion_and_a_decision_at_the_same_moment_do_not_block_each_other(person, ask, state):
+    principal = person("admin")
+    for number in range(5):
+        key = f"c{number}"
+        _, [approval] = wait(ask(principal, "hello", key))
+
+        def act(chosen, key=key, approval=approval):
+            try:
+                return Conversation.remove(principal, key) if chosen else decide(principal, approval, state)
+            except (ApprovalDecided, ApprovalNotFound) as error:
+                return error
+
+        crowd(2, act)
+    assert Run.select().count() == Approval.select().count() == 0
+    assert {job.state for job in Job.select()} == {"cancelled"}
 
 
 def test_a_waiting_run_keeps_its_conversation_busy_and_says_for_what(person, ask):

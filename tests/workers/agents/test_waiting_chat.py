@@ -10,7 +10,7 @@ from models.runs.approvals import Approval
 from models.runs.run import Run
 from tests.support.approvals import decide, job_of
 from workers import chat, jobs, runtime
-from workers.agents import loop, tools
+from workers.agents import loop
 from workers.agents.catalog import Agent, Catalog, Tool
 from workers.agents.declarations import NO_PARAMETERS
 from workers.agents.journal import RunJournal
@@ -37,19 +37,18 @@ def made(monkeypatch):
     def record(name):
         return lambda context, **arguments: calls.append((name, *arguments.values())) or "done"
 
+    def tool(name, parameters=NO_PARAMETERS, **more):
+        return Tool(name, "test", name, parameters, function=record(name), **more)
+
     declared = {
-        "clock": Tool("clock", "test", "Tells the time.", NO_PARAMETERS),
-        "delete": Tool(
-            "delete", "test", "Deletes.", PATH, approval=lambda values: not values["path"].startswith("/tmp/")
-        ),
-        "pay": Tool("pay", "test", "Pays.", NO_PARAMETERS, approval=True, repeatable=False, when_cut="person"),
+        "clock": tool("clock"),
+        "delete": tool("delete", PATH, approval=lambda values: not values["path"].startswith("/tmp/")),
+        "pay": tool("pay", approval=True, repeatable=False, when_cut="person"),
     }
     helper = Agent("triage", "Helper", "Helps.", "Help.", tools=tuple(declared), agent_tools=("payer",), default=True)
     payer = Agent("payer", "Payer", "Pays.", "Pay.", tools=("pay",))
     catalog = Catalog([helper, payer], declared)
     monkeypatch.setattr(loop, "catalog", lambda: catalog)
-    for name in declared:
-        monkeypatch.setitem(tools.FUNCTIONS, name, record(name))
     return calls
 
 
