@@ -3,7 +3,9 @@
 import json
 import logging
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from copy import copy
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -70,6 +72,12 @@ class Catalog:
         if agent is None:
             raise AgentNotFound(f"Agent '{str(key)[:64]}' not found")
         return agent
+
+    def with_output(self, key: str, schema: dict[str, Any]) -> "Catalog":
+        """The same, but the answer of one agent is JSON that fits this schema."""
+        other = copy(self)
+        other.agents = {**self.agents, key: replace(self.agents[key], output_schema=schema)}
+        return other
 
     def tools_of(self, agent: Agent) -> list[Tool]:
         return [self.tools[name] for name in agent.tools if name in self.tools]
