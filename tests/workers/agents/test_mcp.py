@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,15 @@ import pytest
 from tests.support.mcp_server import Server
 from tests.support.models import request, turn
 from workers.agents.approvals import Decision, WaitsForApproval
+from workers.agents.calls import Calls
 from workers.agents.catalog import Agent, Catalog, catalog
 from workers.agents.functions import ToolFailed, ToolsContext
+from workers.agents.journal import Journal
 from workers.agents.loop import run_agent
 from workers.agents.mcp import sessions
 from workers.agents.mcp import tools as mcp
 from workers.agents.mcp_servers import servers
+from workers.agents.turn import Turn
 
 pytestmark = pytest.mark.xdist_group("mcp")  # they share two servers
 ROOT = Path(__file__).parents[3]
@@ -180,6 +184,7 @@ def test_answers_that_no_server_should_give_do_no_harm(server, use, monkeypatch,
     monkeypatch.setattr(sessions, "OPEN_SECONDS", 3.0)
     found = use(server.entry(server_url=server.bad(what)))
     assert mcp.tools_of(found) == {"lab": None}
+    assert "/elsewhere" not in server.log  # another origin must not see the credentials
     if what == "huge":
         end = time.monotonic() + 30
         while "MB before it was cut" not in server.log and time.monotonic() < end:
@@ -273,6 +278,18 @@ def test_a_call_waits_for_approval_and_is_made_after_it(agents, server):
     question.decisions = {(asked.scope, asked.number): Decision("approved")}
     list(run_agent(question, agents=found))
     assert server.log.count("called add 20 22") == before + 1
+
+
+def test_a_hosted_server_that_asks_for_a_denied_tool_is_refused(use, configure):
+    configure(openai_api_key="sk-test")
+    use({"name": "lab", "server_label": "lab", "server_url": "https://lab.example.com", "deny_tools": ["burn"]})
+    agents = Catalog([Agent("a", "A", "d", "p", tools=("lab",))], {"lab": catalog().tools["lab"]})
+    calls = Calls(Turn(request("hi", "a"), agents), Journal(), "", nullcontext, None)
+    asked = {"type": "mcp_approval_request", "server_label": "lab", "arguments": "{}"}
+    calls.add_mcp(1, {**asked, "id": "r1", "name": "burn"})
+    calls.add_mcp(2, {**asked, "id": "r2", "name": "look"})
+    assert calls.answers[1]["approve"] is False and 2 not in calls.answers
+    assert [waiting.call_id for waiting in calls.waiting] == ["r2"]
 
 
 # ---------------------------------------------------------------- in a gevent worker
