@@ -64,7 +64,7 @@ def test_older_messages_are_summarised_once_and_the_summary_is_used_again(say, s
     assert given_to_model(third) == [
         ["user", f"{SUMMARY}It was about herons."],
         ["assistant", "I will take it into account."],
-        ["user", "three"],
+        ["user", "[[echo_history]] three"],
     ]
     [payload] = compacted(third)
     assert (payload["messages_compacted"], payload["messages_kept"]) == (4, 1)
