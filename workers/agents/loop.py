@@ -119,7 +119,7 @@ class Loop:
         servers = turn.catalog.servers_of(turn.agent)
         if not servers:
             return
-        from workers.agents.mcp.tools import tools_of  # the SDK takes a while to load, and memory
+        from workers.agents.mcp.tools import tools_of  # most workers never need the SDK
 
         with self.wait():
             found = tools_of(servers)
