@@ -94,6 +94,11 @@ def serve(port, options):
         """The idempotency key of the call."""
         return str(dict(context.request_context.meta or {}).get("longshore/idempotency-key"))
 
+    @server.tool()
+    def trace(context: Context) -> str:
+        """The trace of the call."""
+        return str(dict(context.request_context.meta or {}).get("traceparent"))
+
     run(server.streamable_http_app(host="127.0.0.1"), port, "legacy" in options)
 
 

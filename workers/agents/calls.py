@@ -7,7 +7,7 @@ from typing import Any, Literal
 from models.platform.settings import settings
 from models.runs.steps import Step
 from workers import metrics
-from workers.agents import approvals, items, outcomes, parallel
+from workers.agents import approvals, captured, items, outcomes, parallel
 from workers.agents.approvals import ApprovalRequest, Decision, WaitsForApproval
 from workers.agents.catalog import Tool
 from workers.agents.functions import ToolsContext
@@ -182,6 +182,7 @@ class Calls:
                     outcome = outcomes.bounded(self.ask(call.agent, str(arguments["input"]), call.number, emit))
                 else:
                     outcome = outcomes.call_function(tool, arguments, context)
+                span.set(captured.called(call.item["arguments"], outcome.output))
                 if outcome.failed:
                     span.fail(outcome.failed)
                 return outcome

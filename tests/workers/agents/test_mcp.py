@@ -13,6 +13,7 @@ import mcp_types as types
 import pytest
 from mcp import Client
 
+from models.platform import tracing
 from tests.support.mcp_server import Server
 from tests.support.models import request, turn
 from workers.agents.approvals import Decision, WaitsForApproval
@@ -88,6 +89,15 @@ def test_tools_are_listed_and_called(each_server, use):
     assert set(add.parameters["properties"]) == {"a", "b"} and not tools["sleep"].repeatable
     assert call(add, a=1, b=2) == "3"
     assert call(tools["key"]) == "key-1"
+
+
+@pytest.mark.parametrize("send_trace", [True, False])
+def test_only_a_server_that_wants_it_is_told_the_trace(server, use, spans, send_trace):
+    with tracing.span("job"):
+        tool = tools_by_name(use(server.entry(send_trace=send_trace)))["trace"]
+        with tracing.span("call"):
+            assert call(tool) == (tracing.current() if send_trace else "None")
+            assert tracing.current()
 
 
 def test_a_tool_that_fails_or_gets_other_arguments_is_an_answer_for_the_model(server, use):

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any, NamedTuple
 
 import httpx2
@@ -11,6 +11,7 @@ from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult, RequestParamsMeta, Tool
 
+from models.platform import tracing
 from workers.agents.mcp import bridge
 from workers.agents.mcp.transport import MAX_BYTES, UNREACHABLE, Transport
 from workers.agents.mcp_servers import McpServer
@@ -36,7 +37,8 @@ class Connection:
         self.server, self.transport = server, Transport()
         self.client: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
         self._closing = asyncio.Event()
-        self._task = asyncio.create_task(self._hold())
+        with tracing.hidden():  # it is of no single call
+            self._task = asyncio.create_task(self._hold())
 
     @property
     def is_usable(self) -> bool:
@@ -137,7 +139,8 @@ class Session:
         client = await connection.client
         self._in_use += 1
         try:
-            return await client.call_tool(name, arguments, read_timeout_seconds=seconds, meta=meta)
+            with nullcontext() if self.server.send_trace else tracing.hidden():  # the SDK sends it by itself
+                return await client.call_tool(name, arguments, read_timeout_seconds=seconds, meta=meta)
         finally:
             self._in_use -= 1
             self._close_later()
@@ -172,7 +175,8 @@ class Session:
         found: list[Tool] = []
         cursor: str | None = None
         for _ in range(MAX_PAGES):
-            page = await client.list_tools(cursor=cursor, cache_mode="refresh")
+            with tracing.hidden():
+                page = await client.list_tools(cursor=cursor, cache_mode="refresh")
             found += [tool for tool in page.tools if self.server.offers(tool.name)]
             cursor = page.next_cursor
             if cursor is None or len(found) >= MAX_TOOLS:
