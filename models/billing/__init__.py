@@ -1,1 +1,1 @@
-"""What tenants use, and how much of it they may use."""
+"""How much of the platform tenants may use."""

@@ -11,11 +11,11 @@ from functools import lru_cache
 from typing import NamedTuple
 from uuid import UUID
 
-from models.billing.usage import INPUT_TOKENS, MESSAGES, OUTPUT_TOKENS
 from models.platform.clock import iso, now
 from models.platform.database import database, in_transaction
 from models.platform.errors import RateLimited
 from models.platform.settings import settings
+from models.runs.usage import INPUT_TOKENS, MESSAGES, OUTPUT_TOKENS
 
 log = logging.getLogger(__name__)
 UNITS = {MESSAGES: "messages", INPUT_TOKENS: "tokens", OUTPUT_TOKENS: "tokens"}  # of the features that may be limited

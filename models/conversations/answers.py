@@ -8,6 +8,7 @@ from models.jobs.ledger import SUCCEEDED, Job, LeaseLost
 from models.platform.database import Json, database
 from models.platform.ids import uuid7
 from models.platform.json import storable, storable_text
+from models.runs import usage
 from models.runs.run import Run
 from models.runs.steps import Step
 
@@ -47,8 +48,9 @@ with ended as (
     select id, %(step_scope)s, %(step_number)s::integer, 'response', %(step_name)s, %(step_digest)s, %(step_output)s,
         %(step_usage)s, %(step_sequence)s, clock_timestamp() - make_interval(secs => %(step_seconds)s), clock_timestamp()
     from finished where %(step_number)s::integer is not null
-)
+), metered as ({metered})
 select (select count(*) from ended), (select count(*) from finished)"""
+STORE = STORE.replace("{metered}", usage.INSERT.format(only_if="where exists (select from finished) "))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +89,8 @@ def _values(job: Job, run: Run, answer: Answer, terminal: dict[str, Any]) -> dic
         "job_id": job.id,
         "epoch": job.epoch,
         "run_id": run.id,
+        "tenant_id": run.tenant_id,
+        "used": usage.rows(answer.usage, messages=1),
         "conversation_id": run.conversation_id,
         "message_id": uuid7(),
         "agent": answer.agent,

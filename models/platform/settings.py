@@ -96,7 +96,7 @@ class Settings(BaseSettings):
     agent_compaction: Annotated[str, Field(pattern="^(trim|summarize)$")] = "trim"  # of older messages
     agent_context_tokens: int = 100_000  # ... and at most so many tokens, by our estimate; a models file may say others
     agent_tools_at_once: Annotated[int, Field(ge=1)] = 8  # calls of one response that run at the same time
-    mcp_tools: Secret[list[dict[str, Any]] | Json[list[dict[str, Any]]]] = Secret([])  # hosted MCP servers, a JSON list
+    mcp_tools: Secret[list[dict[str, Any]] | Json[list[dict[str, Any]]]] = Secret([])  # MCP servers, a JSON list
     image_default_size: str = "1024x1024"
     image_default_quality: str = "high"
     image_default_format: str = "png"
@@ -247,7 +247,10 @@ class Settings(BaseSettings):
 def _texts_of(secret: Secret[Any] | SecretStr) -> Iterator[str]:
     value = secret.get_secret_value()
     if not isinstance(value, str):  # MCP_TOOLS
-        yield from (str(server["authorization"]) for server in value if server.get("authorization"))
+        for server in value:
+            headers = server.get("headers")
+            values = [server.get("authorization"), *(headers.values() if isinstance(headers, dict) else ())]
+            yield from (str(text) for text in values if text)
     elif "://" not in value:
         yield from (value, *Settings.items(value))
         yield from (text for item in Settings.items(value) if (text := item.partition("=")[2].strip()))

@@ -19,6 +19,7 @@ from models.platform.model import BinaryJSONField, DateTimeTZField, TenantModel
 from models.platform.principal import Principal
 from models.platform.redis import redis_client
 from models.runs import events, progress
+from models.runs import usage as used
 from models.runs.approvals import Approval
 
 QUEUED, RUNNING, WAITING = "queued", "running", "waiting"
@@ -112,7 +113,10 @@ class Run(TenantModel):
             "error_message": error_message,
             "finished_at": now(),
         }
-        if usage is not None:
+        if self.kind == CHAT:  # the steps of a workflow count by themselves
+            usage = usage or used.journaled(self.id)
+            used.record(self.tenant_id, self.id, usage)
+        if usage:
             changes["usage"] = usage
         if result is not None:
             changes["result"] = result

@@ -9,11 +9,11 @@ from uuid import UUID, uuid5
 
 from peewee import CharField, IntegerField, TextField, UUIDField, fn
 
-from models.billing import usage
 from models.jobs.ledger import Job
 from models.platform.clock import now
 from models.platform.database import database, in_transaction
 from models.platform.model import BinaryJSONField, DateTimeTZField, Model
+from models.runs import usage
 from models.runs.run import ACTIVE, CANCELLED, Run
 
 PENDING, RUNNING, SUCCEEDED, FAILED, SKIPPED = "pending", "running", "succeeded", "failed", "skipped"

@@ -15,6 +15,7 @@ import pytest
 import redis
 
 from devstack import mails
+from tests.support.mcp_server import Server
 
 EMAIL, PASSWORD = "demo@example.com", "demo-password-please-change"
 
@@ -157,6 +158,13 @@ def models_of(stack):
     return {"MODELS_PATH": str(path), "AGENT_MODELS_ALLOWED": allowed}
 
 
+def catalogue_of(stack, server):
+    """The settings of the tests' own agents, in a copy that tests may change, and of the MCP server that one of them uses."""
+    folder = stack.state / "catalogue"
+    shutil.copytree(CATALOGUE, folder)
+    return {"AGENTS_PATH": str(folder), "MCP_TOOLS": json.dumps([server.entry()])}
+
+
 @pytest.fixture(scope="session")
 def live_stack():
     from devstack.stack import Stack
@@ -168,12 +176,13 @@ def live_stack():
         "CHAT_STREAM_RATE_LIMIT_PER_MINUTE": "0",
         "CHAT_STREAM_CONCURRENT_LIMIT": "0",
     }
-    with Stack(state, environ={**without_urls, **no_limits}) as stack:
+    with Stack(state, environ={**without_urls, **no_limits}) as stack, Server(state) as server:
         stack.start_parts()
-        stack.env |= models_of(stack) | {"AGENTS_PATH": str(CATALOGUE)}
+        stack.env |= models_of(stack) | catalogue_of(stack, server)
         stack.migrate()
         stack.seed()
         live = Live(stack)
+        live.mcp_server = server
         for name in ("edge", "worker-agents", "worker-jobs", "scheduler"):
             live.start(name)
         live.start("worker-agents", "spare")

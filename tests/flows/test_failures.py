@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.resources.chat import STATUS
+from edge.run_answers import STATUS
 
 # What the stand-in is told to do, and the code that the table in docs/streams.md has for it.
 FAILURES = {

@@ -97,10 +97,16 @@ def test_the_attempts_of_a_run_that_a_worker_has_handed_back_are_one_trace(trace
             if seen == 5:
                 seen += 1
                 os.kill(live.owner_of(run_id), signal.SIGTERM)
-    first, second = wait_until(lambda: (jobs := received.of(trace(3), "job chat.run")) and len(jobs) == 2 and jobs, 30)
-    assert first.parent == second.parent
-    assert {span.attributes["longshore.job.result"] for span in (first, second)} == {"released", "succeeded"}
-    assert sorted(span.attributes["longshore.job.epoch"] for span in (first, second)) == [1, 2]
+
+    def attempts():
+        found = received.of(trace(3), "job chat.run")
+        return found if any(span.attributes["longshore.job.result"] == "succeeded" for span in found) else None
+
+    found = wait_until(attempts, 30)
+    assert len(found) > 1 and len({span.parent for span in found}) == 1
+    # The worker that stops may be given the job once more before it has stopped.
+    assert {span.attributes["longshore.job.result"] for span in found} == {"released", "succeeded"}
+    assert sorted(span.attributes["longshore.job.epoch"] for span in found) == list(range(1, len(found) + 1))
 
 
 def test_an_edge_that_ends_sends_what_it_has(traced, wait_until, live):

@@ -41,8 +41,8 @@ PUBLIC_ROUTES = {
     ("post", "/api/v1/auth/request-access"),
     ("post", "/api/v1/auth/service-accounts/issue"),
 }
-VIEWER = {"account.own", "agent.read", "conversation.read", "run.read"}
-MEMBER = VIEWER | {"approval.decide", "conversation.ask", "conversation.rename", "run.cancel"}
+VIEWER = {"account.own", "agent.read", "conversation.read", "run.read", "workflow.read"}
+MEMBER = VIEWER | {"approval.decide", "conversation.ask", "conversation.rename", "run.cancel", "run.retry"}
 ADMIN = MEMBER | {
     "conversation.delete",
     "member.add",
@@ -57,9 +57,9 @@ INVITES = {"invite.issue", "invite.read", "invite.revoke"}
 REQUESTS = {"signup_request.approve", "signup_request.read", "signup_request.reject"}
 OPERATORS = {"operator.grant", "operator.revoke", "user.disable", "user.enable", "user.sign_out"}
 MACHINES = {
-    "analytics-batch": {"conversation.read", "run.read"},
+    "analytics-batch": {"conversation.read", "run.read", "workflow.read"},
     "billing-worker": set(),
-    "synthetic-monitor": {"agent.read", "conversation.ask", "conversation.rename", "run.cancel"},
+    "synthetic-monitor": {"agent.read", "conversation.ask", "conversation.rename", "run.cancel", "run.retry"},
     "demo-bot": set(),
     "support-console": {"agent.read"},  # elsewhere more, with a reason
 }
@@ -71,6 +71,8 @@ THERE = {
     "conversation.rename",
     "run.cancel",
     "run.read",
+    "run.retry",
+    "workflow.read",
 }
 
 

@@ -42,7 +42,7 @@ def values(path):
     )
 
 
-NAMES = ("session_id", "request_id", "invite_id", "jti", "agent_name", "conversation_id", "run_id")
+NAMES = ("session_id", "request_id", "invite_id", "jti", "agent_name", "conversation_id", "run_id", "workflow_key")
 
 
 @pytest.mark.parametrize("signed_in", [False, True])

@@ -31,6 +31,15 @@ def function_tools(**functions):
     return {name: Tool(name, "utility", name, function=function) for name, function in functions.items()}
 
 
+def replace_tool(monkeypatch, name, function):
+    """A tool of the catalogue runs another function until the end of the test."""
+    from dataclasses import replace
+
+    from workers.agents.catalog import catalog
+
+    monkeypatch.setitem(catalog().tools, name, replace(catalog().tools[name], function=function))
+
+
 def request(message, agent="triage", history=(), **more):
     from workers.agents.turn import TurnRequest
 

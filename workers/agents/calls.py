@@ -58,7 +58,8 @@ class Calls:
         self.answers: dict[int, Item] = {}  # to MCP servers, by number
 
     def add(self, number: int, item: Item) -> None:
-        tool, agent = self.turn.catalog.function(self.turn.agent, item["name"])
+        tool = next((tool for tool in self.turn.functions if tool.name == item["name"]), None)
+        agent = self.turn.catalog.asked(self.turn.agent, item["name"])
         read = outcomes.read_arguments(tool, item["arguments"]) if tool else outcomes.unknown(item["name"])
         fault = read if isinstance(read, Outcome) else None
         arguments = {} if isinstance(read, Outcome) else read
@@ -71,7 +72,9 @@ class Calls:
         """A call that a hosted MCP server makes once a person has approved it."""
         arguments = items.as_object(item["arguments"]) or {}
         decision = self.turn.request.decisions.get((self.scope, number))
-        if decision:
+        if self.turn.catalog.denies(str(item.get("server_label")), str(item["name"])):
+            self.answers[number] = items.mcp_answer(item, False, "Nobody may call this tool.")
+        elif decision:
             self.answers[number] = items.mcp_answer(item, decision.verdict == "approved", decision.reason)
         else:
             self.waiting.append(

@@ -5,12 +5,14 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from models.platform.errors import NotFound
 from models.platform.settings import settings
 from workers.agents import checks, reading
-from workers.agents.declarations import NO_PARAMETERS, QUESTION, Agent, Handoff, Tool, agent_tool, handoff_tool
+from workers.agents.declarations import NO_PARAMETERS, Agent, Handoff, Tool, agent_tool, handoff_tool
+from workers.agents.functions import parameters_of
+from workers.agents.mcp_servers import McpServer
 from workers.agents.providers import models_file
 
 __all__ = ["NO_PARAMETERS", "Agent", "AgentNotFound", "Catalog", "Tool", "catalog", "handoff_tool"]
@@ -41,7 +43,7 @@ class Question(BaseModel):
     """What an agent asks another one."""
 
     model_config = ConfigDict(extra="forbid")
-    input: str
+    input: str = Field(description="The question, with all that is needed to answer it.")
 
 
 class AgentNotFound(NotFound):
@@ -75,12 +77,20 @@ class Catalog:
     def functions_of(self, agent: Agent) -> list[Tool]:
         """The tools that run here: functions, and the agents that this one may ask."""
         asked = [_as_tool(self.agents[key]) for key in agent.agent_tools]
-        return [tool for tool in self.tools_of(agent) if tool.hosted is None] + asked
+        return [tool for tool in self.tools_of(agent) if tool.kind == "function"] + asked
 
-    def function(self, agent: Agent, name: str) -> tuple[Tool | None, str | None]:
-        """(The tool that runs here under this name, the agent that it asks). None for what is not there."""
-        tool = next((tool for tool in self.functions_of(agent) if tool.name == name), None)
-        return tool, next((key for key in agent.agent_tools if agent_tool(key) == name), None)
+    def servers_of(self, agent: Agent) -> list[McpServer]:
+        """The MCP servers that this agent uses and that we ask."""
+        return [tool.server for tool in self.tools_of(agent) if tool.server and tool.hosted is None]
+
+    def denies(self, server_label: str, name: str) -> bool:
+        """Whether nobody may call this tool of a hosted MCP server, whoever asks for approval."""
+        servers = [tool.server for tool in self.tools.values() if tool.server]
+        return any(server.server_label == server_label and not server.offers(name) for server in servers)
+
+    def asked(self, agent: Agent, name: str) -> str | None:
+        """The agent that the function of this name asks; None if it is another function."""
+        return next((key for key in agent.agent_tools if agent_tool(key) == name), None)
 
     def handoff(self, agent: Agent, name: str) -> Handoff | None:
         """What happens if this agent's model calls the function of this name; None if it is no handoff."""
@@ -99,7 +109,7 @@ class Catalog:
 def _as_tool(agent: Agent) -> Tool:
     description = f"Asks {agent.display_name}, who sees only your question. {agent.description}"
     name = agent_tool(agent.key)
-    return Tool(name, "agent", description, parameters=QUESTION, arguments=Question, seconds=ANSWER_SECONDS)
+    return Tool(name, "agent", description, parameters_of(Question), arguments=Question, seconds=ANSWER_SECONDS)
 
 
 class Built(NamedTuple):

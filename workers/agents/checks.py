@@ -46,7 +46,7 @@ def _of_tool(tool: Tool) -> Iterator[Fault]:
         yield fault("name", "a name has letters, digits, - and _, and 64 of them at most")
     if not tool.description.strip():
         yield fault("description", "has no description")
-    if (tool.hosted is None) == (tool.function is None):
+    if tool.server is None and (tool.hosted is None) == (tool.function is None):
         yield fault(None, "needs either `hosted` or a function")
     if tool.seconds <= 0:
         yield fault("seconds", "must be more than 0")
@@ -60,7 +60,8 @@ def _of_needs(agent: Agent, tools: Mapping[str, Tool], absent: Mapping[str, Tool
     if missing := set(agent.tools) - set(tools) - set(absent):
         yield Fault("agent", agent.key, "tools", f"needs unknown tools {sorted(missing)}")
     if missing := {name for name in agent.tools if name in absent and not absent[name].optional}:
-        yield Fault("agent", agent.key, "tools", f"needs {sorted(missing)}, which no provider runs here")
+        advice = ': write "run": "here" in MCP_TOOLS' if any(absent[name].server for name in missing) else ""
+        yield Fault("agent", agent.key, "tools", f"needs {sorted(missing)}, which no provider runs here{advice}")
 
 
 def _of_agent(agent: Agent, agents: Mapping[str, Agent]) -> Iterator[Fault]:

@@ -10,24 +10,20 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel
 
 from models.platform.settings import settings
+from workers.agents.mcp_servers import McpServer
 
 History = Literal["full", "fresh", "last_turn", "remove_all_tools"]
 HISTORIES = get_args(History)
 # What a prompt may use, besides the agent's own variables and `time`.
 VARIABLES = ("user_name", "user_id", "tenant_id", "conversation_id", "request_message")
 NO_PARAMETERS: dict[str, Any] = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
-QUESTION: dict[str, Any] = {
-    "type": "object",
-    "properties": {"input": {"type": "string", "description": "The question, with all that is needed to answer it."}},
-    "required": ["input"],
-    "additionalProperties": False,
-}
 
 
 @dataclass(frozen=True, slots=True)
 class Tool:
     """A tool that runs here has `parameters`, a JSON schema, and `function(context, **arguments)`: see `@tool`. One that
-    the provider runs has `hosted`, its declaration.
+    the provider runs has `hosted`, its declaration. One with a `server` stands for all tools of that MCP server, which is
+    the provider's to ask if it has `hosted` too, and ours otherwise.
 
     arguments   checks the arguments of a call; None: the function does
     seconds     that one call may take
@@ -44,6 +40,7 @@ class Tool:
     hosted: dict[str, Any] | None = None
     _: KW_ONLY
     function: Callable[..., str] | None = None
+    server: McpServer | None = None
     arguments: type[BaseModel] | None = None
     seconds: float = 30.0
     repeatable: bool = True
@@ -54,14 +51,14 @@ class Tool:
     @property
     def kind(self) -> Literal["function", "hosted", "mcp"]:
         """Who runs it: we, the provider, or an MCP server."""
-        if self.hosted is None:
-            return "function"
-        return "mcp" if self.hosted["type"] == "mcp" else "hosted"
+        if self.server:
+            return "mcp"
+        return "function" if self.hosted is None else "hosted"
 
     @property
     def asks(self) -> Literal["never", "always", "by_arguments"]:
         """Whether it asks for a person's approval."""
-        if callable(self.approval):
+        if callable(self.approval) or (self.server and self.server.require_approval != "never"):
             return "by_arguments"
         return "always" if self.approval else "never"
 

@@ -42,11 +42,16 @@ def tool(category: str, **options: Any) -> Callable[[Callable[..., str]], Tool]:
         if not description:
             raise TypeError(f"{name} needs a docstring: it tells the model what the tool does")
         arguments = _arguments(function)
-        parameters = {**NO_PARAMETERS, **arguments.model_json_schema(schema_generator=_Schema)}
-        del parameters["title"]
+        parameters = parameters_of(arguments)
         return Tool(name, category, description, parameters, function=function, arguments=arguments, **options)
 
     return declare
+
+
+def parameters_of(arguments: type[BaseModel]) -> dict[str, Any]:
+    """The JSON schema of a model, as a model provider wants it."""
+    schema = arguments.model_json_schema(schema_generator=_Schema)
+    return {**NO_PARAMETERS, **{name: value for name, value in schema.items() if name not in ("title", "description")}}
 
 
 class _Schema(GenerateJsonSchema):

@@ -111,7 +111,7 @@ class RunJournal(Journal):
 
 def sent_since(run_id: UUID, sequence: int) -> Iterator[Event]:
     """The events on the run's stream from this number on."""
-    after = max(0, sequence - 1)
+    after = max(0, sequence - 1)  # 0: nothing is journaled yet
     while entries := progress.read(run_id, after):
         yield from (json.loads(entry.data) for entry in entries)
         after = entries[-1].sequence

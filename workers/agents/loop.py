@@ -96,6 +96,7 @@ class Loop:
         turn = self.turn
         yield turn.agent_update()
         yield turn.lifecycle("agent_start")
+        yield from self._find_mcp_tools()
         yield from compact(turn, self.journal, self.scope, self.checkpoint, self.wait)
         for _ in range(turn.options.get("max_turns") or DEFAULT_MAX_TURNS):
             response = yield from self._next_response()
@@ -110,6 +111,22 @@ class Loop:
             if turn.agent is not agent:
                 span.hand_off()
         raise ProviderError("max_turns_exceeded")
+
+    def _find_mcp_tools(self) -> Generator[Event, None, None]:
+        """Ask the agent's MCP servers what they have. The run goes on without those that do not say."""
+        turn = self.turn
+        turn.mcp_tools = []
+        servers = turn.catalog.servers_of(turn.agent)
+        if not servers:
+            return
+        from workers.agents.mcp.tools import tools_of  # the SDK takes a while to load, and memory
+
+        with self.wait():
+            found = tools_of(servers)
+        for name, tools in found.items():
+            turn.mcp_tools += tools or ()
+            if tools is None:
+                yield turn.lifecycle("tools_unavailable", tool_name=name)
 
     def _next_number(self) -> int:
         self.number += 1
@@ -283,6 +300,7 @@ class Loop:
         turn.input = items.history_after_handoff(turn.input, policy)
         yield turn.agent_update()
         yield turn.lifecycle("agent_start")
+        yield from self._find_mcp_tools()
 
     def _ask(self, agent: str, question: str, number: int, emit: Emit) -> str:
         """The answer of another agent, whose steps are below the call's. Of its events, clients see its start and end."""

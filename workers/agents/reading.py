@@ -11,7 +11,7 @@ from workers.agents import checks, files
 from workers.agents.checks import Fault
 from workers.agents.declarations import Agent, Tool
 from workers.agents.files import Declared
-from workers.agents.mcp_servers import mcp_tools
+from workers.agents.mcp_servers import servers
 from workers.agents.providers import models_file
 from workers.agents.providers.models_file import Models
 
@@ -48,7 +48,7 @@ class Found:
     def add_tools(self, tools: Iterable[Tool]) -> None:
         """Those that the provider runs come first."""
         offered = models_file.models().offer_hosted_tools
-        for tool in sorted(tools, key=lambda tool: ("hosted", "mcp", "function").index(tool.kind)):
+        for tool in sorted(tools, key=lambda tool: ("hosted", "function", "mcp").index(tool.kind)):
             if tool.name in self.tools or tool.name in self.absent:
                 self.faults.append(f"MCP_TOOLS: there is another tool named {tool.name}")
             elif tool.hosted and not offered:
@@ -70,8 +70,9 @@ def read_all() -> Found:
     found = Found()
     for root in roots():
         found.add_files(root)
-    servers, mcp_faults = mcp_tools()
-    found.add_tools([*(declared.value for declared in found.files.values()), *servers])
+    found_servers, mcp_faults = servers()
+    mcp = [Tool(server.name, "mcp", server.text, hosted=server.hosted, server=server) for server in found_servers]
+    found.add_tools([*(declared.value for declared in found.files.values()), *mcp])
     agents = found.agents_by_key()
     found.faults += [*_folder_faults(), *mcp_faults]
     found.faults += map(found.describe, checks.faults(agents, found.tools, found.absent))
@@ -105,8 +106,9 @@ def _model_faults(agents: dict[str, Agent], tools: dict[str, Tool], models: Mode
             yield from (f"agent {agent.key}: {fault}" for fault in faults)
         elif all(target.provider.wire == "chat" for target in models.chain(agent.model_name)):
             needed = [tools[name] for name in agent.tools if name in tools and not tools[name].optional]
-            hosted = sorted(tool.name for tool in needed if tool.hosted)
-            yield from (f"agent {agent.key}: the chat wire has no tool {name}" for name in hosted)
+            for tool in sorted((tool for tool in needed if tool.hosted), key=lambda tool: tool.name):
+                advice = ': write "run": "here" in MCP_TOOLS' if tool.server else ""
+                yield f"agent {agent.key}: the chat wire has no tool {tool.name}{advice}"
     allowed = settings.items(settings.agent_models_allowed)
     yield from (f"AGENT_MODELS_ALLOWED: {fault}" for fault in models.unknown(allowed))
 

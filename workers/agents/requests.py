@@ -35,7 +35,7 @@ def next_request(turn: Turn) -> dict[str, Any]:
 def _tools(turn: Turn) -> list[dict[str, Any]]:
     catalog, location = turn.catalog, turn.request.location
     hosted = [tool for tool in catalog.tools_of(turn.agent) if tool.hosted is not None]
-    tools = [_declare(tool, location) for tool in [*hosted, *catalog.functions_of(turn.agent)]]
+    tools = [_declare(tool, location) for tool in [*hosted, *turn.functions]]
     for handoff in turn.agent.targets:
         target = turn.catalog.agents[handoff.agent]
         description = f"Pass the conversation to {target.display_name}. {target.description}"

@@ -11,7 +11,7 @@ from models.runs import tool_policy
 from models.runs.events import event
 from models.runs.steps import Step
 from workers.agents.approvals import Decisions
-from workers.agents.catalog import Agent, Catalog
+from workers.agents.catalog import Agent, Catalog, Tool
 from workers.agents.items import Item, without_image
 
 if TYPE_CHECKING:
@@ -68,12 +68,18 @@ class Turn:
         self.config: dict[str, Any] = self.options.get("run_config") or {}
         self.agent: Agent = catalog.get(request.agent)
         self.first_agent = self.agent
+        self.mcp_tools: list[Tool] = []  # of the servers that the agent uses and that we ask
         self.input: list[Item] = [{**message} for message in request.history]
         question = request.history[-1]["content"]
         self.items: list[dict[str, Any]] = [{"type": "user_message", "role": "user", "content_text": question}]
         self.usage: dict[str, int] = {**dict.fromkeys(USAGE, 0), "requests": 0}
         self.response_id: str | None = None
         self.target: str | None = None  # the model that answers, as we name it
+
+    @property
+    def functions(self) -> list[Tool]:
+        """What the agent may call and runs here."""
+        return [*self.catalog.functions_of(self.agent), *self.mcp_tools]
 
     @property
     def model(self) -> str:

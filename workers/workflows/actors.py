@@ -12,7 +12,7 @@ from models.runs import steps as journal_steps
 from models.runs.run import Run
 from models.runs.shared_progress import SharedWriter
 from models.workflows.step import WorkflowStep
-from workers import jobs
+from workers import jobs, metrics
 from workers.agents import approvals
 from workers.agents.approvals import ApprovalRequest, Decisions, WaitsForApproval
 from workers.agents.journal import RunJournal
@@ -37,7 +37,7 @@ def advance_run(lease: Lease) -> None:
     with transaction():
         run = _lock(job)
         job.finish()
-        steps = advance(run) if run and not run.is_finished else []
+        steps = advance(run) if run else []
     _conclude(run, job, steps)
 
 
@@ -74,14 +74,14 @@ def run_step(lease: Lease) -> None:
 
 @actor(WORKFLOW_FAIL)
 def fail_step(lease: Lease) -> None:
-    """End a run because a job of it is dead, and send its terminal event. Repeatable."""
+    """End a run because a job of it is dead, and send its terminal event."""
     job, step = lease.job, _step_of(lease.job)
     code = job.args.get("code", "internal_error")
     message = MESSAGES.get(code, MESSAGES["internal_error"])
     with transaction():
         run = _lock(job)
         job.finish()
-        if run and not run.is_finished:
+        if run:
             if step:
                 step.fail(code, message)
             fail(run, code, _at(step, message))
@@ -127,7 +127,7 @@ def _succeed(lease: Lease, run: Run, step: WorkflowStep, stream: StepStream, res
         step.succeed(result.response_text, result.structured_output, result.response_id, result.usage)
         recording.record_events(run, result.items if step.sequence == 0 else result.items[1:])  # one question
         WorkflowStep.add_usage(run.id)
-        steps = advance(locked) if locked and not locked.is_finished else []
+        steps = advance(locked) if locked else []
     _conclude(locked, lease.job, steps)
 
 
@@ -144,7 +144,7 @@ def _fail(
         step.meter(run, lease.job.epoch, error.usage or {})
         step.fail(code, message, error.usage)
         WorkflowStep.add_usage(run.id)
-        if locked and not locked.is_finished:
+        if locked:
             fail(locked, code, _at(step, message))
     _conclude(locked, lease.job, [])
 
@@ -172,12 +172,13 @@ def _step_of(job: Job) -> WorkflowStep | None:
 
 @in_transaction
 def _lock(job: Job) -> Run | None:
-    """The job's run, locked after its open jobs and its conversation. None if it was deleted."""
+    """The job's run, locked after its open jobs and its conversation. None if it has ended, or was deleted."""
     if job.run_id is None:
         raise ValueError(f"the job {job.id} has no run")
     Job.lock_open(job.run_id)
     recording.lock_conversation(job.run_id)
-    return Run.lock(job.run_id)
+    run = Run.lock(job.run_id)
+    return None if run is None or run.is_finished else run
 
 
 def _requeue_stopped(step: WorkflowStep) -> None:
@@ -187,9 +188,10 @@ def _requeue_stopped(step: WorkflowStep) -> None:
 
 
 def _conclude(run: Run | None, job: Job, steps: list[WorkflowStep]) -> None:
-    """After the commit: send the end of a run that has ended. If that is lost, clients get it from Postgres."""
+    """After the commit: if the run has ended by this, send its end. If that is lost, clients get it from Postgres."""
     if run is None or run.terminal is None or run.terminal_sequence is None:
         return
+    metrics.run_ended(run)
     if run.state == "succeeded":
         writer = SharedWriter(run.id, job, run.terminal_sequence - progress.EPOCH_SIZE)
         writer.stamp += progress.EPOCH_SIZE - 1  # after all batches of the step

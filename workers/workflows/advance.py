@@ -2,13 +2,12 @@
 
 from typing import Any
 
-from models.billing import usage
 from models.conversations import recording
 from models.jobs.ledger import Job
 from models.platform.database import in_transaction
 from models.platform.ids import uuid7
 from models.platform.json import encode
-from models.runs import events
+from models.runs import events, usage
 from models.runs.run import FAILED, SUCCEEDED, Run
 from models.workflows import runs
 from models.workflows.step import PENDING, SKIPPED, WorkflowStep

@@ -24,7 +24,7 @@ from tests.support.routes import (
 )
 
 # Parameters that name nothing of a tenant's: any caller with the scope may read them.
-PLATFORM_PARAMETERS = {"agent_name", "request_id", "invite_id"}
+PLATFORM_PARAMETERS = {"agent_name", "workflow_key", "request_id", "invite_id"}
 WITH_TENANT_ID = [
     entry for entry in WITH_PARAMETER if PLATFORM_PARAMETERS.isdisjoint(name for name, _ in PARAMETER.findall(entry[1]))
 ]
@@ -92,7 +92,9 @@ def test_another_tenant_in_the_header_is_a_403_and_changes_nothing(
     stranger, _ = signed("owner", tenant=other_tenant)
     headers = {**stranger, "X-Tenant-Id": str(tenant.id)}
     before = all_rows()
-    answer = http.simulate_request(method.upper(), fill(path, victim_ids), headers=headers, json={})
+    answer = http.simulate_request(
+        method.upper(), fill(path, {"workflow_key": "analysis_code", **victim_ids}), headers=headers, json={}
+    )
     assert answer.status_code == 403, answer.text
     assert all_rows() == before
 

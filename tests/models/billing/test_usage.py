@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.billing import usage, usage_limits
+from models.billing import usage_limits
 from models.billing.usage_limits import UsageLimitExceeded, require_within, set_limit, window
 from models.commands import main
 from models.platform.database import database, transaction
 from models.platform.ids import uuid7
+from models.runs import usage
 
 TOKENS = {"input_tokens": 10, "output_tokens": 5, "total_tokens": 15, "requests": 1}
 

@@ -142,19 +142,64 @@ def test_the_catalogue_follows_the_settings(configure):
     assert {"web_search", "wiki"} <= set(catalog().tools)
 
 
+WIKI = {"name": "wiki", "server_label": "w", "server_url": "https://wiki.example.com"}
+
+
 @pytest.mark.parametrize(
-    "server",
+    ("servers", "fault"),
     [
-        {"name": "wiki"},
-        {"name": "wiki", "server_label": "w"},
-        {"name": "wiki", "server_label": "w", "server_url": "https://w", "connector_id": "c"},
-        {"name": "wiki", "server_label": "w", "server_url": "https://w", "colour": "red"},
-        {"name": "get_current_time", "server_label": "w", "server_url": "https://w"},
+        ([{"name": "wiki"}], "MCP_TOOLS[0].server_label: Field required"),
+        ([WIKI, {"name": "b", "server_label": "b"}], "MCP_TOOLS[1]: needs exactly one of server_url and connector_id"),
+        ([{**WIKI, "connector_id": "c"}], "MCP_TOOLS[0]: needs exactly one of"),
+        ([{**WIKI, "colour": "red"}], "MCP_TOOLS[0].colour: Extra inputs"),
+        ([{**WIKI, "name": "get_current_time"}], "MCP_TOOLS: there is another tool named get_current_time"),
+        ([WIKI, {**WIKI, "server_label": "x"}], "MCP_TOOLS: two servers have the name wiki"),
+        ([WIKI, {**WIKI, "name": "x"}], "MCP_TOOLS: two servers have the server_label w"),
+        ([{**WIKI, "deny_tools": ["a"], "allowed_tools": ["a"]}], "MCP_TOOLS[0]: both allows and denies a tool"),
+        ([{**WIKI, "deny_tools": ["a"], "auto_approve_tools": ["a"]}], "MCP_TOOLS[0]: both allows and denies a tool"),
+        ([{**WIKI, "deny_tools": ["a"], "require_approval": "never"}], "write allowed_tools instead"),
+        ([{**WIKI, "server_url": None, "connector_id": "c", "run": "here"}], "only the provider can run a connector"),
+        ([{**WIKI, "server_url": "file:///etc/passwd"}], "MCP_TOOLS[0].server_url: String should match"),
+        ([{**WIKI, "require_approval": "sometimes"}], "MCP_TOOLS[0].require_approval"),
+        ([{**WIKI, "seconds": 0}], "MCP_TOOLS[0].seconds: Input should be greater than 0"),
     ],
 )
-def test_mcp_tools_that_cannot_work_are_refused(configure, server):
-    configure(mcp_tools=[server])
-    assert "MCP_TOOLS" in refused()
+def test_mcp_servers_that_cannot_work_are_refused(configure, servers, fault):
+    configure(mcp_tools=[{"authorization": "a-secret-of-the-server", **server} for server in servers])
+    told = refused()
+    assert fault in told and "a-secret" not in told
+
+
+def test_a_hosted_mcp_server_is_declared_to_the_provider_with_what_it_may(configure):
+    more = {"authorization": "t-1234567", "headers": {"X-Key": "k-1234567"}, "auto_approve_tools": ["a"]}
+    configure(openai_api_key="sk-test", mcp_tools=[{**WIKI, **more, "deny_tools": ["b"]}])
+    assert catalog().tools["wiki"].hosted == {
+        "type": "mcp",
+        "server_label": "w",
+        "server_url": "https://wiki.example.com",
+        "authorization": "t-1234567",
+        "headers": {"X-Key": "k-1234567"},
+        "require_approval": {"never": {"tool_names": ["a"]}},
+    }
+    assert catalog().denies("w", "b") and not catalog().denies("w", "a")
+
+
+def test_the_credentials_of_mcp_servers_are_blanked_out_of_logs(configure):
+    from models.platform.redaction import without_secrets
+
+    entry = {**WIKI, "run": "here", "authorization": "t-1234567", "headers": {"X-Key": "k-1234567"}}
+    configure(mcp_tools=[entry])
+    assert without_secrets("t-1234567 k-1234567") == "[redacted] [redacted]"
+    catalog()
+    assert "1234567" not in repr(catalog().tools["wiki"].server)
+
+
+def test_an_agent_that_needs_a_hosted_mcp_server_is_told_that_we_can_ask_it_ourselves(configure, folder):
+    configure(openai_api_key=None, mcp_tools=[WIKI])
+    folder({"agents/editor.py": EDITOR.replace("count_words", "wiki")})
+    assert 'which no provider runs here: write "run": "here" in MCP_TOOLS' in refused()
+    configure(mcp_tools=[{**WIKI, "run": "here"}])
+    assert [server.name for server in catalog().servers_of(catalog().get("editor"))] == ["wiki"]
 
 
 # ---------------------------------------------------------------- files

@@ -7,7 +7,7 @@ import pytest
 
 from models.conversations.conversation import Message, RunEvent
 from models.jobs.ledger import Job, LeaseLost
-from models.platform.database import database
+from models.platform.database import database, transaction
 from models.runs import progress, steps
 from models.runs.run import Run
 from models.runs.steps import Step
@@ -199,3 +199,34 @@ def test_old_steps_are_deleted(asked):
 def test_whatever_a_tool_returns_can_be_journaled_sent_and_recorded(asked, monkeypatch, output):
     watched(monkeypatch, output)
     assert attempt(asked("[[tool=get_current_time]]")).state == "succeeded"
+
+
+def used_by(run):
+    rows = database.execute_sql("select feature, quantity from usage_record where run_id = %s", (run.id,))
+    return dict(rows.fetchall())
+
+
+def test_what_a_run_has_used_is_counted_in_the_transaction_that_ends_it(asked):
+    run = attempt(asked("[[text=Good morning]]"))
+    assert used_by(run) == {"messages": 1, **{name: run.usage[name] for name in ("input_tokens", "output_tokens")}}
+
+
+def test_a_failed_run_counts_its_tokens_and_its_retry_counts_them_once(asked, monkeypatch):
+    run = asked("[[tool=get_current_time]]")
+    monkeypatch.setattr("workers.agents.loop.DEFAULT_MAX_TURNS", 1)
+    failed = used_by(attempt(run))
+    assert failed["output_tokens"] > 0 and "messages" not in failed
+    monkeypatch.setattr("workers.agents.loop.DEFAULT_MAX_TURNS", 10)
+    jobs.retry(Job.get(Job.run_id == run.id).id)
+    done = attempt(run)
+    assert used_by(run) == {"messages": 1, **{name: done.usage[name] for name in ("input_tokens", "output_tokens")}}
+
+
+def test_a_cancelled_run_counts_the_responses_that_were_finished(asked, monkeypatch):
+    run = asked("[[tool=get_current_time]]")
+    with monkeypatch.context() as patch:
+        patch.setattr(chat, "run_agent", cut_at(chat.run_agent, "tool_end"))
+        cut(run)
+    with transaction():
+        closed = Run.close(run.id, "cancelled", "cancelled", "Stop.")
+    assert used_by(run)["output_tokens"] == closed.usage["output_tokens"] > 0

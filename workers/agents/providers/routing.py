@@ -58,7 +58,9 @@ class Answer:
 
     def _ask(self, target: Target, *, is_last: bool) -> Generator[Event, None, None]:
         request = {**self.request, "model": target.model}
-        if not target.provider.may_have_mcp_credentials and any("authorization" in tool for tool in _tools(request)):
+        if not target.provider.may_have_mcp_credentials and any(
+            {"authorization", "headers"} & set(tool) for tool in _tools(request)
+        ):
             raise ProviderError("tools_unavailable")
         if target is not self.chain[0]:
             request.pop("previous_response_id", None)  # only the first provider knows it

@@ -1,4 +1,4 @@
-"""What tenants use: a row per run and feature, written in the transaction that ends the run.
+"""What tenants use: a row per feature for each chat, and for each attempt of a workflow's step, written as it ends.
 
 The rows outlive their run: deleting a conversation does not give back what its answers have cost.
 """
@@ -10,12 +10,17 @@ from models.platform.database import Json, database, in_transaction
 from models.platform.ids import uuid7
 
 MESSAGES, INPUT_TOKENS, OUTPUT_TOKENS = "messages", "input_tokens", "output_tokens"
-# For a larger statement that names the run %(run_id)s and its tenant %(tenant_id)s. A run is counted once.
+# For a larger statement too. A run that ends again, after an operator's retry, has used what it had used then, and more.
 INSERT = """
     insert into usage_record (id, tenant_id, run_id, feature, quantity)
     select used.id, %(tenant_id)s, %(run_id)s, used.feature, used.quantity
     from jsonb_to_recordset(%(used)s) as used(id uuid, feature text, quantity bigint)
-    on conflict (run_id, feature) do nothing"""
+    {only_if}on conflict (run_id, feature) do update set quantity = greatest(usage_record.quantity, excluded.quantity)"""
+RECORD = INSERT.format(only_if="")
+JOURNALED = """
+select token, sum((usage->>token)::bigint) from run_step, unnest(%(names)s::text[]) as token
+where run_id = %(run_id)s and kind = 'response' and usage->token is not null group by token"""
+TOKENS = (INPUT_TOKENS, OUTPUT_TOKENS, "total_tokens")
 
 
 def rows(usage: dict[str, int], *, messages: int = 0) -> Json:
@@ -27,6 +32,12 @@ def rows(usage: dict[str, int], *, messages: int = 0) -> Json:
 
 @in_transaction
 def record(tenant_id: UUID, run_id: UUID, usage: dict[str, int] | None, *, messages: int = 0) -> None:
-    """Count what a run has used. A second call for the same run counts nothing."""
+    """Count what a run has used in all. Repeatable."""
     values: dict[str, Any] = {"tenant_id": tenant_id, "run_id": run_id, "used": rows(usage or {}, messages=messages)}
-    database.execute_prepared(INSERT, values)
+    database.execute_prepared(RECORD, values)
+
+
+def journaled(run_id: UUID) -> dict[str, int]:
+    """The tokens that the finished responses of a run have used, by its journal."""
+    found = database.execute_prepared(JOURNALED, {"run_id": run_id, "names": list(TOKENS)}).fetchall()
+    return {name: int(number) for name, number in found}
