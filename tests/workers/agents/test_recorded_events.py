@@ -4,7 +4,15 @@ import pytest
 
 from tests.support.models import turn
 
-DOCUMENTED = {"user_message", "assistant_message", "system_message", "tool_call", "tool_result", "mcp_call", "reasoning"}
+DOCUMENTED = {
+    "user_message",
+    "assistant_message",
+    "system_message",
+    "tool_call",
+    "tool_result",
+    "mcp_call",
+    "reasoning",
+}
 CALLS = '[[tool=get_current_time {}]][[tool=search_conversations {"query": "herons"}]]'
 
 
