@@ -36,4 +36,4 @@ def test_calls_and_their_results_share_an_id_and_reasoning_has_its_text(provider
     }
     assert [item["call_arguments"] for item in calls.values()] == [{}, {"query": "herons"}]
     assert all(item["call_output"] for item in results.values())
-    assert [item["reasoning_text"] for item in result.items if item["type"] == "reasoning"][0]
+    assert next(item["reasoning_text"] for item in result.items if item["type"] == "reasoning")
