@@ -14,6 +14,7 @@ from models.runs.run import Run
 from models.runs.steps import Step
 from tests.support.crowd import crowd
 from workers import chat, jobs, runtime
+from workers.agents import parallel
 from workers.agents.catalog import catalog
 from workers.agents.journal import RunJournal
 from workers.jobs import CHAT_RUN
@@ -39,10 +40,10 @@ def attempt(run):
     return Run.get_by_id(run.id)
 
 
-def watched(monkeypatch, output="noon"):
+def watched(monkeypatch, output="noon", **more):
     """The calls of the clock, from now on."""
     made, tools = [], catalog().tools
-    clock = replace(tools["get_current_time"], function=lambda context: made.append(1) or output)
+    clock = replace(tools["get_current_time"], function=lambda context: made.append(1) or output, **more)
     monkeypatch.setitem(tools, "get_current_time", clock)
     return made
 
@@ -158,6 +159,25 @@ def test_reasoning_is_void_from_its_first_part(asked, monkeypatch):
     reasoning = [event["sequence_number"] for event in events_of(run) if event["reasoning_delta"]]
     attempt(run)
     assert restarts(run) == [reasoning[0]] and text_of(run) == answer_of(run)
+
+
+def test_a_call_that_may_not_be_repeated_and_was_cut_is_not_made_again(asked, monkeypatch):
+    made = watched(monkeypatch, repeatable=False)
+    run = asked("[[tool=get_current_time]]")
+    with monkeypatch.context() as patch:
+        patch.setattr(parallel, "run", killed)
+        cut(run)
+    [_, begun] = steps.load(run.id)
+    assert (begun.number, begun.is_finished) == (2, False)
+    done = attempt(run)
+    assert done.state == "succeeded" and made == [] and restarts(run) == [None]
+    [ended] = [event for event in events_of(run) if event["event"] == "tool_end"]
+    assert ended["payload"] == {"failed": True, "reason": "cut"}
+    assert [step.is_finished for step in steps.load(run.id)] == [True, True, True]
+
+
+def killed(*arguments):
+    raise Killed
 
 
 def claimed(run, seconds=30):
