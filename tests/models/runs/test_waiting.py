@@ -154,6 +154,12 @@ def test_a_cancel_of_a_waiting_run_ends_it_at_once(person, ask):
     assert states(run) == ("cancelled", "cancelled", ["cancelled"])
 
 
+def test_an_operator_who_cancels_a_waiting_job_ends_its_run(person, ask):
+    run, _ = wait(ask(person()))
+    assert jobs.cancel(job_of(run).id).state == "cancelled"
+    assert states(run) == ("cancelled", "cancelled", ["cancelled"])
+
+
 def test_a_cancel_and_a_decision_at_the_same_moment_leave_one_outcome(person, ask):
     principal = person()
     for _ in range(5):
