@@ -58,7 +58,7 @@ def test_anchors_of_repeated_headings_are_numbered():
     assert docs.anchors("# One\n# One\n## A `b` (c)\n") == {"one", "one-1", "a-b-c"}
 
 
-CONFIG = "[options]\ninstall_requires =\n    peewee>=4.5,<5\n[options.extras_require]\ndev =\n    pytest>=9\n"
+CONFIG = "[options]\ninstall_requires =\n    peewee>=4.5,<5\n[options.extras_require]\ndev =\n    pytest>=9\notel =\n"
 
 
 def test_imports_must_be_declared_and_declared_packages_must_be_used(project):
