@@ -120,7 +120,7 @@ def test_of_fifty_chats_at_once_each_has_its_own_trace(traced, wait_until):
 
     with ThreadPoolExecutor(50) as pool:
         runs = dict(pool.map(ask, range(100, 150)))
-    wait_until(lambda: all(received.of(trace(n), "job chat.run") for n in runs), 30)
+    wait_until(lambda: all(len(received.of(trace(n))) >= 4 for n in runs), 30)
     for n, run_id in runs.items():
         names = sorted(span.name for span in received.of(trace(n)))
         assert names == ["POST /api/v1/chat", "chat gpt-5.1", "invoke_agent Triage Assistant", "job chat.run"]
