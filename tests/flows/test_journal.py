@@ -68,12 +68,16 @@ def test_a_run_that_is_killed_twenty_times_repeats_no_finished_step(live, traces
     message = f"[[slow=300ms deltas=20 delay=20ms {CALL * CALLS}]]"
     kills, has_ended, events = [], threading.Event(), []
     with live.chat(message, run_options=STEPS, **AGENT) as (run_id, stream):
-        killer = threading.Thread(target=kill_at_random, args=(live, run_id, kills, has_ended))
-        killer.start()
-        for number, event in stream:
-            events.append((number, event))
-        has_ended.set()
-    killer.join(30)
+
+        def read():
+            events.extend(stream)
+            has_ended.set()
+
+        # Processes end with the thread that has started them, so this one starts them, and the other one reads.
+        reader = threading.Thread(target=read, daemon=True)
+        reader.start()
+        kill_at_random(live, run_id, kills, has_ended)
+        assert has_ended.wait(120), live.sql("select state, epoch, failures, error from job where run_id = %s", run_id)
     assert_complete(events)
     final = events[-1][1]
     assert live.run(run_id)["state"] == "succeeded", final
