@@ -91,6 +91,11 @@ class Catalog:
         """The MCP servers that this agent uses and that we ask."""
         return [tool.server for tool in self.tools_of(agent) if tool.server and tool.hosted is None]
 
+    @property
+    def asks_servers(self) -> bool:
+        """Whether workers need the SDK for MCP servers."""
+        return any(self.servers_of(agent) for agent in self.agents.values())
+
     def denies(self, server_label: str, name: str) -> bool:
         """Whether nobody may call this tool of a hosted MCP server, whoever asks for approval."""
         servers = [tool.server for tool in self.tools.values() if tool.server]

@@ -135,7 +135,7 @@ def _succeed(lease: Lease, run: Run, step: WorkflowStep, stream: StepStream, res
     with transaction():
         locked = _lock(lease.job)
         if result.step and locked:
-            journal_steps.save(lease.job, result.step.after(last_sequence))
+            journal_steps.save_in_transaction(lease.job, result.step.after(last_sequence))
         lease.job.finish()
         step.meter(run, lease.job.epoch, result.usage)
         step.succeed(result.response_text, result.structured_output, result.response_id, result.usage)
