@@ -197,6 +197,7 @@ class Settings(BaseSettings):
     otel_exporter_otlp_headers: SecretStr | None = None  # what the collector wants: name=value, a comma list
     otel_exporter_otlp_traces_headers: SecretStr | None = None
     otel_sdk_disabled: bool = False
+    otel_instrumentation_genai_capture_message_content: str = "NO_CONTENT"  # SPAN_ONLY: what models and tools say, too
     trace_context_from_clients: bool = True  # whether a request may continue its caller's trace
 
     @property

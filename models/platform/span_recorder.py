@@ -4,6 +4,8 @@ The standard OTEL_ variables set the rest: sampling, headers, limits of the queu
 """
 
 import threading
+from collections.abc import Generator
+from contextlib import contextmanager
 from contextvars import Token
 
 from opentelemetry import context as contexts
@@ -45,6 +47,14 @@ class Recorder:
         carrier: dict[str, str] = {}
         W3C.inject(carrier)
         return carrier.get("traceparent")
+
+    @contextmanager
+    def hidden(self) -> Generator[None, None, None]:
+        token = contexts.attach(Context())
+        try:
+            yield
+        finally:
+            contexts.detach(token)
 
     def close(self) -> None:
         thread = threading.Thread(target=self.provider.shutdown, name="traces-shutdown", daemon=True)

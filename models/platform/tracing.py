@@ -7,6 +7,7 @@ traceparent, the text that the W3C defines: version, trace id, span id and flags
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Literal, Self
 
 from models.platform.settings import settings
@@ -92,6 +93,11 @@ def headers() -> dict[str, str]:
     """The headers by which another service continues the trace. Empty if there is none."""
     traceparent = current()
     return {"traceparent": traceparent} if traceparent else {}
+
+
+def hidden() -> AbstractContextManager[object]:
+    """A block without a current span, for libraries that tell other services of it by themselves."""
+    return _recorder.hidden() if _recorder else NOT_RECORDED
 
 
 def ids() -> dict[str, str]:

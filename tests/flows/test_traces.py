@@ -2,6 +2,7 @@
 
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -107,6 +108,58 @@ def test_the_attempts_of_a_run_that_a_worker_has_handed_back_are_one_trace(trace
     # The worker that stops may be given the job once more before it has stopped.
     assert {span.attributes["longshore.job.result"] for span in found} == {"released", "succeeded"}
     assert sorted(span.attributes["longshore.job.epoch"] for span in found) == list(range(1, len(found) + 1))
+
+
+def test_of_fifty_chats_at_once_each_has_its_own_trace(traced, wait_until):
+    received, client = traced
+
+    def ask(n):
+        body = {"message": f"[[deltas=5 delay=20ms]] Number {n}."}
+        answer = client.post("/api/v1/chat", json=body, headers={"traceparent": traceparent(n)})
+        return n, answer.headers["X-Run-Id"]
+
+    with ThreadPoolExecutor(50) as pool:
+        runs = dict(pool.map(ask, range(100, 150)))
+    wait_until(lambda: all(len(received.of(trace(n))) >= 4 for n in runs), 30)
+    for n, run_id in runs.items():
+        names = sorted(span.name for span in received.of(trace(n)))
+        assert names == ["POST /api/v1/chat", "chat gpt-5.1", "invoke_agent Triage Assistant", "job chat.run"]
+        (job,) = received.of(trace(n), "job chat.run")
+        assert job.attributes["longshore.run.id"] == run_id
+
+
+def test_the_steps_of_a_workflow_are_one_trace(traced, wait_until):
+    received, client = traced
+    url, body = "/api/v1/workflows/analysis_parallel/run", {"message": "[[text=fine]]"}
+    answer = client.post(url, json=body, headers={"traceparent": traceparent(5)})
+    assert answer.status_code == 200, answer.text
+    steps = wait_until(lambda: (found := received.of(trace(5), "job workflow.step")) and len(found) > 1 and found, 30)
+    wait_until(lambda: received.of(trace(5), "POST") and received.of(trace(5), "job workflow.advance"), 30)
+    assert len({span.attributes["longshore.run.id"] for span in steps}) == 1
+    known = {span.id for span in received.of(trace(5))}
+    assert {span.parent for span in received.of(trace(5))} <= known | {"00f067aa0ba902b7"}
+    assert len(received.of(trace(5), "invoke_agent")) >= 2
+
+
+@pytest.fixture
+def approved_by_people(live):
+    live.stack.run("-m", "models", "tools", "set", "demo", "get_current_time", "always", "--reason", "test")
+    yield
+    live.stack.run("-m", "models", "tools", "clear", "demo", "get_current_time", "--reason", "test")
+
+
+def test_a_run_that_waited_for_a_person_goes_on_in_its_trace(traced, approved_by_people, wait_until):
+    received, client = traced
+    body = {"message": "[[tool=get_current_time]] [[text=late]]"}
+    answer = client.post("/api/v1/chat", json=body, headers={"traceparent": traceparent(6)})
+    approval, run_id = answer.json()["details"]["approvals"][0], answer.json()["details"]["run_id"]
+    decision = {"decision": "approve", "digest": approval["digest"]}
+    url = f"/api/v1/runs/{run_id}/approvals/{approval['call_id']}"
+    assert client.post(url, json=decision, headers={"traceparent": traceparent(7)}).status_code == 200
+    wait_until(lambda: client.get(f"/api/v1/runs/{run_id}").json()["state"] == "succeeded", 30)
+    found = wait_until(lambda: (jobs := received.of(trace(6), "job chat.run")) and len(jobs) == 2 and jobs, 30)
+    assert sorted(span.attributes["longshore.job.result"] for span in found) == ["succeeded", "waiting"]
+    assert not [span for span in received.of(trace(6)) if "error.type" in span.attributes]
 
 
 def test_an_edge_that_ends_sends_what_it_has(traced, wait_until, live):

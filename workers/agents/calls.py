@@ -7,7 +7,7 @@ from typing import Any, Literal
 from models.platform.settings import settings
 from models.runs.steps import Step
 from workers import metrics
-from workers.agents import approvals, items, outcomes, parallel
+from workers.agents import approvals, captured, items, outcomes, parallel
 from workers.agents.approvals import ApprovalRequest, Decision, WaitsForApproval
 from workers.agents.catalog import Tool
 from workers.agents.functions import ToolsContext
@@ -153,7 +153,7 @@ class Calls:
     def _run_rest(self, calls: list[Call]) -> Generator[Event, None, None]:
         for call in calls:
             if call.tool and not call.tool.repeatable:
-                self.journal.save(self._step(call, is_finished=False))
+                self.journal.begin(self._step(call, is_finished=False))
         tasks = [Task(self._function(call), call.tool.seconds) for call in calls if call.tool]
 
         def keep(index: int, result: Result) -> None:
@@ -182,6 +182,7 @@ class Calls:
                     outcome = outcomes.bounded(self.ask(call.agent, str(arguments["input"]), call.number, emit))
                 else:
                     outcome = outcomes.call_function(tool, arguments, context)
+                span.set(captured.called(call.item["arguments"], outcome.output))
                 if outcome.failed:
                     span.fail(outcome.failed)
                 return outcome

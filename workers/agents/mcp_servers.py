@@ -29,6 +29,7 @@ class McpServer(BaseModel):
     auto_approve_tools, deny_tools  tools that need no approval, and those that nobody may call; the others do as
                     require_approval says
     seconds         that one call may take, where we talk to it
+    send_trace      whether it is told the trace and the span that call, where we talk to it
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -45,6 +46,7 @@ class McpServer(BaseModel):
     deny_tools: list[str] = []
     description: str | None = None
     seconds: float = Field(30, gt=0, le=600)
+    send_trace: bool = False
 
     @model_validator(mode="after")
     def _fits(self) -> "McpServer":

@@ -1,6 +1,6 @@
 """What models, agents and tools do: spans by OpenTelemetry's conventions for generative AI, and metrics.
 
-No span holds what a user, a model or a tool said.
+No span holds what a user, a model or a tool said, unless workers/agents/captured.py is told to.
 """
 
 import time
@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from models.platform import tracing
 from models.platform.tracing import Attributes, Span
 from workers import metrics
+from workers.agents import captured
 from workers.agents.declarations import Tool
 from workers.agents.providers.errors import ProviderError, from_object
 from workers.agents.providers.models_file import Target, UnknownModel, models
@@ -60,6 +61,7 @@ class ModelCall:
     def __init__(self, target: Target, request: dict[str, Any]) -> None:
         self.target, self.outcome, self.began = target, "interrupted", time.perf_counter()
         self.span = tracing.span(f"chat {target.model}", "client", attributes=_asked(target, request))
+        self.span.set(captured.asked(request))
 
     def __enter__(self) -> Self:
         return self
@@ -98,6 +100,7 @@ class ModelCall:
                 "gen_ai.usage.output_tokens": usage.get("output_tokens"),
                 "gen_ai.usage.cache_read.input_tokens": _detail(usage, "input_tokens_details", "cached_tokens"),
                 "gen_ai.usage.reasoning.output_tokens": _detail(usage, "output_tokens_details", "reasoning_tokens"),
+                **captured.answered(response),
             }
         )
 

@@ -1,5 +1,6 @@
 """Requests to models: their spans and metrics."""
 
+import json
 import threading
 from contextlib import nullcontext
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,6 +11,7 @@ from prometheus_client import REGISTRY
 from models.platform import tracing
 from tests.support.models import turn
 from tests.support.traces import TRACE, TRACEPARENT, id_of, parent_of, trace_of
+from workers.agents import captured
 from workers.agents.catalog import Agent, Catalog
 from workers.agents.providers import client
 from workers.agents.providers.errors import ProviderError
@@ -178,6 +180,45 @@ def test_parallel_calls_are_siblings(provider, spans):
     turn("[[tool=get_current_time tool=get_current_time tool=get_current_time]] [[text=done]]")
     assert {parent_of(span) for span in spans.named("execute_tool")} == {id_of(spans.one("invoke_agent"))}
     assert not [span for span in spans.all if span.parent is None and span.name.startswith("execute_tool")]
+
+
+@pytest.mark.parametrize(
+    ("setting", "is_captured"),
+    [("NO_CONTENT", False), ("EVENT_ONLY", False), ("false", False), ("SPAN_ONLY", True), ("span_and_event", True)],
+)
+def test_what_was_said_is_recorded_only_where_the_operator_asks_for_it(
+    provider, spans, configure, setting, is_captured
+):
+    configure(otel_instrumentation_genai_capture_message_content=setting)
+    turn('[[tool=search_conversations {"query": "whales"}]] [[text=done]] private words')
+    tool, (first, second) = spans.one("execute_tool"), spans.named("chat ")
+    if not is_captured:
+        assert "private words" not in spans.text and "whales" not in spans.text
+        return
+    assert json.loads(tool.attributes["gen_ai.tool.call.arguments"]) == {"query": "whales"}
+    assert tool.attributes["gen_ai.tool.call.result"] == "No conversation matches."
+    (asked,) = json.loads(first.attributes["gen_ai.input.messages"])
+    assert asked["role"] == "user" and "private words" in asked["parts"][0]["content"]
+    (answer,) = json.loads(first.attributes["gen_ai.output.messages"])
+    assert (answer["finish_reason"], answer["parts"][-1]["name"]) == ("tool_call", "search_conversations")
+    assert [message["role"] for message in json.loads(second.attributes["gen_ai.input.messages"])] == [
+        "user",
+        "assistant",
+        "tool",
+    ]
+    (answer,) = json.loads(second.attributes["gen_ai.output.messages"])
+    assert answer["parts"] == [{"type": "text", "content": "done"}] and answer["finish_reason"] == "stop"
+    assert json.loads(second.attributes["gen_ai.system_instructions"])[0]["content"]
+
+
+def test_what_is_recorded_of_a_long_conversation_is_bounded(spans, configure):
+    configure(otel_instrumentation_genai_capture_message_content="SPAN_ONLY")
+    request = {"input": [{"role": "user", "content": "x" * 100_000}] * 500, "instructions": "y" * 100_000}
+    attributes = captured.asked(request)
+    assert sum(map(len, attributes.values())) < 500_000
+    assert len(json.loads(attributes["gen_ai.input.messages"])) == 50
+    output = [{"type": "image_generation_call", "result": "z" * 100_000}]
+    assert "zzz" not in captured.answered({"output": output})["gen_ai.output.messages"]
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any, NamedTuple
 
 import httpx2
@@ -11,6 +11,7 @@ from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult, RequestParamsMeta, Tool
 
+from models.platform import tracing
 from workers.agents.mcp import bridge
 from workers.agents.mcp.transport import MAX_BYTES, UNREACHABLE, Transport
 from workers.agents.mcp_servers import McpServer
@@ -22,6 +23,7 @@ FAILED_SECONDS = 30.0  # how long a server that gave no list is left alone
 IDLE_SECONDS = 300.0  # after which an unused session is closed
 CALLS_AT_ONCE = 32  # of one server and process; further ones wait
 MAX_PAGES, MAX_TOOLS = 20, 128
+REASON_CHARACTERS = 500
 
 
 class Unavailable(Exception):
@@ -35,7 +37,8 @@ class Connection:
         self.server, self.transport = server, Transport()
         self.client: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
         self._closing = asyncio.Event()
-        self._task = asyncio.create_task(self._hold())
+        with tracing.hidden():  # it is of no single call
+            self._task = asyncio.create_task(self._hold())
 
     @property
     def is_usable(self) -> bool:
@@ -65,7 +68,7 @@ class Connection:
                     await self._closing.wait()
         except Exception as error:  # noqa: BLE001  (whoever waits for the session raises it)
             if self.client.done():
-                log.warning("mcp.session_lost", extra={"server": self.server.name, "reason": type(error).__name__})
+                log.warning("mcp.session_lost", extra={"server": self.server.name, "reason": _reason(error)})
             else:
                 self.client.set_exception(error)
 
@@ -136,7 +139,8 @@ class Session:
         client = await connection.client
         self._in_use += 1
         try:
-            return await client.call_tool(name, arguments, read_timeout_seconds=seconds, meta=meta)
+            with nullcontext() if self.server.send_trace else tracing.hidden():  # the SDK sends it by itself
+                return await client.call_tool(name, arguments, read_timeout_seconds=seconds, meta=meta)
         finally:
             self._in_use -= 1
             self._close_later()
@@ -150,6 +154,7 @@ class Session:
             try:
                 await connection.opened()
             except Exception as error:
+                log.warning("mcp.not_opened", extra={"server": self.server.name, "reason": _reason(error)})
                 raise MCPError(UNREACHABLE, "The server cannot be reached.") from error
             self._connection = connection
             self._close_later()
@@ -161,9 +166,7 @@ class Session:
             async with asyncio.timeout(OPEN_SECONDS):
                 found = await self._pages()
         except Exception as error:  # noqa: BLE001  (a server may fail in any way, and runs go on without it)
-            log.warning(
-                "mcp.no_tools", extra={"server": self.server.name, "reason": f"{type(error).__name__}: {error}"}
-            )
+            log.warning("mcp.no_tools", extra={"server": self.server.name, "reason": _reason(error)})
             return Listed(known, time.monotonic() + FAILED_SECONDS)
         return Listed(found, time.monotonic() + LISTED_SECONDS)
 
@@ -172,7 +175,8 @@ class Session:
         found: list[Tool] = []
         cursor: str | None = None
         for _ in range(MAX_PAGES):
-            page = await client.list_tools(cursor=cursor, cache_mode="refresh")
+            with tracing.hidden():
+                page = await client.list_tools(cursor=cursor, cache_mode="refresh")
             found += [tool for tool in page.tools if self.server.offers(tool.name)]
             cursor = page.next_cursor
             if cursor is None or len(found) >= MAX_TOOLS:
@@ -191,6 +195,13 @@ class Session:
             self._close_later()
         else:
             self._closer = asyncio.create_task(self.close())
+
+
+def _reason(error: BaseException) -> str:
+    """For the log. The SDK wraps errors in groups."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {error}"[:REASON_CHARACTERS]
 
 
 _sessions: list[Session] = []
