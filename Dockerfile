@@ -3,7 +3,7 @@ FROM python:3.13.15-slim-trixie@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd218179
 # With traces: docker compose build --build-arg LOCK=requirements-otel.lock
 ARG LOCK=requirements.lock
 COPY ${LOCK} ./
-RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir --require-hashes -r ${LOCK}
+RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir --require-hashes --no-deps -r ${LOCK}
 
 FROM python:3.13.15-slim-trixie@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b
 RUN useradd --system --uid 10001 --home-dir /app longshore && install -d -o longshore -g longshore -m 0700 /var/lib/longshore

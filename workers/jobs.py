@@ -200,6 +200,8 @@ def requeue(job_ids: list[UUID]) -> None:
 def cancel(job_id: UUID) -> Job:
     """Cancel a job and the run that it belongs to. JobNotFound, JobFinished."""
     with transaction():
+        if run_id := Job.find(job_id).run_id:
+            Job.lock_open(run_id)
         job = Job.cancel(job_id)
         run = Run.stop(job.run_id) if job.run_id else None
     if run:

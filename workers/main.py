@@ -1,5 +1,7 @@
 """What `dramatiq workers.main` loads: the broker, the heartbeat and every actor."""
 
+from importlib import import_module
+
 from dramatiq.threading import is_gevent_active
 
 if is_gevent_active():
@@ -34,6 +36,10 @@ class Traces(dramatiq.Middleware):
 catalog()  # refuses to start with an MCP_TOOLS or a models file that cannot work
 workflows()
 tracing.start("worker")
+if is_gevent_active() and catalog().asks_servers:
+    import_module(
+        "workers.agents.mcp.tools"
+    )  # takes a second, in which this process renews no lease: so before it has any
 logs.configure("worker")  # after the models are read, whose keys logs must not show
 broker.add_middleware(heartbeat)
 broker.add_middleware(Traces())

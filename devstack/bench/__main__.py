@@ -18,6 +18,7 @@ BENCHES = {
     "claim": "time to claim and finish a job; compared with two plain UPDATEs",
     "first-token": "time to the first text of a chat; compared with FastAPI and a direct call to the model",
     "chats": "100 and 200 chats at once, with the CPU of each process; compared with FastAPI",
+    "journal": "100 chats at once, plain and with a tool call; with and without the writes of the journal",
     "fairness": "a chat's first text while another tenant has queued thousands; with and without the limit per tenant",
     "streams": "1,000 open streams at 5 events/s each, and 5,000 idle ones; compared with FastAPI",
     "sign-in": "sign-ins per second, and their effect on open streams; compared with argon2 alone",

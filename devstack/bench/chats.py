@@ -17,7 +17,7 @@ from devstack.bench.tools import Service, Setup, all_services, connect, print_ro
 from devstack.bench.usage import Meter  # noqa: E402
 
 DELTAS, ROUNDS, SPREAD_SECONDS = 20, 3, 2.5
-BODY = json.dumps({"message": f"[[deltas={DELTAS} delay=20ms]] Tell me"}).encode()
+MESSAGE = f"[[deltas={DELTAS} delay=20ms]] Tell me"
 OTHERS = {"client": "load client", "openai": "model stand-in", "postgres": "Postgres", "valkey": "Valkey"}
 
 
@@ -40,10 +40,10 @@ class Tally:
         return ", ".join(f"{title} {format_number(cost)}" for title, cost in costs)
 
 
-def chat(url: str, user: dict[str, str], tally: Tally) -> None:
+def chat(url: str, user: dict[str, str], tally: Tally, body: bytes) -> None:
     began, first, seen = time.perf_counter(), 0.0, b""
     sock = connect(url)
-    sock.sendall(request("POST", "/api/v1/chat/stream", user, BODY))
+    sock.sendall(request("POST", "/api/v1/chat/stream", user, body))
     while b'"is_terminal":true' not in seen[-4000:]:
         part = sock.recv(65536)
         seen += part
@@ -66,11 +66,22 @@ def answers() -> int:
     return int(count)
 
 
-def burst(count: int, spread: float, service: Service, setup: Setup, user: dict[str, str], tally: Tally) -> None:
+def burst(
+    count: int,
+    spread: float,
+    service: Service,
+    setup: Setup,
+    user: dict[str, str],
+    tally: Tally,
+    *,
+    message: str = MESSAGE,
+) -> None:
+    body = json.dumps({"message": message}).encode()
     parts = {name: setup.pids[name] for name in OTHERS if name in setup.pids}
     before, meter, began = answers(), Meter(service.pids | parts), time.perf_counter()
     gevent.joinall(
-        [gevent.spawn_later(n * spread / count, chat, service.url, user, tally) for n in range(count)], timeout=60
+        [gevent.spawn_later(n * spread / count, chat, service.url, user, tally, body) for n in range(count)],
+        timeout=60,
     )
     tally.seconds += time.perf_counter() - began
     tally.chats += count

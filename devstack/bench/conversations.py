@@ -9,8 +9,11 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 from uuid import UUID
 
+import psutil
+
 from devstack.bench.report import Measure, Row, Target, ms, row
 from devstack.bench.tools import Setup, connect, exchange, print_rows, request, sign_in
+from devstack.bench.usage import Meter
 from devstack.stack import PASSWORD
 from models.auth import passwords
 from models.auth.password_hashing import PasswordHasher
@@ -67,11 +70,12 @@ def fill(tenant_id: str, users: list[str]) -> None:
     with transaction():
         copy(f"conversation ({names}, updated_at, title)", conversations)
         copy("message (id, conversation_id, position, role, content, created_at)", messages)
+    database.execute_sql("set statement_timeout = 0")
     database.execute_sql("vacuum analyze conversation, message")
 
 
 def copy(table: str, rows: io.StringIO) -> None:
-    database.execute_sql("select 1")  # the transaction begins with a statement
+    database.execute_sql("set local statement_timeout = 0")  # and the transaction begins with it
     rows.seek(0)
     database.cursor().copy_expert(f"copy {table} from stdin", rows)
 
@@ -135,14 +139,19 @@ def main() -> None:
     users = members(owner["tenant_id"])
     fill(owner["tenant_id"], users)
     rows: list[Row] = []
+    postgres = psutil.Process(database.execute_sql("select pg_backend_pid()").fetchone()[0]).ppid()
     for role, headers in (("owner", owner), ("member", sign_in(setup.url, MEMBER))):
         scopes = frozenset(scopes_for(role))
         principal = Principal(UUID(headers["user_id"]), UUID(headers["tenant_id"]), role, scopes, None, True)
         whose = "all of the tenant" if role == "owner" else f"own {CONVERSATIONS // MEMBERS}"
         for name, path, bare in reads(principal):
-            through, alone = times(over_http(setup.url, path, headers)), times(bare)
+            meter = Meter({"edge": setup.pids["edge"], "postgres": postgres})
+            through = times(over_http(setup.url, path, headers))
+            used, alone = meter.used(), times(bare)
             pair = ms(through, 0.5, 0.95), ms(alone, 0.5, 0.95, note="the query alone")
+            cost = Measure(tuple(1000 * used[part] / (WARM_UP + COUNT) for part in ("edge", "postgres")), "ms")
             rows.append(row(whose, f"{name}, p50 / p95", *pair, target=TARGET))
+            rows.append(row(whose, f"{name}, CPU of edge / Postgres", cost))
     at_once = crowd(setup.url, owner)
     rows.append(row("all of the tenant", f"{CROWD} searches at once, p50 / last", ms(at_once, 0.5, 1)))
     rows.append(row("all of the tenant", "messages", Measure((CONVERSATIONS * MESSAGES,), "")))

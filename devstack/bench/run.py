@@ -15,8 +15,8 @@ from devstack.bench.launch import PROCESSES, launch, pids_of
 from devstack.bench.peers import environment, server, workers
 from devstack.bench.report import Row
 from devstack.bench.tools import PEER, Setup, sign_in
-from devstack.process import responds, wait_for
-from devstack.stack import Stack
+from devstack.process import Process, responds, wait_for
+from devstack.stack import Stack, procfile
 
 NO_LIMITS = {
     "CHAT_RATE_LIMIT_PER_MINUTE": "0",
@@ -36,6 +36,7 @@ WITH_LIMITS = ("admission",)
 JOBS = ("pickup", "throughput", "claim")
 WITH_PEER = ("first-token", "chats", "streams", "reads", "memory", "idle")  # compared with the FastAPI peer
 WITH_JOB_PEERS = ("memory", "idle")  # also compared with idle Dramatiq and Celery
+WORKERS = {"journal": "devstack.bench.journal_worker"}
 TIMEOUT_SECONDS = 900  # `streams` is slowest: on a busy machine the peer is measured again with fewer streams
 
 
@@ -44,6 +45,8 @@ def measure(name: str, state: Path) -> list[Row]:
     if name == "fairness":
         return fairness(state)
     limits = {} if name in WITH_LIMITS else NO_LIMITS
+    if name == "journal":
+        limits = limits | {"BENCH_NO_JOURNAL": str(state / "no-journal")}
     return on_fresh_stack(name, state, limits, prepare() if name in WITH_PEER else "")
 
 
@@ -61,7 +64,7 @@ def on_fresh_stack(name: str, state: Path, limits: dict[str, str], no_peer: str)
         stack.start_parts()
         stack.migrate()
         stack.seed()
-        processes = {kind: stack.spawn(kind) for kind in PROCESSES}
+        processes = {kind: start(stack, kind, name) for kind in PROCESSES}
         url = f"http://127.0.0.1:{stack.port}"
         wait_for(lambda: responds(f"{url}/health/ready"), None, "the stack")
         if name in JOBS:
@@ -72,6 +75,15 @@ def on_fresh_stack(name: str, state: Path, limits: dict[str, str], no_peer: str)
         if name in WITH_JOB_PEERS:
             setup = with_job_peers(setup, stack)
         return idle.measure(setup) if name == "idle" else load(name, setup, stack)
+
+
+def start(stack: Stack, kind: str, name: str) -> Process:
+    """Start a process of the Procfile. Where the benchmark `name` has a worker of its own, that one is started instead."""
+    worker = WORKERS.get(name)
+    if worker is None or kind != "worker-agents":
+        return stack.spawn(kind)
+    command = procfile()[kind].replace("workers.main", worker)
+    return launch(stack, kind, f"exec {command}", stack.env_of(kind))
 
 
 def prepare() -> str:

@@ -11,26 +11,20 @@ UNUSED_SCOPES = ("chat:write",)
 
 
 def find(root: Path) -> list[str]:
-    return [*agents(), *workflows(), *accounts(root)]
+    return [*loading(), *accounts(root)]
 
 
-def agents() -> Iterator[str]:
-    """Loading the catalogue finds what cannot work. This finds what is of no use."""
+def loading() -> list[str]:
+    """What no process would start with, and workflows that clients are not told of."""
     from workers.agents.catalog import catalog
-
-    agents = catalog().agents.values()
-    reachable = {catalog().default.key, *(handoff.agent for agent in agents for handoff in agent.targets)}
-    reachable.update(key for agent in agents for key in agent.agent_tools)
-    yield from (f"no agent hands off to the agent {agent.key}" for agent in agents if agent.key not in reachable)
-
-
-def workflows() -> Iterator[str]:
-    """Loading the catalogue finds what cannot work. This finds what clients are not told."""
     from workers.workflows.catalog import workflows
 
-    yield from (
-        f"the workflow {key} has no description" for key, each in workflows().by_key.items() if not each.description
-    )
+    try:
+        catalog()
+        found = workflows().by_key
+    except SystemExit as refusal:
+        return str(refusal).splitlines()
+    return [f"the workflow {key} has no description" for key, each in found.items() if not each.description]
 
 
 def accounts(root: Path) -> Iterator[str]:

@@ -3,10 +3,9 @@
 from typing import Literal, cast
 
 import falcon
-import jsonschema
 
+from edge.edited_arguments import require_fit
 from edge.endpoint import endpoint
-from edge.errors import Invalid
 from edge.request import Request
 from edge.schemas.approvals import (
     ApprovalDecision,
@@ -22,7 +21,6 @@ from models.runs.approvals import Approval
 from models.runs.run import Run
 from models.runs.waiting import Answer
 from workers import jobs
-from workers.agents.catalog import catalog
 
 STATES: dict[str, Literal["approved", "denied"]] = {"approve": "approved", "deny": "denied"}
 
@@ -45,21 +43,9 @@ class Approvals:
         principal = req.context.principal
         approval = Approval.find(principal, run_id, call_id, body.digest)
         if body.arguments is not None:
-            require_fit(approval, body.arguments)
+            require_fit(approval.parameters, body.arguments)
         answer = Answer(STATES[body.decision], body.reason, body.arguments)
         return show(jobs.decide(principal, approval, answer, req.context.client))
-
-
-def require_fit(approval: Approval, arguments: dict[str, object]) -> None:
-    """Invalid (422) unless the tool may be called with these arguments."""
-    tool = catalog().tools.get(approval.tool_name)
-    if approval.reason == "mcp" or tool is None or tool.parameters is None:
-        raise Invalid.at("body", "arguments", msg="The arguments of this call cannot be changed.")
-    validator = jsonschema.Draft202012Validator(tool.parameters)
-    error = jsonschema.exceptions.best_match(validator.iter_errors(arguments))
-    if error is not None:
-        path = [str(part) for part in error.absolute_path]
-        raise Invalid.at("body", "arguments", *path, msg=f"Does not fit the tool's parameters: {error.validator}.")
 
 
 def show(approval: Approval) -> ApprovalResponse:
@@ -69,6 +55,7 @@ def show(approval: Approval) -> ApprovalResponse:
         call_id=approval.call_id,
         tool_name=approval.tool_name,
         arguments=approval.arguments,
+        parameters=approval.parameters,
         digest=approval.digest,
         reason=cast(Reason, approval.reason),
         needs_admin=approval.needs_admin,

@@ -37,7 +37,7 @@ class ApprovalDecision(BaseModel):
 
 
 class ApprovalResponse(BaseModel):
-    """`reason`: why somebody is asked. `needs_admin`: only an admin decides who did not start
+    """`parameters`: the JSON schema of the arguments; null if nobody can change them. `reason`: why somebody is asked. `needs_admin`: only an admin decides who did not start
     the run. `note`: the reason that the person gave. `edited_arguments`: those that they want instead."""
 
     id: str
@@ -45,6 +45,7 @@ class ApprovalResponse(BaseModel):
     call_id: str
     tool_name: str
     arguments: dict[str, Any]
+    parameters: dict[str, Any] | None = None
     digest: str
     reason: Reason
     needs_admin: bool

@@ -45,7 +45,7 @@ with ended as (
     returning id
 ), journaled as (
     insert into run_step (run_id, scope, number, kind, name, input_digest, output, usage, sequence, started_at, finished_at)
-    select id, %(step_scope)s, %(step_number)s::integer, 'response', %(step_name)s, %(step_digest)s, %(step_output)s,
+    select id, %(step_scope)s, %(step_number)s::integer, 'response', %(step_name)s, %(step_input_digest)s, %(step_output)s,
         %(step_usage)s, %(step_sequence)s, clock_timestamp() - make_interval(secs => %(step_seconds)s), clock_timestamp()
     from finished where %(step_number)s::integer is not null
 ), metered as ({metered})
@@ -103,11 +103,12 @@ def _values(job: Job, run: Run, answer: Answer, terminal: dict[str, Any]) -> dic
         "sequence": terminal["sequence_number"],
         "result": Json(answer.result, dumps=storable),
         "usage": Json(answer.usage),
-        **_step_values(answer.step),
+        **step_values(answer.step),
     }
 
 
-def _step_values(step: Step | None) -> dict[str, Any]:
-    names = ("scope", "number", "name", "digest", "output", "usage", "sequence", "seconds")
-    columns = step.columns() if step else dict.fromkeys(names)
-    return {f"step_{name}": columns[name] for name in names}
+def step_values(step: Step | None) -> dict[str, Any]:
+    names = ("scope", "number", "name", "input_digest", "output", "usage", "sequence", "seconds")
+    values = step.columns() if step else dict.fromkeys(names)
+    as_json = {name: step and Json(values[name], dumps=storable) for name in ("output", "usage")}
+    return {f"step_{name}": value for name, value in {**values, **as_json}.items()}

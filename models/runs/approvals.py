@@ -1,7 +1,6 @@
 """Approvals: calls of tools about which a person decides. Each is asked and decided once; models/runs/waiting.py does both."""
 
 import hashlib
-import json
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal, cast
@@ -13,6 +12,7 @@ from models.platform.authorization import APPROVAL_DECIDE, RUN_READ, may
 from models.platform.clock import iso
 from models.platform.errors import Conflict, Forbidden, NotFound
 from models.platform.ids import parse_uuid
+from models.platform.json import encode_sorted
 from models.platform.keyset import KeysetPage
 from models.platform.model import BinaryJSONField, DateTimeTZField, TenantModel
 from models.platform.principal import Principal
@@ -29,7 +29,8 @@ class ApprovalRequest:
     """A call that a person has to decide about.
 
     `scope` and `number`: of the call's step in the journal. `reason`: its tool asks always or for these arguments (tool), a hosted
-    MCP server asks (mcp), or the call was cut in the middle and may not be made twice (cut).
+    MCP server asks (mcp), or the call was cut in the middle and may not be made twice (cut). `parameters`: the JSON schema
+    of the arguments; None if a person cannot change them.
     """
 
     number: int
@@ -38,6 +39,7 @@ class ApprovalRequest:
     arguments: dict[str, Any]
     reason: Literal["tool", "mcp", "cut"] = "tool"
     scope: str = ""
+    parameters: dict[str, Any] | None = None
 
 
 class ApprovalNotFound(NotFound):
@@ -68,7 +70,7 @@ class Approval(TenantModel):
 
     user_id      who started the run, and for whom the call acts; null for a service account
     job_id       the job that waits for it
-    scope        of the step; from here to `arguments`, and `reason`: as in ApprovalRequest
+    scope        of the step; from here to `parameters`, and `reason`: as in ApprovalRequest
     digest       what a decision has to name: it stands for this question, this tool and these arguments
     needs_admin  whether an admin decides who did not start the run; otherwise whoever may decide about the run
     note         the reason that the person gave
@@ -84,6 +86,7 @@ class Approval(TenantModel):
     call_id = TextField()
     tool_name = TextField()
     arguments: dict[str, Any] = BinaryJSONField()
+    parameters: dict[str, Any] | None = BinaryJSONField(null=True)
     digest = CharField()
     reason = CharField()
     needs_admin = BooleanField(default=False)
@@ -135,9 +138,12 @@ class Approval(TenantModel):
         is_foreign = cls.user_id.is_null() | (cls.user_id != principal.user_id)
         return query.where(~cls.needs_admin | (is_foreign & principal.has_role("admin")))
 
-    def require_decider(self, principal: Principal, *, edits: bool) -> None:
-        """Raise why the caller may not decide about this call, or not with other arguments, if so."""
-        if self.needs_admin and (not principal.has_role("admin") or self.user_id == principal.user_id):
+    def require_decider(self, principal: Principal, *, edits: bool, is_admins: bool) -> None:
+        """Raise why the caller may not decide about this call, or not with other arguments, if so.
+
+        `is_admins`: by now the tenant wants an admin for this tool.
+        """
+        if (self.needs_admin or is_admins) and (not principal.has_role("admin") or self.user_id == principal.user_id):
             raise ApprovalNeedsAdmin()
         if edits and self.user_id not in (None, principal.user_id):
             raise ArgumentsAreTheOwners()
@@ -165,7 +171,7 @@ class Approval(TenantModel):
 def digest_of(approval_id: UUID, tool_name: str, arguments: dict[str, Any]) -> str:
     """64 hexadecimal characters. With the id in it, a repeated request can never count for a later, equal call."""
     asked = {"approval": str(approval_id), "tool": tool_name, "arguments": arguments}
-    return hashlib.sha256(json.dumps(asked, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(encode_sorted(asked)).hexdigest()
 
 
 def summary(approval: Approval) -> dict[str, Any]:

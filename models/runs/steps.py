@@ -8,20 +8,29 @@ from uuid import UUID
 import peewee
 
 from models.jobs.ledger import Job, LeaseLost
-from models.platform.database import Json, database
+from models.platform.database import Json, database, release
+from models.platform.grouping import Grouped
 from models.platform.json import storable
 
-# Nothing is written unless this claim still owns the job. A claim of another worker waits for this statement (`for share`),
-# so it reads either the step or nothing that is still to come.
-SAVE = """
-insert into run_step (run_id, scope, number, kind, name, call_id, input_digest, output, usage, sequence,
-    started_at, finished_at)
-select %(run_id)s, %(scope)s, %(number)s, %(kind)s, %(name)s, %(call_id)s, %(digest)s, %(output)s, %(usage)s, %(sequence)s,
-    clock_timestamp() - make_interval(secs => %(seconds)s), case when %(is_finished)s then clock_timestamp() end
+# Nothing is written unless the claim still owns the job. A finished step is never changed: if two claims write the same one at
+# the same moment, the later one writes nothing and ends, and whoever comes next reads the first.
+COLUMNS = "run_id, scope, number, kind, name, call_id, input_digest, output, usage, sequence"
+SAVE = f"""
+insert into run_step ({COLUMNS}, started_at, finished_at)
+select {COLUMNS}, clock_timestamp() - make_interval(secs => seconds), clock_timestamp()
+from jsonb_to_recordset(%(steps)s) as step(run_id uuid, scope text, number integer, kind text, name text, call_id text,
+    input_digest text, output jsonb, usage jsonb, sequence bigint, seconds float, job_id uuid, epoch integer)
+where exists (select from job where job.id = step.job_id and job.epoch = step.epoch and state = 'running')
+on conflict (run_id, scope, number) do update set output = excluded.output, started_at = excluded.started_at,
+    finished_at = excluded.finished_at
+where run_step.finished_at is null
+returning run_id, scope, number"""  # noqa: S608  (our own column names)
+# A claim by another worker waits for this statement, or this one for it: `for share`. So of two claims only one begins.
+BEGIN = """
+insert into run_step (run_id, scope, number, kind, name, call_id, input_digest)
+select %(run_id)s, %(scope)s, %(number)s, %(kind)s, %(name)s, %(call_id)s, %(input_digest)s
 from job where id = %(job_id)s and epoch = %(epoch)s and state = 'running' for share
-on conflict (run_id, scope, number) do update set input_digest = excluded.input_digest, output = excluded.output,
-    usage = excluded.usage, sequence = excluded.sequence, started_at = excluded.started_at, finished_at = excluded.finished_at
-"""
+on conflict (run_id, scope, number) do update set started_at = now() where run_step.finished_at is null"""
 LOAD = """
 select scope, number, kind, name, call_id, input_digest, output, usage, sequence,
     extract(epoch from finished_at - started_at)::float, finished_at is not null, started_at
@@ -67,36 +76,81 @@ class Step:
         return replace(self, sequence=sequence)
 
     def columns(self) -> dict[str, Any]:
-        """The values of SAVE that describe the step."""
         return {
             "scope": self.scope,
             "number": self.number,
             "kind": self.kind,
             "name": self.name,
             "call_id": self.call_id,
-            "digest": self.digest,
-            "output": None if self.output is None else Json(self.output, dumps=storable),
-            "usage": None if self.usage is None else Json(self.usage),
+            "input_digest": self.digest,
+            "output": self.output,
+            "usage": self.usage,
             "sequence": self.sequence,
             "seconds": self.seconds,
-            "is_finished": self.is_finished,
         }
 
 
 def save(job: Job, step: Step) -> None:
-    """Write a step of the job's run; one that has begun is written again when it ends.
+    """Write a finished step of the job's run. Steps of concurrent runs are written together.
 
     LeaseLost, and nothing is written, if the claim no longer owns the job, or the run was deleted.
     """
-    values = {**step.columns(), "run_id": job.run_id, "job_id": job.id, "epoch": job.epoch}
+    if not _save(_values(job, step)):
+        raise LeaseLost(str(job.id))
+
+
+def save_in_transaction(job: Job, step: Step) -> None:
+    """The same, as a part of the current transaction."""
+    if not _save_together([_values(job, step)])[0]:
+        raise LeaseLost(str(job.id))
+
+
+def begin(job: Job, step: Step) -> None:
+    """Write that a call begins, which may not be made again if it is cut. LeaseLost as in `save`."""
     try:
-        written = database.execute_prepared(SAVE, values).rowcount
+        written = database.execute_prepared(BEGIN, _values(job, step)).rowcount
     except peewee.IntegrityError as error:
-        if "run_step_run_id_fkey" in str(error):
-            raise LeaseLost(f"the run of {job.id} is gone") from None
-        raise
+        _raise_unless_deleted(error)
+        written = 0
     if not written:
         raise LeaseLost(str(job.id))
+
+
+def _values(job: Job, step: Step) -> dict[str, Any]:
+    return {**step.columns(), "run_id": job.run_id, "job_id": job.id, "epoch": job.epoch}
+
+
+def _save_together(group: list[dict[str, Any]]) -> list[bool]:
+    """Whether each of the steps was written."""
+    cursor = database.execute_prepared(SAVE, {"steps": Json(group, dumps=storable)})
+    written = set(cursor.fetchall())
+    return [(values["run_id"], values["scope"], values["number"]) in written for values in group]
+
+
+def _save_group(group: list[dict[str, Any]]) -> list[bool]:
+    try:
+        return _save_together(group)
+    except peewee.IntegrityError as error:  # a run was deleted just now
+        _raise_unless_deleted(error)
+        return [_save_alone(values) for values in group]
+    finally:
+        release()
+
+
+def _save_alone(values: dict[str, Any]) -> bool:
+    try:
+        return _save_together([values])[0]
+    except peewee.IntegrityError as error:
+        _raise_unless_deleted(error)
+        return False
+
+
+def _raise_unless_deleted(error: peewee.IntegrityError) -> None:
+    if "run_step_run_id_fkey" not in str(error):
+        raise error
+
+
+_save = Grouped("journal", _save_group)
 
 
 def load(run_id: UUID, scope: str = "") -> list[Step]:

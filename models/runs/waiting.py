@@ -3,6 +3,7 @@
 All three lock the job first, then the run, then the approvals, as whoever ends a run does.
 """
 
+import json
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any, Literal
@@ -17,6 +18,7 @@ from models.platform.client_info import UNKNOWN_CLIENT, ClientInfo
 from models.platform.clock import now
 from models.platform.database import in_transaction
 from models.platform.ids import uuid7
+from models.platform.json import storable
 from models.platform.principal import Principal
 from models.platform.settings import settings
 from models.runs import approvals, events, tool_policy
@@ -44,7 +46,8 @@ class Answer:
 def begin(job: Job, run: Run, calls: list[ApprovalRequest], sequence: int, **place: Any) -> bool:
     """Let the job and its run wait until somebody has decided about these calls. False if a cancel was requested.
 
-    The event that says so is numbered `sequence`; `place` is that of a workflow's step. The caller sends it after the commit (progress.send_waiting_or_log).
+    The event that says so is numbered `sequence`; `place` is that of a workflow's step. After the commit the caller sends
+    it (progress.send_waiting_or_log).
     LeaseLost, and nothing may be committed, if the claim no longer owns the job or the run has ended.
     """
     if not job.suspend():
@@ -66,16 +69,17 @@ def begin(job: Job, run: Run, calls: list[ApprovalRequest], sequence: int, **pla
 
 def _ask(job: Job, run: Run, call: ApprovalRequest, rules: dict[str, str], expires_at: Any) -> Approval:
     approval_id = uuid7()
+    asked = json.loads(storable(asdict(call)))
     return Approval(
         id=approval_id,
         tenant_id=run.tenant_id,
         user_id=run.user_id,
         run_id=run.id,
         job_id=job.id,
-        digest=approvals.digest_of(approval_id, call.tool_name, call.arguments),
+        digest=approvals.digest_of(approval_id, call.tool_name, asked["arguments"]),
         needs_admin=rules.get(call.tool_name) == "admin",
         expires_at=expires_at,
-        **asdict(call),
+        **asked,
     )
 
 
@@ -88,7 +92,8 @@ def decide(
     Of any number of decisions one counts. The same one again changes nothing; another one is ApprovalDecided.
     ApprovalNeedsAdmin or ArgumentsAreTheOwners if the caller is not the one to make it.
     """
-    approval.require_decider(principal, edits=answer.edited is not None)
+    rule = tool_policy.of_tenant(approval.tenant_id).get(approval.tool_name)  # it may be newer than the question
+    approval.require_decider(principal, edits=answer.edited is not None, is_admins=rule == "admin")
     _lock(approval.job_id, approval.run_id)  # one decision after the other
     found = Approval.get_or_none(Approval.id == approval.id)
     if found is None:  # its run was deleted

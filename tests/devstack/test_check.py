@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from devstack.check import dependencies, docs, imports, jobs, lock, migrations, run, sizes, style
+from devstack.check import catalogues, dependencies, docs, imports, jobs, lock, migrations, run, sizes, style
 from devstack.check.gates import GATES, Gate
 
 PIN = "peewee==4.5.3 \\\n    --hash=sha256:00\n"
@@ -58,7 +58,7 @@ def test_anchors_of_repeated_headings_are_numbered():
     assert docs.anchors("# One\n# One\n## A `b` (c)\n") == {"one", "one-1", "a-b-c"}
 
 
-CONFIG = "[options]\ninstall_requires =\n    peewee>=4.5,<5\n[options.extras_require]\ndev =\n    pytest>=9\n"
+CONFIG = "[options]\ninstall_requires =\n    peewee>=4.5,<5\n[options.extras_require]\ndev =\n    pytest>=9\notel =\n"
 
 
 def test_imports_must_be_declared_and_declared_packages_must_be_used(project):
@@ -137,6 +137,15 @@ def test_fix_applies_ruff_fixes(project):
     assert [line.split()[1].rstrip(":") for line in style.find(root)] == ["unformatted", "I001", "F401"]
     style.fix(root)
     assert (style.find(root), (root / "a.py").read_text()) == ([], 'x = {"a": 1}\n')
+
+
+def test_faults_of_the_catalogue_are_reported_one_by_one(project, configure):
+    root = project({"agents/one.py": "x = 1\n", "tools/two.py": "\ndef\n"})
+    configure(agents_path=str(root))
+    assert catalogues.loading() == [
+        f"{root}/agents/one.py:1: declares none: one Agent per file",
+        f"{root}/tools/two.py:2: invalid syntax",
+    ]
 
 
 MIGRATION = '''

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
+from tests.flows.conftest import frames
 from tests.flows.test_chat import assert_complete
 
 SEARCH = '[[tool=search_conversations {"query": "%s"}]]'
@@ -44,9 +45,9 @@ def asked(events):
     return events[-1][1]["payload"]["approvals"]
 
 
-def decide(live, run_id, approval, decision="approve", **more):
+def decide(live, run_id, approval, decision="approve", call=None, **more):
     body = {"decision": decision, "digest": approval["digest"], **more}
-    return live.http.post(f"/api/v1/runs/{run_id}/approvals/{approval['call_id']}", json=body)
+    return live.http.post(f"/api/v1/runs/{run_id}/approvals/{call or approval['call_id']}", json=body)
 
 
 def rest(live, run_id, events):
@@ -166,6 +167,46 @@ def test_a_chat_that_waits_for_its_answer_is_told_to_decide(ruled):
     assert decide(ruled, details["run_id"], details["approvals"][0]).status_code == 200
     with ruled.resume(details["run_id"], details["sequence_number"]) as stream:
         assert "UTC" in list(stream)[-1][1]["response_text"]
+
+
+def test_a_crowd_of_runs_waits_without_workers_and_goes_on_when_all_are_decided_at_once(ruled, wait_until):
+    def ask(_):
+        return ruled.http.post("/api/v1/chat", json={"message": "What time is it?"}).json()["details"]
+
+    def approve(details):
+        return decide(ruled, details["run_id"], details["approvals"][0], call=details["approvals"][0]["id"]).status_code
+
+    with ThreadPoolExecutor(20) as pool:
+        waiting = list(pool.map(ask, range(40)))
+        ids = [details["run_id"] for details in waiting]
+        states = "select state, count(*) from job where run_id = any(%s::uuid[]) group by state"
+        assert ruled.sql(states, ids) == [("waiting", 40)]
+        with ruled.chat("[[text=still here]]") as (_, stream):
+            assert list(stream)[-1][1]["response_text"] == "still here"
+        assert list(pool.map(approve, waiting)) == [200] * 40
+    wait_until(lambda: ruled.sql(states, ids) == [("succeeded", 40)], 30)
+
+
+def test_each_branch_of_a_workflow_waits_for_its_own_decision(ruled, wait_until):
+    body = {"message": "[[tool=get_current_time]]"}
+    with ruled.http.stream("POST", "/api/v1/workflows/analysis_parallel/run-stream", json=body) as response:
+        run_id, events = response.headers["X-Run-Id"], list(frames(response.iter_lines()))
+    assert events[-1][1]["event"] == "approval_requested" and events[-1][1]["branch_index"] in (0, 1)
+    first, second = wait_until(lambda: ruled.run(run_id)["approvals"][1:] and ruled.run(run_id)["approvals"])
+    assert decide(ruled, run_id, first, call=first["id"]).status_code == 200
+    wait_until(
+        lambda: (
+            ruled.sql("select count(*) from workflow_step where run_id = %s and state = 'succeeded'", run_id) == [(1,)]
+        )
+    )
+    run = ruled.run(run_id)
+    assert (run["state"], [one["id"] for one in run["approvals"]]) == ("waiting", [second["id"]])
+    assert decide(ruled, run_id, second, call=second["id"]).status_code == 200
+    wait_until(lambda: ruled.run(run_id)["state"] == "succeeded", 20)
+    with ruled.resume(run_id) as stream:
+        events = list(stream)
+    assert_complete(events)
+    assert [event["event"] for _, event in events].count("approval_requested") == 2 == len(outputs(events))
 
 
 @contextlib.contextmanager

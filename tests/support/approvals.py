@@ -17,8 +17,17 @@ def claim(run, owner="worker"):
     return Job.claim(job_of(run).id, owner, 30)
 
 
-def request(number=2, tool="search_conversations", **arguments):
-    return ApprovalRequest(number, f"call_{number}", tool, arguments or {"query": "secret"})
+QUERY = {
+    "type": "object",
+    "properties": {"query": {"type": "string"}},
+    "required": ["query"],
+    "additionalProperties": False,
+}
+
+
+def request(number=2, tool="search_conversations", parameters=QUERY, **arguments):
+    arguments = arguments or {"query": "secret"}
+    return ApprovalRequest(number, f"call_{number}", tool, arguments, parameters=parameters)
 
 
 def wait(run, *requests, sequence=7):

@@ -119,17 +119,17 @@ def run(app, port, is_legacy):
         elif scope["path"] == "/mcp":
             await app(scope, receive, send)
         else:
-            await misbehave(scope["path"], receive, send)
+            await misbehave(scope["path"], port, receive, send)
 
     uvicorn.run(guarded, host="127.0.0.1", port=port, log_level="warning", lifespan="on")
 
 
-async def misbehave(path, receive, send):
+async def misbehave(path, port, receive, send):
     json = [(b"content-type", b"application/json")]
     if path == "/silent":
         await asyncio.sleep(3600)
     elif path == "/redirect":
-        await answer(send, 307, [(b"location", b"http://localhost:1/mcp")])
+        await answer(send, 307, [(b"location", f"http://localhost:{port}/elsewhere".encode())])
     elif path == "/gzip":
         await answer(send, 200, [*json, (b"content-encoding", b"gzip")])
     elif path == "/huge":

@@ -136,8 +136,10 @@ class Calls:
 
     def _apply(self, call: Call, decision: Decision | None, reason: Literal["tool", "cut"]) -> None:
         if decision is None:
-            call_id, arguments = call.item["call_id"], call.arguments
-            call.request = ApprovalRequest(call.number, call_id, call.name, arguments, reason, self.scope)
+            call_id, parameters = call.item["call_id"], call.tool.parameters if call.tool else None
+            call.request = ApprovalRequest(
+                call.number, call_id, call.name, call.arguments, reason, self.scope, parameters
+            )
         elif decision.verdict != "approved":
             self._settle(call, outcomes.refused(call.name, decision))
         elif decision.arguments is not None and call.tool:
@@ -151,7 +153,7 @@ class Calls:
     def _run_rest(self, calls: list[Call]) -> Generator[Event, None, None]:
         for call in calls:
             if call.tool and not call.tool.repeatable:
-                self.journal.save(self._step(call, is_finished=False))
+                self.journal.begin(self._step(call, is_finished=False))
         tasks = [Task(self._function(call), call.tool.seconds) for call in calls if call.tool]
 
         def keep(index: int, result: Result) -> None:

@@ -3,7 +3,9 @@
 import json
 import logging
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from copy import copy
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -71,6 +73,12 @@ class Catalog:
             raise AgentNotFound(f"Agent '{str(key)[:64]}' not found")
         return agent
 
+    def with_output(self, key: str, schema: dict[str, Any]) -> "Catalog":
+        """The same, but the answer of one agent is JSON that fits this schema."""
+        other = copy(self)
+        other.agents = {**self.agents, key: replace(self.agents[key], output_schema=schema)}
+        return other
+
     def tools_of(self, agent: Agent) -> list[Tool]:
         return [self.tools[name] for name in agent.tools if name in self.tools]
 
@@ -82,6 +90,11 @@ class Catalog:
     def servers_of(self, agent: Agent) -> list[McpServer]:
         """The MCP servers that this agent uses and that we ask."""
         return [tool.server for tool in self.tools_of(agent) if tool.server and tool.hosted is None]
+
+    @property
+    def asks_servers(self) -> bool:
+        """Whether workers need the SDK for MCP servers."""
+        return any(self.servers_of(agent) for agent in self.agents.values())
 
     def denies(self, server_label: str, name: str) -> bool:
         """Whether nobody may call this tool of a hosted MCP server, whoever asks for approval."""

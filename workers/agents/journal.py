@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 from uuid import UUID, uuid4, uuid5
 
@@ -43,6 +43,10 @@ class Journal:
 
     def save(self, step: Step) -> None:
         """Keep a step before the loop goes on."""
+        self.steps[step.scope, step.number] = step
+
+    def begin(self, step: Step) -> None:
+        """Keep a call that begins, and may not be made again if it is cut."""
         self.steps[step.scope, step.number] = step
 
     def idempotency_key(self, scope: str, number: int) -> str:
@@ -93,35 +97,53 @@ class RunJournal(Journal):
         found = steps.load(job.run_id, scope)
         release()
         last = max((step.sequence or 0 for step in found if step.scope == scope), default=0)
-        events = list(sent_since(job.run_id, last))
-        is_lost = not events  # the event with this number, and all before it, were on the stream
-        later = [event for event in events if event["sequence_number"] > last and is_own(event)]
-        return cls(job, found, later, scope, void_from(later, last, is_lost=is_lost))
+        sent, text_from, is_lost = sent_since(job.run_id, last, is_own)
+        # If the stream is lost, there may have been texts with any number.
+        return cls(job, found, sent, scope, last + 1 if is_lost else text_from)
 
     def save(self, step: Step) -> None:
-        """Write a step. LeaseLost if the job belongs to another worker by now."""
+        """Write a finished step. LeaseLost if the job belongs to another worker by now."""
+        steps.save(self.job, step)
+        super().save(step)
         try:
-            steps.save(self.job, step)
-            if step.is_finished:
-                self.job.made_progress()
+            self.job.made_progress()
         finally:
             release()
-        super().save(step)
+
+    def begin(self, step: Step) -> None:
+        """Write that a call begins. LeaseLost."""
+        try:
+            steps.begin(self.job, step)
+        finally:
+            release()
+        super().begin(step)
 
 
-def sent_since(run_id: UUID, sequence: int) -> Iterator[Event]:
-    """The events on the run's stream from this number on."""
-    after = max(0, sequence - 1)  # 0: nothing is journaled yet
+def sent_since(run_id: UUID, last: int, is_own: Callable[[Event], bool]) -> tuple[list[Event], int | None, bool]:
+    """What is on the run's stream after the event with the number `last`: (the job's own events, but those of responses; the
+    number of its first text; whether the stream is lost, because that event is not there)."""
+    events: list[Event] = []
+    first = max(1, last)
+    text_from, is_lost, after = None, True, first - 1
     while entries := progress.read(run_id, after):
-        yield from (json.loads(entry.data) for entry in entries)
-        after = entries[-1].sequence
+        is_lost, after = is_lost and entries[0].sequence != first, entries[-1].sequence
+        for entry in entries:
+            is_response = entry.kind == b"raw_response"
+            if entry.sequence <= last or (is_response and (text_from or not _has_text(entry.data))):
+                continue
+            event = json.loads(entry.data)
+            if not is_own(event):
+                continue
+            if is_response:
+                text_from = entry.sequence
+            else:
+                events.append(event)
+    return events, text_from, is_lost
 
 
-def void_from(events: list[Event], last: int, *, is_lost: bool) -> int | None:
-    """The first number after `last` whose text is void. If the stream is lost, there may have been texts with any number."""
-    if is_lost:
-        return last + 1
-    return next((event["sequence_number"] for event in events if event["text_delta"] or event["reasoning_delta"]), None)
+def _has_text(data: bytes) -> bool:
+    # A long response has thousands of events. To read them all as JSON would hold up the other runs of the process.
+    return b'"text_delta":null' not in data or b'"reasoning_delta":null' not in data
 
 
 def digest(value: Any) -> str:

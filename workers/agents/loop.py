@@ -119,7 +119,7 @@ class Loop:
         servers = turn.catalog.servers_of(turn.agent)
         if not servers:
             return
-        from workers.agents.mcp.tools import tools_of  # the SDK takes a while to load, and memory
+        from workers.agents.mcp.tools import tools_of  # most workers never need the SDK
 
         with self.wait():
             found = tools_of(servers)
@@ -270,7 +270,7 @@ class Loop:
             raise WaitsForApproval(requests)
         results = calls.results()
         for number, item, handoff in handoffs:
-            is_taken = handoff is handoffs[0][2]
+            is_taken = item is handoffs[0][1]
             text = json.dumps({"assistant": handoff.agent}) if is_taken else "Another handoff was taken."
             yield self._request_handoff(item, handoff.agent, text)
             results[number] = items.output_of(item, text)

@@ -1,5 +1,6 @@
 """Reading the catalogue: the files of the package and of AGENTS_PATH, MCP_TOOLS, and whether all of it fits together."""
 
+import os
 import stat
 import time
 from collections.abc import Iterable, Iterator
@@ -90,13 +91,19 @@ def _folder_faults() -> Iterator[str]:
     if not settings.agents_path:
         return
     root = Path(settings.agents_path)
-    if not any((root / name).is_dir() for name in FOLDERS):
-        yield f"AGENTS_PATH: {root} has none of the folders {', '.join(FOLDERS)}"
+    folders = [root / name for name in FOLDERS if _is_readable(root) and (root / name).is_dir()]
+    if not folders:
+        yield f"AGENTS_PATH: {root} has none of the folders {', '.join(FOLDERS)}, or this process may not read it"
+    yield from (f"AGENTS_PATH: this process may not read {path}" for path in folders if not _is_readable(path))
     if settings.hardened:
-        folders = [root / name for name in FOLDERS if (root / name).is_dir()]
         for path in (root, *folders, *(path for folder in folders for path in sorted(folder.glob("*.py")))):
             if path.exists() and path.stat().st_mode & stat.S_IWOTH:
                 yield f"AGENTS_PATH: everybody may change {path}, whose code runs here: chmod o-w"
+
+
+def _is_readable(folder: Path) -> bool:
+    """Otherwise it looks like an empty one."""
+    return os.access(folder, os.R_OK | os.X_OK)
 
 
 def _model_faults(agents: dict[str, Agent], tools: dict[str, Tool], models: Models) -> Iterator[str]:

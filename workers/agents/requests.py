@@ -3,6 +3,7 @@
 from typing import Any
 
 from workers.agents.catalog import NO_PARAMETERS, Tool
+from workers.agents.declarations import is_strict
 from workers.agents.turn import Turn
 
 
@@ -24,8 +25,8 @@ def next_request(turn: Turn) -> dict[str, Any]:
         ),
     }
     if agent.output_schema:
-        schema = {"type": "json_schema", "name": "answer", "strict": True, "schema": agent.output_schema}
-        body["text"] = {"format": schema}
+        schema, strict = agent.output_schema, is_strict(agent.output_schema)
+        body["text"] = {"format": {"type": "json_schema", "name": "answer", "strict": strict, "schema": schema}}
     previous_response_id = turn.options.get("previous_response_id")
     if previous_response_id and turn.response_id is None:
         body["previous_response_id"] = previous_response_id

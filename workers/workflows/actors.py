@@ -15,6 +15,7 @@ from models.workflows.step import WorkflowStep
 from workers import jobs, metrics
 from workers.agents import approvals
 from workers.agents.approvals import ApprovalRequest, Decisions, WaitsForApproval
+from workers.agents.catalog import Catalog, catalog
 from workers.agents.journal import RunJournal
 from workers.agents.loop import run_agent
 from workers.agents.providers.errors import ProviderError
@@ -60,7 +61,12 @@ def run_step(lease: Lease) -> None:
         request = turn_request(context, step, rules, approvals.decisions(run.id) if job.epoch > 1 else {})
         release()  # a model may take minutes: no connection is held meanwhile
         turn = run_agent(
-            request, checkpoint=lease.checkpoint, wait=stream.waiting, flush=stream.finish, journal=journal
+            request,
+            checkpoint=lease.checkpoint,
+            wait=stream.waiting,
+            flush=stream.finish,
+            agents=agents_for(rules),
+            journal=journal,
         )
         result = stream.add_all(turn)
         _check_output(rules, result)
@@ -107,6 +113,14 @@ def turn_request(context: ChatContext, step: WorkflowStep, rules: Step, decision
     )
 
 
+def agents_for(rules: Step) -> Catalog:
+    """The catalogue, in which the step's agent answers in the form that the step wants. Providers know only objects."""
+    agents, schema = catalog(), rules.output_schema
+    if schema is None or schema.get("type") != "object" or agents.get(rules.agent).output_schema:
+        return agents
+    return agents.with_output(rules.agent, schema)
+
+
 def _check_output(step: Step, result: TurnResult) -> None:
     output = result.response_text if result.structured_output is None else result.structured_output
     if reason := checks.mismatch(output, step.output_schema):
@@ -121,7 +135,7 @@ def _succeed(lease: Lease, run: Run, step: WorkflowStep, stream: StepStream, res
     with transaction():
         locked = _lock(lease.job)
         if result.step and locked:
-            journal_steps.save(lease.job, result.step.after(last_sequence))
+            journal_steps.save_in_transaction(lease.job, result.step.after(last_sequence))
         lease.job.finish()
         step.meter(run, lease.job.epoch, result.usage)
         step.succeed(result.response_text, result.structured_output, result.response_id, result.usage)

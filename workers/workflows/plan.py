@@ -52,7 +52,7 @@ def declared(workflow: Workflow, step: WorkflowStep) -> Step:
     stages = workflow.all_stages
     if step.stage < len(stages):
         for candidate in stages[step.stage].steps:
-            if candidate.name == step.name:
+            if (candidate.name, candidate.agent) == (step.name, step.agent):
                 return candidate
     raise WorkflowFailed("workflow_changed", "The workflow was changed while the run was active.")
 

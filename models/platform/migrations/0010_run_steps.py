@@ -16,7 +16,7 @@ create table run_step (
     finished_at timestamptz,
     primary key (run_id, scope, number)
 );
-create index run_step_started on run_step (started_at);
+create index run_step_started on run_step using brin (started_at);
 """
 
 DOWN = "drop table run_step"

@@ -18,7 +18,7 @@ create table approval (
     tenant_id uuid not null references tenant on delete cascade, user_id uuid references users on delete cascade,
     run_id uuid not null references run on delete cascade, job_id uuid not null,
     scope varchar(255) not null, number integer not null, call_id text not null, tool_name text not null,
-    arguments jsonb not null, digest varchar(64) not null,
+    arguments jsonb not null, parameters jsonb, digest varchar(64) not null,
     reason varchar(16) not null check (reason in ('tool', 'mcp', 'cut')),
     needs_admin boolean not null,
     state varchar(16) not null check (state in ('pending', 'approved', 'denied', 'expired', 'cancelled')),

@@ -13,6 +13,17 @@ def reader(clean):
     return Reader(settings.redis_url.get_secret_value())
 
 
+@pytest.fixture(autouse=True)
+def _nobody_watches_from_before():
+    """The greenlet of an earlier test's stream would find that the callers of this one have no session."""
+    from edge.watch import watch
+
+    yield
+    if watch.greenlet:
+        gevent.kill(watch.greenlet)
+    watch.greenlet = None
+
+
 @pytest.fixture
 def make_hub(reader):
     """make_hub(tick_seconds=..., ...) -> a Hub on the test's reader, stopped at the end."""

@@ -94,12 +94,31 @@ def test_edited_arguments_that_fit_the_tool_are_kept(waiting, answer):
     assert answer(headers, approval, arguments={"query": "harmless"}).json["edited_arguments"] == {"query": "harmless"}
 
 
-@pytest.mark.parametrize("call", [request(tool="gone"), request(tool="web_search")])
-def test_arguments_that_nothing_could_check_cannot_be_edited(signed, ask_as, answer, call):
+REGEX = {"type": "object", "properties": {"query": {"pattern": "^(a+)+$"}}, "patternProperties": {"^(a+)+$": {}}}
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        None,
+        {"type": 5},
+        {"$ref": "https://127.0.0.1:9/schema.json"},
+        {"$ref": "#"},
+        {"properties": {"query": {"minLength": "x"}}},
+    ],
+)
+def test_arguments_that_nothing_can_check_cannot_be_edited(signed, ask_as, answer, parameters):
     headers, user = signed()
-    _, [approval] = wait(ask_as(user), call)
+    _, [approval] = wait(ask_as(user), request(parameters=parameters))
     assert_envelope(answer(headers, approval, arguments={"query": "a"}), 422)
     assert answer(headers, approval).status_code == 200
+
+
+def test_the_schema_of_a_server_cannot_stop_the_process(signed, ask_as, answer):
+    headers, user = signed()
+    _, [approval] = wait(ask_as(user), request(parameters={**REGEX, "additionalProperties": False}))
+    edited = {"query": "a" * 50 + "!", "a" * 50 + "!": 1}
+    assert answer(headers, approval, arguments=edited).json["edited_arguments"] == edited
 
 
 def test_who_may_not_see_a_run_cannot_tell_its_approvals_from_none(http, signed, waiting, answer):

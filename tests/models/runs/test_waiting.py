@@ -13,7 +13,14 @@ from models.platform.clock import now
 from models.platform.database import transaction
 from models.platform.principal import Root
 from models.runs import progress, tool_policy, waiting
-from models.runs.approvals import Approval, ApprovalDecided, ApprovalNeedsAdmin, ApprovalNotFound, ArgumentsAreTheOwners
+from models.runs.approvals import (
+    Approval,
+    ApprovalDecided,
+    ApprovalNeedsAdmin,
+    ApprovalNotFound,
+    ApprovalRequest,
+    ArgumentsAreTheOwners,
+)
 from models.runs.run import Run
 from tests.support.approvals import claim, decide, job_of, request, wait
 from tests.support.crowd import crowd
@@ -96,6 +103,15 @@ def test_a_run_goes_on_when_all_its_calls_are_decided(person, ask):
     assert decide(principal, first, "denied").id == job_of(run).id
 
 
+def test_a_process_that_dies_after_a_decision_and_before_it_sends_the_job_delays_the_run_only(person, ask):
+    principal = person()
+    run, [approval] = wait(ask(principal))
+    decide(principal, approval)  # nobody sends the job
+    Job.update(due_at=now() - timedelta(minutes=2), sent_at=now() - timedelta(minutes=2)).execute()
+    assert jobs.resend_unclaimed() == 1
+    assert claim(run).epoch == 2
+
+
 def test_of_a_hundred_decisions_at_once_one_counts_and_wakes_the_job_once(person, ask):
     principal = person()
     run, [approval] = wait(ask(principal))
@@ -135,6 +151,12 @@ def test_a_cancel_of_a_waiting_run_ends_it_at_once(person, ask):
     assert progress.read(run.id)[-1].terminal
     with pytest.raises(ApprovalDecided):
         decide(principal, approval)
+    assert states(run) == ("cancelled", "cancelled", ["cancelled"])
+
+
+def test_an_operator_who_cancels_a_waiting_job_ends_its_run(person, ask):
+    run, _ = wait(ask(person()))
+    assert jobs.cancel(job_of(run).id).state == "cancelled"
     assert states(run) == ("cancelled", "cancelled", ["cancelled"])
 
 
@@ -225,6 +247,15 @@ def test_an_approval_that_nobody_gave_in_time_expires_and_the_run_goes_on(person
     assert AuditEvent.select().where(AuditEvent.action == "approval.expired").count() == 2
 
 
+def test_what_a_model_may_write_into_arguments_can_be_asked_about(person, ask):
+    odd = {"query": "a\0b\ud800", "number": 2**80, "nested": [[None, 1.5, {"\0": True}]]}
+    principal = person()
+    run, [approval] = wait(ask(principal), ApprovalRequest(2, "call\0", "any", odd))
+    assert approval.arguments["query"] == "a\ufffdb\ufffd" and approval.arguments["number"] == 2**80
+    progress.send_waiting_or_log(run)
+    assert progress.read(run.id)[0].waits and decide(principal, approval)
+
+
 def test_the_hours_are_those_of_the_setting(person, ask, configure):
     configure(approval_hours=2)
     _, [approval] = wait(ask(person()))
@@ -278,6 +309,21 @@ def test_a_tenant_can_want_an_admin_who_did_not_ask(person, ask, ruled):
     assert [Approval.page(principal, 10).items for principal in (asker, member)] == [[], []]
     assert [one.id for one in Approval.page(admin, 10).items] == [approval.id]
     assert decide(admin, approval)
+
+
+def test_a_rule_that_is_newer_than_the_question_counts_and_one_that_was_cleared_too(person, ask, ruled, tenant):
+    asker, admin = person("admin"), person("admin")
+    _, [before] = wait(ask(asker))
+    ruled("admin")
+    _, [since] = wait(ask(asker))
+    with pytest.raises(ApprovalNeedsAdmin):
+        decide(asker, before)
+    with transaction():
+        tool_policy.clear_rule(tenant.id, "search_conversations", by=Root("test"), reason="test")
+    assert decide(asker, before)
+    with pytest.raises(ApprovalNeedsAdmin):
+        decide(asker, since)
+    assert decide(admin, since)
 
 
 def test_an_admin_decides_about_anothers_call_but_does_not_change_what_it_does(person, ask):

@@ -1,11 +1,11 @@
 """Calls of tools: failures that are answers, time limits, cuts in the middle, and decisions of people."""
 
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from models.runs.steps import Step
 from tests.support.models import collect, request
 from workers.agents import outcomes
 from workers.agents.approvals import ApprovalRequest, Decision, WaitsForApproval
@@ -142,20 +142,17 @@ def cut_journal(message, catalog, began_at=NOW):
     """The journal of a run whose first call has begun, and whose end nobody knows."""
     whole = Journal()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Journal, "save", remember_begun(Journal.save, began_at))
+        patch.setattr(Journal, "begin", remember_begun(began_at))
         start(message, catalog, whole)
     steps = [step for step in whole.steps.values() if step.number == 1]
     return Journal([*steps, whole.begun], run_id=whole.run_id)
 
 
-def remember_begun(save, began_at):
-    def remember(journal, step):
-        if not step.is_finished:
-            fields = {name: getattr(step, name) for name in Step.__slots__}
-            journal.begun = Step(**{**fields, "began_at": began_at})
-        save(journal, step)
+def remember_begun(began_at):
+    def begin(journal, step):
+        journal.begun = replace(step, began_at=began_at)
 
-    return remember
+    return begin
 
 
 CUT = '[[tool=note {"text": "a"}]]'
@@ -202,7 +199,7 @@ def test_the_approval_of_a_call_does_not_say_what_to_do_when_it_was_cut(made):
 def cut_journal_of_approved(catalog):
     whole = Journal()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Journal, "save", remember_begun(Journal.save, NOW))
+        patch.setattr(Journal, "begin", remember_begun(NOW))
         start(CUT, catalog, whole, n2=APPROVED)
     return Journal([whole.steps["", 1], whole.begun], run_id=whole.run_id)
 

@@ -272,6 +272,12 @@ def test_a_folder_that_is_none_is_refused(configure, tmp_path):
     assert "AGENTS_PATH" in refused()
 
 
+def test_a_folder_that_cannot_be_read_is_refused_and_not_taken_for_an_empty_one(folder, monkeypatch):
+    root = folder({"tools/count_words.py": COUNT_WORDS})
+    monkeypatch.setattr("os.access", lambda path, mode: path != root / "tools")  # the tests may run as root
+    assert f"may not read {root / 'tools'}" in refused()
+
+
 def test_in_production_code_that_everybody_may_change_is_refused(folder, configure):
     root = folder({"tools/count_words.py": COUNT_WORDS})
     (root / "tools" / "count_words.py").chmod(0o666)

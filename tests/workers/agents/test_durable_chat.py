@@ -8,10 +8,13 @@ import pytest
 from models.conversations.conversation import Message, RunEvent
 from models.jobs.ledger import Job, LeaseLost
 from models.platform.database import database, transaction
+from models.platform.redis import redis_client
 from models.runs import progress, steps
 from models.runs.run import Run
 from models.runs.steps import Step
+from tests.support.crowd import crowd
 from workers import chat, jobs, runtime
+from workers.agents import parallel
 from workers.agents.catalog import catalog
 from workers.agents.journal import RunJournal
 from workers.jobs import CHAT_RUN
@@ -37,28 +40,10 @@ def attempt(run):
     return Run.get_by_id(run.id)
 
 
-@pytest.fixture
-def killed(monkeypatch):
-    """killed(module, name, after=1): the process ends when that function is called for the n-th time, before it does anything."""
-
-    def arrange(owner, name, after=1):
-        real, calls = getattr(owner, name), []
-
-        def function(*args, **kwargs):
-            calls.append(1)
-            if len(calls) == after:
-                raise Killed
-            return real(*args, **kwargs)
-
-        monkeypatch.setattr(owner, name, function)
-
-    return arrange
-
-
-def watched(monkeypatch, output="noon"):
+def watched(monkeypatch, output="noon", **more):
     """The calls of the clock, from now on."""
     made, tools = [], catalog().tools
-    clock = replace(tools["get_current_time"], function=lambda context: made.append(1) or output)
+    clock = replace(tools["get_current_time"], function=lambda context: made.append(1) or output, **more)
     monkeypatch.setitem(tools, "get_current_time", clock)
     return made
 
@@ -97,7 +82,7 @@ def test_a_plain_chat_is_one_step_that_is_stored_with_its_answer(asked):
     assert step.output["output"][0]["content"][0]["text"] == "Good morning" and step.sequence < run.terminal_sequence
 
 
-def test_a_cut_between_steps_repeats_nothing_and_voids_nothing(asked, killed, stats, provider, monkeypatch):
+def test_a_cut_between_steps_repeats_nothing_and_voids_nothing(asked, stats, provider, monkeypatch):
     made = watched(monkeypatch)
     run, before = asked("[[tool=get_current_time]]"), stats(provider)["responses"]
     with monkeypatch.context() as patch:
@@ -117,17 +102,18 @@ def test_a_cut_between_steps_repeats_nothing_and_voids_nothing(asked, killed, st
     ]
 
 
-def cut_at(run_agent, label):
-    """The agent loop, killed just before this event is sent."""
+def cut_at(run_agent, label, time=1):
+    """The agent loop, killed just before an attempt sends this event for the n-th time."""
 
     def running(*args, **kwargs):
-        turn = run_agent(*args, **kwargs)
+        turn, times = run_agent(*args, **kwargs), 0
         while True:
             try:
                 event = next(turn)
             except StopIteration as end:
                 return end.value
-            if event["event"] == label:
+            times += event["event"] == label
+            if times == time:
                 raise Killed
             yield event
 
@@ -153,24 +139,139 @@ def test_a_cut_inside_a_response_voids_its_text_only(asked, monkeypatch, stats, 
     assert stats(provider)["responses"] - before == 3, "the first response was not asked for again"
 
 
+def test_if_the_stream_is_lost_all_text_after_the_last_response_is_void(asked, monkeypatch):
+    watched(monkeypatch)
+    run = asked("[[tool=get_current_time deltas=3]]")
+    with monkeypatch.context() as patch:
+        patch.setattr(chat, "run_agent", cut_at(chat.run_agent, "agent_end"))
+        cut(run)
+    redis_client().delete(progress.stream_key(run.id))
+    attempt(run)
+    [response, _, _] = steps.load(run.id)
+    assert restarts(run) == [response.sequence + 1] and text_of(run) == answer_of(run)
+
+
+def test_reasoning_is_void_from_its_first_part(asked, monkeypatch):
+    run = asked("[[reasoning deltas=5 delay=20ms]] think about it")
+    with monkeypatch.context() as patch:
+        patch.setattr(chat, "run_agent", cut_at(chat.run_agent, "agent_end"))
+        cut(run)
+    reasoning = [event["sequence_number"] for event in events_of(run) if event["reasoning_delta"]]
+    attempt(run)
+    assert restarts(run) == [reasoning[0]] and text_of(run) == answer_of(run)
+
+
+def test_a_call_that_may_not_be_repeated_and_was_cut_is_not_made_again(asked, monkeypatch):
+    made = watched(monkeypatch, repeatable=False)
+    run = asked("[[tool=get_current_time]]")
+    with monkeypatch.context() as patch:
+        patch.setattr(parallel, "run", killed)
+        cut(run)
+    [_, begun] = steps.load(run.id)
+    assert (begun.number, begun.is_finished) == (2, False)
+    done = attempt(run)
+    assert done.state == "succeeded" and made == [] and restarts(run) == [None]
+    [ended] = [event for event in events_of(run) if event["event"] == "tool_end"]
+    assert ended["payload"] == {"failed": True, "reason": "cut"}
+    assert [step.is_finished for step in steps.load(run.id)] == [True, True, True]
+
+
+def killed(*arguments):
+    raise Killed
+
+
+def claimed(run, seconds=30):
+    return Job.claim(Job.get(Job.run_id == run.id).id, "me", seconds)
+
+
+def response(number, text="a"):
+    return Step(number=number, kind="response", digest="d", output={"text": text})
+
+
+def call(number, **more):
+    return Step(number=number, kind="tool", digest="d", **more)
+
+
 def test_a_worker_that_was_taken_for_dead_cannot_write_to_the_journal(asked):
     run = asked("hello")
-    job = Job.get(Job.run_id == run.id)
-    zombie = Job.claim(job.id, "zombie", 0)
-    journal = RunJournal.open(zombie)
-    journal.save(Step(number=1, kind="response", digest="a", output={}))
-    assert Job.claim(job.id, "heir", 30).epoch == 2
+    journal = RunJournal.open(claimed(run, 0))
+    journal.save(response(1))
+    assert claimed(run).epoch == 2
     with pytest.raises(LeaseLost):
-        journal.save(Step(number=2, kind="tool", digest="b", output={}))
+        journal.save(call(2, output={}))
+    with pytest.raises(LeaseLost):
+        journal.begin(call(2, is_finished=False))
     assert [step.number for step in steps.load(run.id)] == [1]
+
+
+def test_a_finished_step_is_never_changed_and_one_that_has_begun_is_finished(asked):
+    run = asked("hello")
+    job = claimed(run)
+    steps.save(job, response(1, "first"))
+    with pytest.raises(LeaseLost):
+        steps.save(job, response(1, "second"))
+    with pytest.raises(LeaseLost):
+        steps.begin(job, call(1, is_finished=False))
+    steps.begin(job, call(2, is_finished=False))
+    [first, begun] = steps.load(run.id)
+    assert first.output == {"text": "first"} and (begun.is_finished, begun.output) == (False, None)
+    steps.save(job, call(2, output={"output": "x"}, seconds=2.5))
+    [_, ended] = steps.load(run.id)
+    assert ended.is_finished and ended.output == {"output": "x"} and 2.4 < ended.seconds < 3
 
 
 def test_the_journal_of_a_deleted_run_cannot_be_written(asked):
     run = asked("hello")
-    job = Job.claim(Job.get(Job.run_id == run.id).id, "me", 30)
+    job = claimed(run)
     Run.delete().where(Run.id == run.id).execute()
     with pytest.raises(LeaseLost):
-        steps.save(job, Step(number=1, kind="response", output={}))
+        steps.save(job, response(1))
+    with pytest.raises(LeaseLost):
+        steps.begin(job, call(1, is_finished=False))
+
+
+def test_a_hundred_runs_write_at_once_and_only_those_that_may(asked, person, ask):
+    me = person()
+    runs = [ask(me, f"question {number}") for number in range(100)]
+    jobs_of = [claimed(run, 0) for run in runs]
+    for run in runs[::10]:
+        claimed(run)  # by another worker
+    Run.delete().where(Run.id.in_([run.id for run in runs[1::10]])).execute()
+
+    def write(number):
+        try:
+            for step in (response(1, str(number)), call(2, output={"output": str(number)})):
+                steps.save(jobs_of[number], step)
+        except LeaseLost:
+            return False
+        return True
+
+    written = crowd(100, write)
+    assert written == [number % 10 > 1 for number in range(100)]
+    for number, run in enumerate(runs):
+        outputs = [step.output for step in steps.load(run.id)]
+        assert outputs == ([{"text": str(number)}, {"output": str(number)}] if number % 10 > 1 else [])
+
+
+def test_a_job_that_makes_progress_is_not_dead_however_often_its_worker_dies(asked, monkeypatch):
+    watched(monkeypatch)
+    run = asked("[[loop_tool=get_current_time]]")
+    monkeypatch.setattr("workers.agents.loop.DEFAULT_MAX_TURNS", 6)
+    for number in range(1, 6):
+        with monkeypatch.context() as patch:
+            patch.setattr(chat, "run_agent", cut_at(chat.run_agent, "llm_start", 2))
+            cut(run)
+        assert len(steps.load(run.id)) == 2 * number
+    assert attempt(run).error_code == "max_turns_exceeded"
+
+
+def test_a_job_that_makes_no_progress_is_dead_in_the_end(asked, monkeypatch):
+    run = asked("hello")
+    monkeypatch.setattr(chat, "run_agent", cut_at(chat.run_agent, "llm_start"))
+    for _ in range(4):
+        cut(run)
+    attempt(run)  # is not claimed any more
+    assert Job.get(Job.run_id == run.id).epoch == 4
 
 
 def test_an_operators_retry_goes_on_from_the_journal(asked, stats, provider, monkeypatch):

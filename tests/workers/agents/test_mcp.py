@@ -6,31 +6,48 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
+import mcp_types as types
 import pytest
+from mcp import Client
 
 from models.platform import tracing
 from tests.support.mcp_server import Server
 from tests.support.models import request, turn
 from workers.agents.approvals import Decision, WaitsForApproval
+from workers.agents.calls import Calls
 from workers.agents.catalog import Agent, Catalog, catalog
 from workers.agents.functions import ToolFailed, ToolsContext
+from workers.agents.journal import Journal
 from workers.agents.loop import run_agent
 from workers.agents.mcp import sessions
 from workers.agents.mcp import tools as mcp
 from workers.agents.mcp_servers import servers
+from workers.agents.turn import Turn
 
 pytestmark = pytest.mark.xdist_group("mcp")  # they share two servers
 ROOT = Path(__file__).parents[3]
 CONTEXT = ToolsContext(None, None, "key-1")
 
 
-@pytest.fixture(scope="module", params=["modern", "legacy"])
-def server(request, tmp_path_factory):
-    """Of the newest revision of the protocol, and of one that opens sessions."""
-    with Server(tmp_path_factory.mktemp("mcp"), request.param) as found:
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with Server(tmp_path_factory.mktemp("mcp")) as found:
         yield found
+
+
+@pytest.fixture(scope="module")
+def legacy_server(tmp_path_factory):
+    """Of a revision of the protocol that opens sessions."""
+    with Server(tmp_path_factory.mktemp("mcp"), "legacy") as found:
+        yield found
+
+
+@pytest.fixture(params=["server", "legacy_server"])
+def each_server(request):
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture(autouse=True)
@@ -64,8 +81,8 @@ def call(tool, **arguments):
 # ---------------------------------------------------------------- calls
 
 
-def test_tools_are_listed_and_called(server, use):
-    tools = tools_by_name(use(server.entry()))
+def test_tools_are_listed_and_called(each_server, use):
+    tools = tools_by_name(use(each_server.entry()))
     assert set(tools) >= {"add", "sleep", "large", "fail", "key"}
     add = tools["add"]
     assert (add.name, add.kind, add.repeatable, add.approval) == ("lab__add", "function", True, False)
@@ -92,8 +109,8 @@ def test_a_tool_that_fails_or_gets_other_arguments_is_an_answer_for_the_model(se
         call(tools["add"], a="many")
 
 
-def test_a_hundred_calls_at_once_share_a_session(server, use):
-    tools = tools_by_name(use(server.entry()))
+def test_a_hundred_calls_at_once_share_a_session(each_server, use):
+    tools = tools_by_name(use(each_server.entry()))
     results, threads = [], []
     for number in range(100):
         threads.append(threading.Thread(target=lambda number=number: results.append(call(tools["add"], a=number, b=1))))
@@ -105,8 +122,8 @@ def test_a_hundred_calls_at_once_share_a_session(server, use):
     assert len(sessions._sessions) == 1
 
 
-def test_a_call_that_takes_too_long_ends_and_others_go_on(server, use):
-    tools = tools_by_name(use(server.entry(seconds=1)))
+def test_a_call_that_takes_too_long_ends_and_others_go_on(each_server, use):
+    tools = tools_by_name(use(each_server.entry(seconds=1)))
     began = time.monotonic()
     with pytest.raises(ToolFailed, match=r"no answer within 1 s|timed out"):
         call(tools["sleep"], seconds=3600)
@@ -170,9 +187,9 @@ def test_an_old_list_is_better_than_none(tmp_path, use):
     assert mcp.tools_of(found)["lab"]
 
 
-def test_an_unused_session_is_closed_and_opened_again(server, use, monkeypatch):
+def test_an_unused_session_is_closed_and_opened_again(each_server, use, monkeypatch):
     monkeypatch.setattr(sessions, "IDLE_SECONDS", 0.2)
-    found = use(server.entry())
+    found = use(each_server.entry())
     tools = tools_by_name(found)
     session = sessions.session_with(found[0])
     end = time.monotonic() + 30
@@ -190,6 +207,7 @@ def test_answers_that_no_server_should_give_do_no_harm(server, use, monkeypatch,
     monkeypatch.setattr(sessions, "OPEN_SECONDS", 3.0)
     found = use(server.entry(server_url=server.bad(what)))
     assert mcp.tools_of(found) == {"lab": None}
+    assert "/elsewhere" not in server.log  # another origin must not see the credentials
     if what == "huge":
         end = time.monotonic() + 30
         while "MB before it was cut" not in server.log and time.monotonic() < end:
@@ -199,7 +217,8 @@ def test_answers_that_no_server_should_give_do_no_harm(server, use, monkeypatch,
 
 def test_a_wrong_token_gives_no_tools_and_is_not_logged(server, use, caplog):
     assert mcp.tools_of(use(server.entry(authorization="a-secret-that-is-wrong"))) == {"lab": None}
-    assert any(record.message == "mcp.no_tools" for record in caplog.records)
+    reasons = [record.reason for record in caplog.records if record.message == "mcp.not_opened"]
+    assert "does not accept our credentials" in reasons[0]
     assert "a-secret-that-is-wrong" not in caplog.text
 
 
@@ -227,6 +246,33 @@ def test_what_needs_approval(server, use):
     rule = {"never": {"tool_names": ["sleep"]}}
     tools = tools_by_name(use(server.entry(name="b", server_label="b", require_approval=rule)))
     assert (tools["add"].approval, tools["sleep"].approval) == (True, False)
+
+
+def test_a_list_without_an_end_is_cut(server, use, monkeypatch):
+    found = use(server.entry())
+    tool = types.Tool(name="t", input_schema={"type": "object"})
+    asked = []
+
+    async def endless(client, *, cursor, cache_mode):
+        asked.append(cursor)
+        tools = [tool.model_copy(update={"name": f"t{len(asked)}-{number}"}) for number in range(3)]
+        return types.ListToolsResult(tools=tools, next_cursor=str(len(asked)), ttl_ms=0, cache_scope="private")
+
+    monkeypatch.setattr(Client, "list_tools", endless)
+    assert len(mcp.tools_of(found)["lab"]) == 3 * sessions.MAX_PAGES == 3 * len(asked)
+
+
+def test_tools_without_usable_parameters_are_left_out(server, use, monkeypatch, caplog):
+    found = use(server.entry())
+    kinds = [{"type": "string"}, {"type": "object", "x": "y" * 50_000}, {"type": "object"}, {}]
+    tools = [types.Tool(name=f"t{number}", input_schema=schema) for number, schema in enumerate(kinds)]
+
+    async def listed(client, *, cursor, cache_mode):
+        return types.ListToolsResult(tools=tools, ttl_ms=0, cache_scope="private")
+
+    monkeypatch.setattr(Client, "list_tools", listed)
+    assert [tool.name for tool in mcp.tools_of(found)["lab"]] == ["lab__t2"]
+    assert [record.tool for record in caplog.records if record.message == "mcp.tool_left_out"] == ["t0", "t1", "t3"]
 
 
 def test_names_are_safe_short_and_different():
@@ -283,6 +329,18 @@ def test_a_call_waits_for_approval_and_is_made_after_it(agents, server):
     question.decisions = {(asked.scope, asked.number): Decision("approved")}
     list(run_agent(question, agents=found))
     assert server.log.count("called add 20 22") == before + 1
+
+
+def test_a_hosted_server_that_asks_for_a_denied_tool_is_refused(use, configure):
+    configure(openai_api_key="sk-test")
+    use({"name": "lab", "server_label": "lab", "server_url": "https://lab.example.com", "deny_tools": ["burn"]})
+    agents = Catalog([Agent("a", "A", "d", "p", tools=("lab",))], {"lab": catalog().tools["lab"]})
+    calls = Calls(Turn(request("hi", "a"), agents), Journal(), "", nullcontext, None)
+    asked = {"type": "mcp_approval_request", "server_label": "lab", "arguments": "{}"}
+    calls.add_mcp(1, {**asked, "id": "r1", "name": "burn"})
+    calls.add_mcp(2, {**asked, "id": "r2", "name": "look"})
+    assert calls.answers[1]["approve"] is False and 2 not in calls.answers
+    assert [waiting.call_id for waiting in calls.waiting] == ["r2"]
 
 
 # ---------------------------------------------------------------- in a gevent worker

@@ -31,8 +31,10 @@ def inputs(monkeypatch):
     given = []
 
     class Provider:
+        has_begun = True
+
         def __init__(self, request, wait):
-            self.target = SimpleNamespace(name="m", model="m", label=lambda model: model)
+            self.target, self.has_begun = SimpleNamespace(name="m", model="m", label=lambda model: model), True
             given.append(list(request["input"]))
 
         def events(self):

@@ -1,5 +1,9 @@
 """A workflow run from its question to its answer."""
 
+import json
+import re
+from pathlib import Path
+
 import pytest
 
 from models.conversations.conversation import Conversation, Message, RunEvent
@@ -203,3 +207,20 @@ def test_a_step_sees_the_conversation_and_then_what_it_is_told(person, run_workf
     do_jobs()
     text = Run.get_by_id(run.id).result["text"]
     assert text.index('"first"') < text.index('"second"') < text.rindex("told")
+
+
+def test_the_example_of_the_page_runs(person, run_workflow, do_jobs, configure, tmp_path):
+    page = (Path(__file__).parents[3] / "docs" / "workflows.md").read_text()
+    name, code = re.search(r"```python\n# /srv/catalogue/workflows/(\w+)\.py\n(.*?)```", page, re.DOTALL).groups()
+    (tmp_path / "workflows").mkdir()
+    (tmp_path / "workflows" / f"{name}.py").write_text(code)
+    configure(agents_path=str(tmp_path))
+    run = run_workflow(person(), name, "A short text")
+    do_jobs()
+    run = Run.get_by_id(run.id)
+    assert states(run) == [("language", "succeeded"), ("figures", "skipped"), ("verdict", "succeeded")]
+    assert set(run.result["structured"]) == {"verdict", "reason"}
+    assert json.loads(run.result["text"]) == run.result["structured"] == WorkflowStep.of_run(run.id)[2].output
+    assert run.terminal["response_text"] == run.result["text"]
+    answer = Message.get(Message.role == "assistant")
+    assert json.loads(answer.content) == run.result["structured"]

@@ -23,6 +23,7 @@ FAILED_SECONDS = 30.0  # how long a server that gave no list is left alone
 IDLE_SECONDS = 300.0  # after which an unused session is closed
 CALLS_AT_ONCE = 32  # of one server and process; further ones wait
 MAX_PAGES, MAX_TOOLS = 20, 128
+REASON_CHARACTERS = 500
 
 
 class Unavailable(Exception):
@@ -67,7 +68,7 @@ class Connection:
                     await self._closing.wait()
         except Exception as error:  # noqa: BLE001  (whoever waits for the session raises it)
             if self.client.done():
-                log.warning("mcp.session_lost", extra={"server": self.server.name, "reason": type(error).__name__})
+                log.warning("mcp.session_lost", extra={"server": self.server.name, "reason": _reason(error)})
             else:
                 self.client.set_exception(error)
 
@@ -153,6 +154,7 @@ class Session:
             try:
                 await connection.opened()
             except Exception as error:
+                log.warning("mcp.not_opened", extra={"server": self.server.name, "reason": _reason(error)})
                 raise MCPError(UNREACHABLE, "The server cannot be reached.") from error
             self._connection = connection
             self._close_later()
@@ -164,9 +166,7 @@ class Session:
             async with asyncio.timeout(OPEN_SECONDS):
                 found = await self._pages()
         except Exception as error:  # noqa: BLE001  (a server may fail in any way, and runs go on without it)
-            log.warning(
-                "mcp.no_tools", extra={"server": self.server.name, "reason": f"{type(error).__name__}: {error}"}
-            )
+            log.warning("mcp.no_tools", extra={"server": self.server.name, "reason": _reason(error)})
             return Listed(known, time.monotonic() + FAILED_SECONDS)
         return Listed(found, time.monotonic() + LISTED_SECONDS)
 
@@ -195,6 +195,13 @@ class Session:
             self._close_later()
         else:
             self._closer = asyncio.create_task(self.close())
+
+
+def _reason(error: BaseException) -> str:
+    """For the log. The SDK wraps errors in groups."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {error}"[:REASON_CHARACTERS]
 
 
 _sessions: list[Session] = []

@@ -24,6 +24,9 @@ class Transport(httpx2.AsyncHTTPTransport):
             response = await super().handle_async_request(request)
         except httpx2.TransportError:
             return _failure(request, "The server cannot be reached.")
+        if response.status_code in (httpx2.codes.UNAUTHORIZED, httpx2.codes.FORBIDDEN):
+            await response.aclose()
+            return _failure(request, "The server does not accept our credentials.")
         if response.headers.get("content-encoding", "identity") != "identity":
             await response.aclose()
             return _failure(request, "The server compresses its answer.")
