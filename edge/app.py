@@ -19,6 +19,7 @@ from models.platform.settings import Settings
 from models.platform.settings import settings as process_settings
 from models.platform.startup_checks import EDGE, require_safe
 from workers.agents.catalog import catalog
+from workers.workflows.catalog import workflows
 
 
 def create_app(settings: Settings = process_settings, *, hasher: PasswordHasher | None = None) -> falcon.App[Any, Any]:
@@ -32,6 +33,7 @@ def create_app(settings: Settings = process_settings, *, hasher: PasswordHasher 
     keyset()
     catalogue()
     catalog()
+    workflows()
     breached_passwords.require_usable()
     middleware: list[Any] = [Envelope(settings), Admission(), cors(settings)]
     if tracing.is_on():

@@ -1,9 +1,14 @@
 """What all requests that start a run share: their key, and the errors of a run that has no result."""
 
+import falcon
+
 from edge.errors import Invalid
 from edge.request import Request
+from models.conversations.asking import Question, ask
+from models.platform.database import transaction
 from models.platform.errors import Conflict, DomainError
 from models.runs.run import CANCELLED, FAILED, Run
+from workers.jobs import JobKind, enqueue
 
 HEADERS = ("Idempotency-Key",)
 LONGEST_KEY = 255  # characters of an Idempotency-Key
@@ -43,6 +48,18 @@ def idempotency_key(req: Request) -> str | None:
     if key is not None and not (1 <= len(key) <= LONGEST_KEY and key.isascii() and key.isprintable()):
         raise Invalid.at("header", "Idempotency-Key", msg="must have 1 to 255 printable ASCII characters")
     return key
+
+
+def begin(req: Request, resp: falcon.Response, question: Question, kind: JobKind) -> Run:
+    """The run of this question, whose first job is of this kind. A repeated Idempotency-Key gives the earlier run."""
+    with transaction():
+        run, created = ask(req.context.principal, question)
+        if created:
+            enqueue(kind, run_id=run.id, tenant_id=run.tenant_id)
+    resp.set_header("X-Run-Id", str(run.id))
+    if not created:
+        resp.set_header("Idempotent-Replayed", "true")
+    return run
 
 
 def require_success(run: Run) -> None:

@@ -19,7 +19,7 @@ def requirements(root: Path, extras: Iterable[str] = ()) -> list[Requirement]:
     config.read(root / "setup.cfg")
     requirements = _parse(config["options"]["install_requires"])
     for extra in extras:
-        requirements += _parse(config["options.extras_require"][extra])
+        requirements += _parse(config["options.extras_require"].get(extra, ""))
     return requirements
 
 

@@ -5,17 +5,16 @@ import falcon
 from edge import relay
 from edge.endpoint import endpoint
 from edge.request import Request
-from edge.run_answers import HEADERS, idempotency_key, require_success
+from edge.run_answers import HEADERS, begin, idempotency_key, require_success
 from edge.schemas.chat import AgentChatRequest, AgentChatResponse, StreamingChatEvent
 from models.billing import usage_limits
-from models.conversations.asking import Question, ask
+from models.conversations.asking import Question
 from models.platform import limits
 from models.platform.authorization import CONVERSATION_ASK
-from models.platform.database import transaction
 from models.platform.settings import settings
 from models.runs.run import Run
 from workers.agents.catalog import catalog
-from workers.jobs import CHAT_RUN, enqueue
+from workers.jobs import CHAT_RUN
 
 
 class Chat:
@@ -53,21 +52,14 @@ class ChatStream:
 def start(req: Request, resp: falcon.Response, body: AgentChatRequest) -> Run:
     """The run of this question. A repeated Idempotency-Key gives the run that the first request started."""
     agent = catalog().get(body.agent_type)
-    with transaction():
-        question = Question(
-            body.message,
-            agent.key,
-            conversation_id=body.conversation_id,
-            options=body.options(),
-            idempotency_key=idempotency_key(req),
-        )
-        run, created = ask(req.context.principal, question)
-        if created:
-            enqueue(CHAT_RUN, run_id=run.id, tenant_id=run.tenant_id)
-    resp.set_header("X-Run-Id", str(run.id))
-    if not created:
-        resp.set_header("Idempotent-Replayed", "true")
-    return run
+    question = Question(
+        body.message,
+        agent.key,
+        conversation_id=body.conversation_id,
+        options=body.options(),
+        idempotency_key=idempotency_key(req),
+    )
+    return begin(req, resp, question, CHAT_RUN)
 
 
 def answer(run: Run) -> AgentChatResponse:

@@ -8,7 +8,7 @@ from edge import relay
 from edge.endpoint import endpoint
 from edge.request import Request
 from edge.resources.workflow_answers import describe, detail, listed, parse_time, result, summary
-from edge.run_answers import HEADERS, idempotency_key, require_success
+from edge.run_answers import HEADERS, begin, idempotency_key, require_success
 from edge.schemas.workflows import (
     StreamingWorkflowEvent,
     WorkflowDescriptorResponse,
@@ -20,7 +20,7 @@ from edge.schemas.workflows import (
     WorkflowSummary,
 )
 from models.billing import usage_limits
-from models.conversations.asking import Question, ask
+from models.conversations.asking import Question
 from models.platform import limits
 from models.platform.authorization import CONVERSATION_ASK, RUN_CANCEL, RUN_READ, RUN_RETRY, WORKFLOW_READ
 from models.platform.database import transaction
@@ -113,6 +113,7 @@ class WorkflowRuns:
         """Go on with a failed or cancelled run: steps that have succeeded are not done again."""
         principal = req.context.principal
         usage_limits.require_within(principal.tenant_id)
+        usage_limits.require_within(principal.tenant_id)
         limits.hit("chat_per_minute", settings.chat_rate_limit_per_minute, 60, principal.tenant_id, principal.subject)
         with transaction():
             run, stopped = runs.reopen(principal, run_id)
@@ -135,11 +136,4 @@ def start(req: Request, resp: falcon.Response, key: str, body: WorkflowRunReques
         idempotency_key=idempotency_key(req),
         kind=WORKFLOW,
     )
-    with transaction():
-        run, created = ask(req.context.principal, question)
-        if created:
-            enqueue(WORKFLOW_ADVANCE, run_id=run.id, tenant_id=run.tenant_id)
-    resp.set_header("X-Run-Id", str(run.id))
-    if not created:
-        resp.set_header("Idempotent-Replayed", "true")
-    return run
+    return begin(req, resp, question, WORKFLOW_ADVANCE)

@@ -140,9 +140,10 @@ class AgentChatResponse(BaseModel):
     metadata: dict[str, Any] | None = None
 
 
-class StreamingChatEvent(BaseModel):
+class StreamingEvent(BaseModel):
+    """What the events of all runs have."""
+
     kind: Literal["raw_response", "run_item", "agent_update", "usage", "error", "lifecycle"]
-    conversation_id: str
     agent_used: str | None = None
     response_id: str | None = None
     sequence_number: int | None = None
@@ -155,9 +156,13 @@ class StreamingChatEvent(BaseModel):
     new_agent: str | None = None
     text_delta: str | None = None
     reasoning_delta: str | None = None
-    response_text: Any | None = None
     structured_output: Any | None = None
     is_terminal: bool = False
     event: str | None = None
     payload: dict[str, Any] | None = None
+
+
+class StreamingChatEvent(StreamingEvent):
+    conversation_id: str
+    response_text: Any | None = None
     attachments: list[MessageAttachment] | None = None

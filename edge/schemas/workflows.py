@@ -4,9 +4,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from edge.schemas.chat import Question
+from edge.schemas.chat import Question, StreamingEvent
 
-Kind = Literal["raw_response", "run_item", "agent_update", "usage", "error", "lifecycle"]
 Status = Literal["running", "succeeded", "failed", "cancelled"]
 
 
@@ -129,8 +128,7 @@ class WorkflowRunsQuery(BaseModel):
     limit: int = Field(20, ge=1, le=100)
 
 
-class StreamingWorkflowEvent(BaseModel):
-    kind: Kind
+class StreamingWorkflowEvent(StreamingEvent):
     workflow_key: str
     workflow_run_id: str | None = None
     server_timestamp: str | None = None
@@ -140,21 +138,5 @@ class StreamingWorkflowEvent(BaseModel):
     parallel_group: str | None = None
     branch_index: int | None = None
     conversation_id: str | None = None
-    agent_used: str | None = None
-    response_id: str | None = None
-    sequence_number: int | None = None
-    raw_type: str | None = None
-    run_item_name: str | None = None
-    run_item_type: str | None = None
-    tool_call_id: str | None = None
-    tool_name: str | None = None
-    agent: str | None = None
-    new_agent: str | None = None
-    text_delta: str | None = None
-    reasoning_delta: str | None = None
     response_text: str | None = None
-    structured_output: Any | None = None
-    is_terminal: bool = False
-    event: str | None = None
-    payload: dict[str, Any] | None = None
     attachments: list[dict[str, Any]] | None = None

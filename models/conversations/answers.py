@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from models.conversations.conversation import PREVIEW
+from models.conversations.recording import ADD_ANSWER, ADD_EVENTS, answer_values, event_values
 from models.jobs.ledger import SUCCEEDED, Job, LeaseLost
 from models.platform.database import Json, database
-from models.platform.ids import uuid7
-from models.platform.json import storable, storable_text
+from models.platform.json import storable
 from models.runs import usage
 from models.runs.run import Run
 from models.runs.steps import Step
@@ -26,17 +25,9 @@ with ended as (
     where id = %(conversation_id)s and exists (select from ended)
     returning id, message_count, event_count
 ), answered as (
-    insert into message (id, conversation_id, position, role, agent, content, attachments, run_id)
-    select %(message_id)s, id, message_count - 1, 'assistant', %(agent)s, %(text)s, %(attachments)s, %(run_id)s
-    from updated
+    {answered}
 ), recorded as (
-    insert into run_event (id, conversation_id, sequence, run_id, response_id, type, name, role, agent, tool_call_id,
-        tool_name, model, content_text, reasoning_text, call_arguments, call_output)
-    select item.id, updated.id, updated.event_count - %(count)s + item.number, %(run_id)s, response_id, type, name, role,
-        agent, tool_call_id, tool_name, model, content_text, reasoning_text, call_arguments, call_output
-    from updated, jsonb_to_recordset(%(items)s) as item(id uuid, number integer, response_id text, type text, name text,
-        role text, agent text, tool_call_id text, tool_name text, model text, content_text text, reasoning_text text,
-        call_arguments jsonb, call_output jsonb)
+    {recorded}
 ), finished as (
     update run set state = 'succeeded', terminal = %(terminal)s, terminal_sequence = %(sequence)s,
         finished_at = clock_timestamp(), result = %(result)s, usage = %(usage)s
@@ -50,6 +41,7 @@ with ended as (
     from finished where %(step_number)s::integer is not null
 ), metered as ({metered})
 select (select count(*) from ended), (select count(*) from finished)"""
+STORE = STORE.replace("{answered}", ADD_ANSWER).replace("{recorded}", ADD_EVENTS)
 STORE = STORE.replace("{metered}", usage.INSERT.format(only_if="where exists (select from finished) "))
 
 
@@ -83,22 +75,13 @@ def store(job: Job, run: Run, answer: Answer, terminal: dict[str, Any], sequence
 
 
 def _values(job: Job, run: Run, answer: Answer, terminal: dict[str, Any]) -> dict[str, Any]:
-    items = [{**item, "id": uuid7(), "number": number} for number, item in enumerate(answer.items)]
-    text = storable_text(answer.text)
     return {
         "job_id": job.id,
         "epoch": job.epoch,
-        "run_id": run.id,
         "tenant_id": run.tenant_id,
         "used": usage.rows(answer.usage, messages=1),
-        "conversation_id": run.conversation_id,
-        "message_id": uuid7(),
-        "agent": answer.agent,
-        "text": text,
-        "preview": text[:PREVIEW],
-        "attachments": Json(answer.attachments),
-        "count": len(items),
-        "items": Json(items, dumps=storable),
+        **answer_values(run, answer.text, answer.agent, answer.attachments),
+        **event_values(run, answer.items),
         "terminal": Json(terminal, dumps=storable),
         "sequence": terminal["sequence_number"],
         "result": Json(answer.result, dumps=storable),

@@ -4,6 +4,7 @@ state   pending -> running -> succeeded | failed; or skipped, because its guard 
         A step that had not ended when its run did has no state of its own: the run's says it (`shown_state`).
 """
 
+import json
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -12,6 +13,7 @@ from peewee import CharField, IntegerField, TextField, UUIDField, fn
 from models.jobs.ledger import Job
 from models.platform.clock import now
 from models.platform.database import database, in_transaction
+from models.platform.json import storable, storable_text
 from models.platform.model import BinaryJSONField, DateTimeTZField, Model
 from models.runs import usage
 from models.runs.run import ACTIVE, CANCELLED, Run
@@ -83,6 +85,7 @@ class WorkflowStep(Model):
 
     @in_transaction
     def succeed(self, text: str, structured: Any, response_id: str | None, tokens: dict[str, int]) -> None:
+        text, structured = storable_text(text), json.loads(storable(structured))
         self._end(
             state=SUCCEEDED, output_text=text, output_structured=structured, response_id=response_id, usage=tokens
         )

@@ -70,16 +70,22 @@ def test_a_chat_is_one_trace_from_the_caller_to_the_model(traced, wait_until):
     assert "private words" not in repr(received.spans)
 
 
-def test_the_attempts_of_a_run_whose_worker_was_killed_are_one_trace(traced, wait_until, live):
-    received, client = traced
+def chat_with_a_signal_in_the_middle(live, client, n, number):
+    """Stream a chat to its end; its worker gets this signal after a few texts. Returns the run's id."""
     body = {"message": "[[deltas=40 delay=50ms]] Tell me everything."}
-    with client.stream("POST", "/api/v1/chat/stream", json=body, headers={"traceparent": traceparent(2)}) as stream:
+    with client.stream("POST", "/api/v1/chat/stream", json=body, headers={"traceparent": traceparent(n)}) as stream:
         run_id, seen = stream.headers["X-Run-Id"], 0
         for line in stream.iter_lines():
             seen += '"text_delta":"' in line
             if seen == 5:
                 seen += 1
-                os.kill(live.owner_of(run_id), signal.SIGKILL)
+                os.kill(live.owner_of(run_id), number)
+    return run_id
+
+
+def test_the_attempts_of_a_run_whose_worker_was_killed_are_one_trace(traced, wait_until, live):
+    received, client = traced
+    run_id = chat_with_a_signal_in_the_middle(live, client, 2, signal.SIGKILL)
     (job,) = wait_until(lambda: received.of(trace(2), "job chat.run"), 30)
     # The spans of the killed process died with it; what continues is the trace that the row names.
     assert job.attributes["longshore.job.epoch"] == 2 and job.attributes["longshore.job.result"] == "succeeded"
@@ -90,14 +96,7 @@ def test_the_attempts_of_a_run_whose_worker_was_killed_are_one_trace(traced, wai
 
 def test_the_attempts_of_a_run_that_a_worker_has_handed_back_are_one_trace(traced, wait_until, live):
     received, client = traced
-    body = {"message": "[[deltas=40 delay=50ms]] Tell me everything."}
-    with client.stream("POST", "/api/v1/chat/stream", json=body, headers={"traceparent": traceparent(3)}) as stream:
-        run_id, seen = stream.headers["X-Run-Id"], 0
-        for line in stream.iter_lines():
-            seen += '"text_delta":"' in line
-            if seen == 5:
-                seen += 1
-                os.kill(live.owner_of(run_id), signal.SIGTERM)
+    chat_with_a_signal_in_the_middle(live, client, 3, signal.SIGTERM)
 
     def attempts():
         found = received.of(trace(3), "job chat.run")

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import time
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.flows.conftest import frames
@@ -18,6 +19,17 @@ def run_stream(live, key, message, **more):
     with live.http.stream("POST", f"{ROOT}/{key}/run-stream", json={"message": message, **more}) as response:
         assert response.status_code == 200, response.read()
         yield response.headers["X-Run-Id"], frames(response.iter_lines())
+
+
+def answer_of(live, key, message):
+    """The answer of POST .../run, asked again while the run goes on: the tests' edge waits for five seconds only."""
+    headers = {"Idempotency-Key": uuid.uuid4().hex}
+    for _ in range(12):
+        answer = live.http.post(f"{ROOT}/{key}/run", json={"message": message}, headers=headers, timeout=60)
+        if answer.status_code != 504:
+            break
+    assert answer.status_code == 200, answer.text
+    return answer.json()
 
 
 def branches(*messages):
@@ -52,7 +64,7 @@ def test_a_workflow_streams_its_steps_and_ends_once_with_the_output(live):
 
 
 def test_the_waiting_variant_stores_the_answer_in_the_conversation(live):
-    answer = live.http.post(f"{ROOT}/analysis_code/run", json={"message": "[[text=plan]] x"}).json()
+    answer = answer_of(live, "analysis_code", "[[text=plan]] x")
     assert [(step["name"], step["agent_key"]) for step in answer["steps"]] == [
         ("analysis", "data_analyst"),
         ("code", "code_assistant"),
@@ -66,10 +78,10 @@ def test_the_waiting_variant_stores_the_answer_in_the_conversation(live):
 def test_eight_branches_take_the_time_of_the_longest(live):
     slow = "[[slow=3s text=done]]"
     began = time.monotonic()
-    answer = live.http.post(f"{ROOT}/branches/run", json={"message": branches(*[slow] * 8)}, timeout=60)
+    answer = answer_of(live, "branches", branches(*[slow] * 8))
     seconds = time.monotonic() - began
-    assert answer.json()["final_output"] == "|".join(["done"] * 8)
-    assert 3 <= seconds < 8, f"{seconds:.1f} s; one after the other they take 24 s"
+    assert answer["final_output"] == "|".join(["done"] * 8)
+    assert 3 <= seconds < 12, f"{seconds:.1f} s; one after the other they take 24 s"
 
 
 def test_a_worker_killed_in_a_parallel_stage_loses_no_finished_branch(live, wait_until):
@@ -100,7 +112,7 @@ def test_a_cancel_stops_every_branch_at_the_provider(live, wait_until):
         began = time.monotonic()
         assert live.http.post(f"{ROOT}/runs/{run_id}/cancel").status_code == 202
         assert live.http.get(f"{ROOT}/runs/{run_id}").json()["status"] == "cancelled"
-        wait_until(lambda: live.provider()["open_streams"] <= before, 5)
+        wait_until(lambda: live.provider()["open_streams"] <= before, 10)
         print(f"the provider's streams were closed after {time.monotonic() - began:.2f} s")  # noqa: T201
         events = list(stream)
     assert_complete(events)
@@ -117,7 +129,7 @@ def test_a_failed_branch_stops_the_others_and_a_retry_goes_on_from_it(live, wait
     with run_stream(live, "branches", message) as (run_id, stream):
         events = list(stream)
     assert terminal_of(events)[0]["payload"]["code"] == "provider_bad_request"
-    wait_until(lambda: live.provider()["open_streams"] <= before, 5)
+    wait_until(lambda: live.provider()["open_streams"] <= before, 10)
     known = events[-1][0]
     retry = lambda: live.http.post(f"{ROOT}/runs/{run_id}/retry").status_code == 202  # noqa: E731
     wait_until(retry, 10)  # until the stopped branch has stopped

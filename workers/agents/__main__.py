@@ -4,6 +4,7 @@ import sys
 
 from models.platform.settings import settings
 from workers.agents.catalog import catalog
+from workers.workflows.catalog import workflows
 
 
 def main(arguments: list[str]) -> int:
@@ -19,6 +20,9 @@ def main(arguments: list[str]) -> int:
         print(f"agent {agent.key} ({agent.model_name}{default}): {', '.join(names) or 'no tools'}")
     for tool in found.tools.values():
         print(f"tool {tool.name} ({tool.kind}, {tool.category}): {tool.description.splitlines()[0]}")
+    for key, workflow in workflows().by_key.items():
+        steps = [f"{step.name} ({step.agent})" for stage in workflow.all_stages for step in stage.steps]
+        print(f"workflow {key}: {', '.join(steps)}")
     return 0
 
 

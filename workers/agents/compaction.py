@@ -44,31 +44,32 @@ def compact(
     compaction = turn.request.compaction
     if compaction is None:
         return
-    history, scope = turn.input, f"{scope}/summary"
-    if compaction.summary:
-        turn.input = memory.with_summary(compaction.summary, history)
-    if step := journal.find(scope, 1, digest(INSTRUCTIONS)):
-        turn.add_usage(step.usage or {})
-        output = step.output or {}
-    else:
+    history, scope, known = turn.input, f"{scope}/summary", digest(INSTRUCTIONS)
+    turn.input = _after(compaction.summary, history)
+    step = journal.find(scope, 1, known)
+    if step is None:
         count = _excess(turn, history, compaction.messages)
         if not count:
             return
-        try:
-            output = _write(turn, history[:count], compaction, checkpoint, wait)
-        except ProviderError as error:
-            log.warning(
-                "context.not_compacted", extra={"conversation": turn.request.conversation_id, "code": error.code}
-            )
-            turn.input = history[memory.starts(history, compaction.messages) :]
-            return
-        journal.save(_step(turn, scope, output))
+        output, usage = _ask(turn, history[:count], compaction, checkpoint, wait)
+        step = Step(scope=scope, number=1, kind="response", name=turn.model, digest=known, output=output, usage=usage)
+        journal.save(step)
+    output = step.output or {}
+    if step.usage:
+        turn.add_usage(step.usage)
+    if output["summary"] is None:
+        turn.input = _after(compaction.summary, history[memory.starts(history, compaction.messages) :])
+        return
     compaction.save(output["summary"], output["covered"])
     count = max(0, output["covered"] - compaction.covered)  # 0 if an earlier attempt has saved the summary
-    turn.input = memory.with_summary(output["summary"], history[count:])
+    turn.input = _after(output["summary"], history[count:])
     sizes = {"messages_compacted": output["messages"], "messages_kept": len(history) - count}
     tokens = {"estimated_tokens": output["tokens"], "summary_tokens": memory.estimate(output["summary"])}
     yield turn.lifecycle("context_compacted", payload={**sizes, **tokens})
+
+
+def _after(summary: str | None, items: list[Item]) -> list[Item]:
+    return memory.with_summary(summary, items) if summary else items
 
 
 def _excess(turn: Turn, history: list[Item], messages: int) -> int:
@@ -81,46 +82,37 @@ def _excess(turn: Turn, history: list[Item], messages: int) -> int:
     return memory.starts(history, messages // 2, max(0, budget // 2 - fixed))
 
 
-def _write(
+def _ask(
     turn: Turn, messages: list[Item], compaction: Compaction, checkpoint: Callable[[], None], wait: Wait
-) -> dict[str, Any]:
-    """Ask the model for a summary of these messages and the summary before them. ProviderError without one."""
-    tokens = sum(map(memory.estimate, messages))
-    budget = memory.budget_of(turn.model) * 3 // 4 - memory.estimate(compaction.summary or "")
-    lines = [f"{message['role']}: {message['content']}" for message in messages]
-    while len(lines) > 1 and sum(map(memory.estimate, lines)) > budget:
-        del lines[0]  # there were more than a model can read
-    if compaction.summary:
-        lines.insert(0, memory.SUMMARY + compaction.summary)
-    text = "\n\n".join(["<conversation>", *lines, "</conversation>"])
-    request = {"model": turn.model, "instructions": INSTRUCTIONS, "input": [{"role": "user", "content": text}]}
-    answer, completed = Answer({**request, "store": False, "tools": []}, wait), None
-    with closing(answer.events()) as events:
-        for event in events:
-            checkpoint()
-            if event["type"] == "response.completed":
-                completed = event["response"]
-    summary = text_of(completed["output"])[:LONGEST] if completed else ""
-    if completed:
-        turn.add_usage(completed.get("usage") or {})
-    if not summary.strip():
-        raise ProviderError("no_output")
-    return {
-        "summary": summary,
+) -> tuple[dict[str, Any], dict[str, int] | None]:
+    """(a step's output, usage). The output's summary covers these messages and the summary before them; it is None if the
+    model writes none."""
+    completed: dict[str, Any] = {}
+    try:
+        answer = Answer(_request(turn, messages, compaction.summary), wait)
+        with closing(answer.events()) as events:
+            for event in events:
+                checkpoint()
+                if event["type"] == "response.completed":
+                    completed = event["response"]
+    except ProviderError as error:
+        fields = {"conversation": turn.request.conversation_id, "code": error.code}
+        log.warning("context.not_compacted", extra=fields)
+    output = {
+        "summary": text_of(completed.get("output") or [])[:LONGEST].strip() or None,
         "covered": compaction.covered + len(messages),
         "messages": len(messages),
-        "tokens": tokens,
-        "usage": (completed or {}).get("usage"),
+        "tokens": sum(map(memory.estimate, messages)),
     }
+    return output, completed.get("usage")
 
 
-def _step(turn: Turn, scope: str, output: dict[str, Any]) -> Step:
-    return Step(
-        scope=scope,
-        number=1,
-        kind="response",
-        name=turn.model,
-        digest=digest(INSTRUCTIONS),
-        output=output,
-        usage=output["usage"],
-    )
+def _request(turn: Turn, messages: list[Item], summary: str | None) -> dict[str, Any]:
+    budget = memory.budget_of(turn.model) * 3 // 4 - memory.estimate(summary or "")
+    read = messages[memory.starts(messages, len(messages), budget) :]  # there may be more than a model can read
+    lines = [f"{message['role']}: {message['content']}" for message in read]
+    if summary:
+        lines.insert(0, memory.SUMMARY + summary)
+    text = "\n\n".join(["<conversation>", *lines, "</conversation>"])
+    question = {"role": "user", "content": text}
+    return {"model": turn.model, "instructions": INSTRUCTIONS, "input": [question], "store": False, "tools": []}

@@ -249,6 +249,18 @@ def test_a_wait_that_is_over_ends_no_stream(follow_run, hub, run, person, write)
     assert follower.numbers() == [7, 1_000_001, 1_000_002], "the second wait ends it"
 
 
+def test_waiting_for_the_answer_of_a_run_that_goes_on_again_gives_the_answer(hub, run, person):
+    waiting_run, [approval] = wait(run)
+    progress.send_waiting_or_log(waiting_run)
+    decide(person("admin"), approval)
+    waiter = gevent.spawn(relay.wait, Run.get_by_id(run.id), person(), 20, hub)
+    gevent.sleep(0.1)
+    with transaction():
+        Run.get_by_id(run.id).finish("succeeded", {"kind": "run_item"}, 1_000_003)
+    progress.send_terminal(Run.get_by_id(run.id))
+    assert waiter.get()["sequence_number"] == 1_000_003
+
+
 @pytest.fixture
 def follow_run():
     """follow_run(hub, run, after) -> a Follower of this state of a run, already registered with the hub."""

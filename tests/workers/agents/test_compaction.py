@@ -102,6 +102,36 @@ def test_without_a_summary_the_oldest_messages_are_left_out(say):
     assert [role for role, _ in given_to_model(third)] == ["user", "assistant", "user"]
 
 
+def test_an_earlier_summary_stays_if_it_cannot_be_extended(say, caplog):
+    for message in (FIRST, "Two, please.", "Three, please.", "Four, please."):
+        say(message)
+    Message.update(content="[[status=400]] refuse").where(Message.position == 4).execute()
+    fifth = say("[[echo_history]] five")
+    assert stored() == ("It was about herons.", 4) and compacted(fifth) == []
+    texts = [text for _, text in given_to_model(fifth)]
+    assert texts[0] == f"{SUMMARY}It was about herons." and len(texts) == 5
+    assert "context.not_compacted" in [record.message for record in caplog.records]
+
+
+def test_a_summary_that_failed_is_not_asked_for_again_by_the_next_attempt(
+    say, person, ask, stats, provider, monkeypatch
+):
+    say("[[text=One]]")
+    say("[[text=Two]]")
+    Message.update(content="[[status=400]] refuse").where(Message.position == 0).execute()
+    before, run = stats(provider)["responses"], ask(person("admin"), "[[text=Three]]", "c1")
+
+    def die(*_):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(chat, "store", die)
+        with pytest.raises(Killed):
+            attempt(run)
+    assert attempt(run).state == "succeeded"
+    assert stats(provider)["responses"] - before == 3, "one summary and two answers"
+
+
 @pytest.mark.parametrize("owner", [ChatContext, chat])
 def test_a_summary_is_paid_for_once_however_often_the_worker_dies(
     say, person, ask, stats, provider, monkeypatch, owner

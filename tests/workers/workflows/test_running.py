@@ -224,3 +224,14 @@ def test_the_example_of_the_page_runs(person, run_workflow, do_jobs, configure, 
     assert run.terminal["response_text"] == run.result["text"]
     answer = Message.get(Message.role == "assistant")
     assert json.loads(answer.content) == run.result["structured"]
+
+
+def test_characters_that_postgres_cannot_store_are_replaced(person, run_workflow, do_jobs, declare):
+    def odd(value, steps):
+        return "[[text=a\u0000b]]"
+
+    declare(Workflow("odd", "O", "-", steps=(Step("a", A, input_mapper=odd), Step("b", A))))
+    run = run_workflow(person(), "odd")
+    do_jobs()
+    assert Run.get_by_id(run.id).state == "succeeded"
+    assert "\ufffd" in WorkflowStep.of_run(run.id)[0].input
