@@ -4,6 +4,7 @@ The schema may be that of an MCP server. So no reference is fetched, and no regu
 the whole process. The tool itself checks the arguments, too.
 """
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,8 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 from edge.errors import Invalid
+
+RULE_CHARACTERS = 200
 
 
 def _nothing(*_: Any) -> Iterator[jsonschema.ValidationError]:
@@ -49,4 +52,5 @@ def require_fit(parameters: dict[str, Any] | None, arguments: dict[str, Any]) ->
         raise Invalid.at("body", "arguments", msg="The tool does not say what its arguments may be.") from None
     if error is not None:
         path = [str(part) for part in error.absolute_path]
-        raise Invalid.at("body", "arguments", *path, msg=f"Does not fit the tool's parameters: {error.validator}.")
+        rule = json.dumps({error.validator: error.validator_value}, ensure_ascii=False)[1:-1][:RULE_CHARACTERS]
+        raise Invalid.at("body", "arguments", *path, msg=f"Does not fit the tool's parameters, which say {rule} here.")

@@ -32,6 +32,7 @@ class Operation:
 
     action: Action
     summary: str = ""
+    description: str = ""
     tag: str = ""
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
@@ -60,7 +61,7 @@ def endpoint(
     required_headers: tuple[str, ...] = (),
     answer_headers: tuple[str, ...] = (),
 ) -> Callable[[Responder], Responder]:
-    """Declare an operation of the API.
+    """Declare an operation of the API. The responder's docstring is its description in the API's document.
 
     action            what it does: a line of models.platform.authorization, which says who may
     status            of a successful answer
@@ -79,6 +80,7 @@ def endpoint(
         operation = Operation(
             action=action,
             summary=summary,
+            description=inspect.getdoc(function) or "",
             tag=tag,
             body=_schema_of(signature, "body"),
             query=_schema_of(signature, "query"),

@@ -20,6 +20,22 @@ NULLABLE = {"anyOf": [{"type": "string"}, {"type": "null"}]}
 STREAM = "text/event-stream"
 TENANT_HEADERS = ("X-Tenant-Id", "X-Tenant-Role")
 OPERATOR_HEADERS = ("X-Operator-Override", "X-Operator-Reason")
+# What parameters mean; a query's schema may say more about its own.
+MEANINGS = {
+    "X-Tenant-Id": "Must be the tenant of the token. Operators name another tenant here.",
+    "X-Tenant-Role": "A lower role than that of the token, to act with fewer rights.",
+    "X-Operator-Override": "`true`: an operator acts in the tenant of X-Tenant-Id.",
+    "X-Operator-Reason": "Why the operator does so; it is written to the audit log.",
+    "Idempotency-Key": "A repeated request with the same key gets the run that the first one started.",
+    "Last-Event-ID": "The sequence number of the last event that the client has.",
+    "conversation_id": "The conversation's id, as the client chose it or as an answer has it.",
+    "run_id": "The run's id: the header `X-Run-Id` of the answer that started it.",
+    "call_id": "The `call_id` of the approval, or its `id`.",
+    "workflow_key": "The workflow's `key`.",
+    "cursor": "The `next_cursor` of the answer before.",
+    "limit": "How many items the answer has at most.",
+    "agent_name": "The agent's `name`.",
+}
 PARAMETER = re.compile(r"{(\w+)(?::(\w+))?}")
 JsonObject = dict[str, Any]
 
@@ -63,10 +79,13 @@ def _components(operations: Iterable[Operation]) -> JsonObject:
 def _operation(path: str, operation: Operation) -> JsonObject:
     parameters = list(_parameters(path, operation))
     result: JsonObject = {"summary": operation.summary, "tags": [operation.tag]}
+    texts = [operation.description] if operation.description else []
     if not operation.action.public:
         result["security"] = [{"bearer": []}]
         if operation.action.scope:
-            result["description"] = f"Needs the scope `{operation.action.scope}`."
+            texts.append(f"Needs the scope `{operation.action.scope}`.")
+    if texts:
+        result["description"] = "\n\n".join(texts)
     if parameters:
         result["parameters"] = parameters
     if operation.body:
@@ -85,14 +104,22 @@ def _error(description: str, model: type[BaseModel]) -> JsonObject:
 def _parameters(path: str, operation: Operation) -> Iterator[JsonObject]:
     for name, kind in PARAMETER.findall(path):
         schema = {"type": "string", "format": kind} if kind else {"type": "string"}
-        yield {"name": name, "in": "path", "required": True, "schema": schema}
+        yield _parameter(name, "path", schema, required=True)
     if operation.query:
         for name, schema in operation.query.model_json_schema(ref_template=REF)["properties"].items():
-            yield {"name": name, "in": "query", "required": False, "schema": _query_schema(schema)}
+            yield _parameter(name, "query", _query_schema(schema), text=schema.get("description"))
     for name in (*_tenant_headers(operation), *operation.headers):
-        yield {"name": name, "in": "header", "required": False, "schema": NULLABLE}
+        yield _parameter(name, "header", NULLABLE)
     for name in operation.required_headers:
-        yield {"name": name, "in": "header", "required": True, "schema": {"type": "string"}}
+        yield _parameter(name, "header", {"type": "string"}, required=True)
+
+
+def _parameter(
+    name: str, where: str, schema: JsonObject, *, required: bool = False, text: str | None = None
+) -> JsonObject:
+    parameter = {"name": name, "in": where, "required": required, "schema": schema}
+    meaning = text or MEANINGS.get(name)
+    return {**parameter, "description": meaning} if meaning else parameter
 
 
 def _tenant_headers(operation: Operation) -> tuple[str, ...]:
@@ -102,11 +129,11 @@ def _tenant_headers(operation: Operation) -> tuple[str, ...]:
 
 
 def _query_schema(schema: JsonObject) -> JsonObject:
-    """The schema without its title and without a null default, which say nothing."""
+    """The schema without its title and a null default, which say nothing, and its description, which the parameter has."""
     return {
         key: value
         for key, value in schema.items()
-        if key != "title" and not (key == "default" and value is None)
+        if key not in ("title", "description") and not (key == "default" and value is None)
     }  # fmt: skip
 
 

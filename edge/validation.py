@@ -15,6 +15,7 @@ from edge.schemas.common import ValidationError
 
 Schema = TypeVar("Schema", bound=BaseModel)
 MAX_PROBLEMS = 100  # that one answer lists
+OUR_OWN = "Value error, "  # what pydantic writes before the text of a ValueError
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
@@ -48,7 +49,10 @@ def _check(schema: type[Schema], data: Any, where: str) -> Schema:
         return schema.model_validate(data)
     except pydantic.ValidationError as error:
         items = error.errors(include_url=False, include_context=False, include_input=False)[:MAX_PROBLEMS]
-        problems = [ValidationError(loc=[where, *item["loc"]], msg=item["msg"], type=item["type"]) for item in items]
+        problems = [
+            ValidationError(loc=[where, *item["loc"]], msg=item["msg"].removeprefix(OUR_OWN), type=item["type"])
+            for item in items
+        ]
         raise Invalid(problems) from None
 
 

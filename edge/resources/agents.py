@@ -16,6 +16,7 @@ from workers.agents.catalog import Catalog, Tool, catalog
 class Agents:
     @endpoint("List Available Agents", "agents", action=AGENT_READ)
     def on_get(self, req: Request, resp: falcon.Response) -> list[AgentSummary]:
+        """The agents that can be asked."""
         found = catalog()
         return [
             AgentSummary(
@@ -34,6 +35,7 @@ class Agents:
 
     @endpoint("Get Agent Status", "agents", action=AGENT_READ)
     def on_get_status(self, req: Request, resp: falcon.Response, agent_name: str) -> AgentStatus:
+        """When the agent was last asked, and in how many conversations, of those that the caller may read."""
         agent = catalog().get(agent_name)
         last_used, count = Conversation.usage_of_agent(req.context.principal, agent.key)
         return AgentStatus(name=agent.key, status="active", last_used=iso_or_none(last_used), total_conversations=count)
@@ -44,6 +46,7 @@ class Tools:
         "List Available Tools", "tools", action=AGENT_READ, schema={"type": "object", "additionalProperties": True}
     )
     def on_get(self, req: Request, resp: falcon.Response) -> dict[str, Any]:
+        """The tools of the agents: who has them, who runs them, and whether their calls have to be approved."""
         found = catalog()
         tools = [_summary(tool, found) for tool in found.tools.values()]
         return {

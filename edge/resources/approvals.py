@@ -28,11 +28,13 @@ STATES: dict[str, Literal["approved", "denied"]] = {"approve": "approved", "deny
 class Approvals:
     @endpoint("List Open Approvals", "runs", action=APPROVAL_DECIDE, tenant=True)
     def on_get(self, req: Request, resp: falcon.Response, query: ApprovalQuery) -> ApprovalListResponse:
+        """The calls that the caller may decide about, the newest first."""
         page = Approval.page(req.context.principal, query.limit, query.cursor)
         return ApprovalListResponse(items=[show(approval) for approval in page.items], next_cursor=page.next_cursor)
 
     @endpoint("List Approvals Of Run", "runs", action=RUN_READ, tenant=True)
     def on_get_run(self, req: Request, resp: falcon.Response, run_id: str) -> list[ApprovalResponse]:
+        """All approvals of a run, decided ones too, the oldest first."""
         run = Run.find(req.context.principal, run_id)
         return [show(approval) for approval in Approval.of_run(run.id)]
 
@@ -40,6 +42,11 @@ class Approvals:
     def on_post_call(
         self, req: Request, resp: falcon.Response, run_id: str, call_id: str, body: ApprovalDecision
     ) -> ApprovalResponse:
+        """Approve or deny a call of a tool. The run goes on when all of its calls are decided.
+
+        Of several decisions one counts: the same one again is answered in the same way, another one with 409
+        `approval_decided`.
+        """
         principal = req.context.principal
         approval = Approval.find(principal, run_id, call_id, body.digest)
         if body.arguments is not None:

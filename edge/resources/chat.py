@@ -20,6 +20,11 @@ from workers.jobs import CHAT_RUN
 class Chat:
     @endpoint("Chat With Agent", "chat", action=CONVERSATION_ASK, tenant=True, headers=HEADERS)
     def on_post(self, req: Request, resp: falcon.Response, body: AgentChatRequest) -> AgentChatResponse:
+        """Ask an agent, and wait for its whole answer.
+
+        409 `approval_required` if a call has to be approved first, 504 `run_still_running` if it takes too long: follow
+        the run in both cases. A run goes on if its client disconnects.
+        """
         principal = req.context.principal
         usage_limits.require_within(principal.tenant_id)
         limits.hit("chat_per_minute", settings.chat_rate_limit_per_minute, 60, principal.tenant_id, principal.subject)
@@ -40,6 +45,10 @@ class ChatStream:
         streams=StreamingChatEvent,
     )
     def on_post(self, req: Request, resp: falcon.Response, body: AgentChatRequest) -> None:
+        """Ask an agent, and read its answer while it is made, as server-sent events.
+
+        The header `X-Run-Id` names the run, whose stream can be resumed. The last event has `is_terminal`.
+        """
         principal = req.context.principal
         usage_limits.require_within(principal.tenant_id)
         per_minute = settings.chat_stream_rate_limit_per_minute

@@ -1,4 +1,4 @@
-"""Reading and deleting conversations."""
+"""Reading, renaming and deleting conversations."""
 
 from typing import cast
 
@@ -34,11 +34,13 @@ from models.platform.settings import settings
 class Conversations:
     @endpoint("List Conversations", "conversations", action=CONVERSATION_READ, tenant=True)
     def on_get(self, req: Request, resp: falcon.Response, query: ConversationQuery) -> ConversationListResponse:
+        """Conversations, the last updated first: one's own, for admins all of the tenant's."""
         page = Conversation.page(req.context.principal, query.limit, query.cursor, query.agent)
         return ConversationListResponse(items=[summary(row) for row in page.items], next_cursor=page.next_cursor)
 
     @endpoint("Search Conversations", "conversations", action=CONVERSATION_READ, tenant=True)
     def on_get_search(self, req: Request, resp: falcon.Response, query: SearchQuery) -> ConversationSearchResponse:
+        """Conversations in which a message or the title has all words of `q`, the best match first."""
         principal = req.context.principal
         per_minute = settings.conversation_search_rate_limit_per_minute
         limits.hit("conversation_search_per_minute", per_minute, 60, principal.tenant_id, principal.subject)
@@ -51,6 +53,7 @@ class Conversations:
     def on_get_one(
         self, req: Request, resp: falcon.Response, conversation_id: str, query: HistoryQuery
     ) -> ConversationHistory:
+        """A conversation with its newest messages, the oldest of them first. `next_cursor` leads to those before them."""
         conversation = Conversation.get_visible(req.context.principal, conversation_id)
         page = history.messages(conversation.id, query.limit, query.cursor)
         return ConversationHistory(
@@ -67,16 +70,19 @@ class Conversations:
     def on_patch_one(
         self, req: Request, resp: falcon.Response, conversation_id: str, body: ConversationRename
     ) -> ConversationSummary:
+        """Give a conversation another title. Its place in lists stays."""
         return summary(Conversation.rename(req.context.principal, conversation_id, body.title))
 
     @endpoint("Delete Conversation", "conversations", action=CONVERSATION_DELETE, status=204, tenant=True)
     def on_delete_one(self, req: Request, resp: falcon.Response, conversation_id: str) -> None:
+        """Delete a conversation with its messages, events and runs. An active run is cancelled."""
         Conversation.remove(req.context.principal, conversation_id, client=req.context.client)
 
     @endpoint("Get Conversation Events", "conversations", action=CONVERSATION_READ, tenant=True)
     def on_get_events(
         self, req: Request, resp: falcon.Response, conversation_id: str, query: EventsQuery
     ) -> ConversationEventsResponse:
+        """What happened behind the answers: calls of tools with their results, and reasoning."""
         conversation = Conversation.get_visible(req.context.principal, conversation_id)
         page = history.events(conversation.id, query.limit, query.cursor, workflow_run_id=query.workflow_run_id)
         return ConversationEventsResponse(

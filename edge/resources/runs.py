@@ -22,12 +22,17 @@ LONGEST_CURSOR = 16  # digits
 class Runs:
     @endpoint("Get Run", "runs", action=RUN_READ, tenant=True)
     def on_get(self, req: Request, resp: falcon.Response, run_id: str) -> RunResponse:
+        """How a run is: its state, its usage, why it failed, and the approvals that it waits for."""
         return show(Run.find(req.context.principal, run_id))
 
     @endpoint(
         "Follow Run", "runs", action=RUN_READ, tenant=True, headers=("Last-Event-ID",), streams=StreamingChatEvent
     )
     def on_get_stream(self, req: Request, resp: falcon.Response, run_id: str, query: RunStreamQuery) -> None:
+        """The events of a run, from any point on: what is missed is sent again, and then what happens.
+
+        A stream that ended without a terminal event waits for an approval.
+        """
         principal, after = req.context.principal, cursor(req, query)
         run = Run.find(principal, run_id)
         with relay.slot(principal) as slot:
@@ -35,6 +40,7 @@ class Runs:
 
     @endpoint("Cancel Run", "runs", action=RUN_CANCEL, status=202, tenant=True)
     def on_post_cancel(self, req: Request, resp: falcon.Response, run_id: str) -> RunResponse:
+        """Stop a run: a queued or waiting one at once, a running one within a second or two. A finished one stays as it is."""
         return show(Run.cancel(req.context.principal, run_id))
 
 

@@ -42,16 +42,23 @@ class InvalidStatus(BadRequest):
 class Workflows:
     @endpoint("List Workflows", "workflows", action=WORKFLOW_READ, tenant=True)
     def on_get(self, req: Request, resp: falcon.Response) -> list[WorkflowSummary]:
+        """The workflows that can be run."""
         return [summary(workflow) for workflow in workflows().by_key.values()]
 
     @endpoint("Get Workflow Descriptor", "workflows", action=WORKFLOW_READ, tenant=True)
     def on_get_one(self, req: Request, resp: falcon.Response, workflow_key: str) -> WorkflowDescriptorResponse:
+        """A workflow with its stages and steps."""
         return describe(workflows().get(workflow_key))
 
     @endpoint("Run Workflow", "workflows", action=CONVERSATION_ASK, tenant=True, headers=HEADERS)
     def on_post_run(
         self, req: Request, resp: falcon.Response, workflow_key: str, body: WorkflowRunRequestBody
     ) -> WorkflowRunResponse:
+        """Run a workflow, and wait for its output.
+
+        409 `approval_required` if a call has to be approved first, 504 `run_still_running` if it takes too long: follow
+        the run in both cases.
+        """
         principal = req.context.principal
         usage_limits.require_within(principal.tenant_id)
         limits.hit("chat_per_minute", settings.chat_rate_limit_per_minute, 60, principal.tenant_id, principal.subject)
@@ -73,6 +80,7 @@ class Workflows:
     def on_post_stream(
         self, req: Request, resp: falcon.Response, workflow_key: str, body: WorkflowRunRequestBody
     ) -> None:
+        """Run a workflow, and read the events of all its steps as server-sent events. The last one has its output."""
         principal = req.context.principal
         usage_limits.require_within(principal.tenant_id)
         per_minute = settings.chat_stream_rate_limit_per_minute
@@ -85,6 +93,7 @@ class Workflows:
 class WorkflowRuns:
     @endpoint("List Workflow Runs", "workflows", action=RUN_READ, tenant=True)
     def on_get(self, req: Request, resp: falcon.Response, query: WorkflowRunsQuery) -> WorkflowRunListResponse:
+        """The runs of workflows, the newest first: one's own, for admins all of the tenant's."""
         if query.run_status is not None and query.run_status not in runs.STATES:
             raise InvalidStatus()
         page = runs.page(
@@ -101,18 +110,19 @@ class WorkflowRuns:
 
     @endpoint("Get Workflow Run", "workflows", action=RUN_READ, tenant=True)
     def on_get_one(self, req: Request, resp: falcon.Response, run_id: str) -> WorkflowRunDetail:
+        """A run with its steps and output."""
         return detail(runs.find(req.context.principal, run_id))
 
     @endpoint("Cancel Workflow Run", "workflows", action=RUN_CANCEL, status=202, tenant=True, schema={})
     def on_post_cancel(self, req: Request, resp: falcon.Response, run_id: str) -> dict[str, Any]:
+        """Stop a run and all its branches. 409 if it has ended."""
         runs.cancel(req.context.principal, run_id)
         return DONE
 
     @endpoint("Retry Workflow Run", "workflows", action=RUN_RETRY, status=202, tenant=True, schema={})
     def on_post_retry(self, req: Request, resp: falcon.Response, run_id: str) -> dict[str, Any]:
-        """Go on with a failed or cancelled run: steps that have succeeded are not done again."""
+        """Go on with a failed or cancelled run: steps that have succeeded are not done again. 409 if it is neither."""
         principal = req.context.principal
-        usage_limits.require_within(principal.tenant_id)
         usage_limits.require_within(principal.tenant_id)
         limits.hit("chat_per_minute", settings.chat_rate_limit_per_minute, 60, principal.tenant_id, principal.subject)
         with transaction():

@@ -12,15 +12,12 @@ ARGUMENTS_CHARACTERS = 100_000  # of JSON
 
 
 class ApprovalDecision(BaseModel):
-    """`digest`: of the approval, as it was shown to the person. `reason`: if the call is denied, the model reads it.
-
-    `arguments`: those to use instead of the model's.
-    """
-
     decision: Literal["approve", "deny"]
-    digest: str = Field(min_length=64, max_length=64)
-    reason: str | None = Field(None, max_length=REASON_CHARACTERS)
-    arguments: dict[str, Any] | None = None
+    digest: str = Field(min_length=64, max_length=64, description="Of the approval, as it was shown to the person.")
+    reason: str | None = Field(
+        None, max_length=REASON_CHARACTERS, description="If the call is denied, the model reads it."
+    )
+    arguments: dict[str, Any] | None = Field(None, description="Those to use instead of the model's.")
 
     @field_validator("arguments")
     @classmethod
@@ -37,25 +34,26 @@ class ApprovalDecision(BaseModel):
 
 
 class ApprovalResponse(BaseModel):
-    """`parameters`: the JSON schema of the arguments; null if nobody can change them. `reason`: why somebody is asked. `needs_admin`: only an admin decides who did not start
-    the run. `note`: the reason that the person gave. `edited_arguments`: those that they want instead."""
-
     id: str
     run_id: str
     call_id: str
     tool_name: str
     arguments: dict[str, Any]
-    parameters: dict[str, Any] | None = None
+    parameters: dict[str, Any] | None = Field(
+        None, description="The JSON schema of the arguments; null if nobody can change them."
+    )
     digest: str
-    reason: Reason
-    needs_admin: bool
+    reason: Reason = Field(
+        description="Why somebody is asked: the tool or a rule of the tenant (tool), an MCP server (mcp), or the call was cut (cut)."
+    )
+    needs_admin: bool = Field(description="Whether only an admin decides who did not start the run.")
     state: State
     created_at: str
     expires_at: str
     decided_by: str | None = None
     decided_at: str | None = None
-    note: str | None = None
-    edited_arguments: dict[str, Any] | None = None
+    note: str | None = Field(None, description="The reason that the person gave.")
+    edited_arguments: dict[str, Any] | None = Field(None, description="Those that the person wants instead.")
 
 
 class ApprovalListResponse(BaseModel):

@@ -83,8 +83,10 @@ class Question(BaseModel):
     """What all requests that start a run have."""
 
     message: str
-    conversation_id: str | None = None
-    location: LocationHint | None = None
+    conversation_id: str | None = Field(
+        None, description="Of a conversation to go on with, or any id for a new one. Without it a new one gets an id."
+    )
+    location: LocationHint | None = Field(None, description="Where the user is; used only if share_location is true.")
 
     @field_validator("message")
     @classmethod
@@ -110,8 +112,8 @@ class Question(BaseModel):
 
 
 class AgentChatRequest(Question):
-    agent_type: str | None = "triage"
-    context: dict[str, Any] | None = None
+    agent_type: str | None = Field("triage", description="The name of the agent; null or empty: the default agent.")
+    context: dict[str, Any] | None = Field(None, description="What the client wants to keep with the run.")
     share_location: bool = False
     run_options: RunOptionsRequest | None = None
 

@@ -10,19 +10,20 @@ from models.conversations.titles import LONGEST
 
 Role = Literal["user", "assistant", "system"]
 LONGEST_QUERY = 1000  # characters
+AGENT = "Only conversations whose last question was for this agent or workflow."
 
 
 class ConversationQuery(BaseModel):
     limit: int = Field(50, ge=1, le=100)
     cursor: str | None = None
-    agent: str | None = None
+    agent: str | None = Field(None, description=AGENT)
 
 
 class SearchQuery(BaseModel):
-    q: str = Field(min_length=1)
+    q: str = Field(min_length=1, description="Words that a message or the title must have, all of them.")
     limit: int = Field(20, ge=1, le=50)
     cursor: str | None = None
-    agent: str | None = None
+    agent: str | None = Field(None, description=AGENT)
 
     @field_validator("q")
     @classmethod
@@ -33,14 +34,12 @@ class SearchQuery(BaseModel):
 
 
 class HistoryQuery(BaseModel):
-    """`cursor`: the `next_cursor` of a page, to get the one before it in time."""
-
     limit: int = Field(LONGEST_PAGE, ge=1, le=LONGEST_PAGE)
-    cursor: str | None = None
+    cursor: str | None = Field(None, description="The `next_cursor` of an answer, to get what comes before it in time.")
 
 
 class EventsQuery(HistoryQuery):
-    workflow_run_id: str | None = None
+    workflow_run_id: str | None = Field(None, description="Only the events of this run of a workflow.")
 
 
 class ConversationRename(BaseModel):

@@ -30,6 +30,6 @@ class RunResponse(BaseModel):
 
 
 class RunStreamQuery(BaseModel):
-    """`after`: the sequence number of the last event that the client has."""
-
-    after: int | None = Field(None, ge=0, le=2**53 - 1)
+    after: int | None = Field(
+        None, ge=0, le=2**53 - 1, description="The sequence number of the last event that the client has. Default: all."
+    )

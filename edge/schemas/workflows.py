@@ -120,9 +120,11 @@ class WorkflowRunDetail(BaseModel):
 
 class WorkflowRunsQuery(BaseModel):
     workflow_key: str | None = None
-    run_status: str | None = None
-    started_before: str | None = None
-    started_after: str | None = None
+    run_status: str | None = Field(
+        None, description="running, succeeded, failed or cancelled; waiting runs are running."
+    )
+    started_before: str | None = Field(None, description="A time in ISO 8601, such as 2026-01-31T12:00:00Z, included.")
+    started_after: str | None = Field(None, description="The same.")
     conversation_id: str | None = None
     cursor: str | None = None
     limit: int = Field(20, ge=1, le=100)

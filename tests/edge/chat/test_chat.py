@@ -36,6 +36,11 @@ def test_an_invalid_question_is_a_422_and_starts_no_run(http, signed, body):
     assert Run.select().count() == 0
 
 
+def test_a_problem_is_told_in_our_words_only(http, signed):
+    answer = http.simulate_post("/api/v1/chat", headers=signed()[0], json={"message": " "})
+    assert answer.json["details"] == [{"loc": ["body", "message"], "msg": "must not be blank", "type": "value_error"}]
+
+
 def test_an_unknown_agent_is_a_404_not_replaced_by_another(http, signed):
     headers, _ = signed()
     answer = http.simulate_post("/api/v1/chat", headers=headers, json={"message": "hi", "agent_type": "nobody"})

@@ -89,6 +89,13 @@ def test_a_malformed_decision_is_a_422_and_decides_nothing(waiting, answer, body
     assert Approval.get().state == "pending"
 
 
+def test_arguments_that_do_not_fit_are_told_what_the_tool_wants(waiting, answer):
+    headers, _, _, approval = waiting
+    [problem] = answer(headers, approval, arguments={"query": 7}).json["details"]
+    assert problem["loc"] == ["body", "arguments", "query"]
+    assert problem["msg"] == 'Does not fit the tool\'s parameters, which say "type": "string" here.'
+
+
 def test_edited_arguments_that_fit_the_tool_are_kept(waiting, answer):
     headers, _, _, approval = waiting
     assert answer(headers, approval, arguments={"query": "harmless"}).json["edited_arguments"] == {"query": "harmless"}
