@@ -73,7 +73,7 @@ def bench(context: typer.Context) -> None:
 @app.command()
 def chat(
     message: str,
-    agent: str | None = typer.Option(None, help="triage (the default), code_assistant or data_analyst."),
+    agent: str | None = typer.Option(None, help="The name of an agent. Default: triage."),
     conversation: str | None = typer.Option(None, help="Id of a conversation to continue."),
     model: str | None = typer.Option(None, help="A model that clients may ask for. Default: the agent's."),
     state: Path = STATE,
@@ -125,6 +125,12 @@ def members(context: typer.Context, state: Path = STATE) -> None:
 def tool_rules(context: typer.Context, state: Path = STATE) -> None:
     """Have a tenant's calls of tools approved: list TENANT, set TENANT TOOL always|admin --reason TEXT, clear TENANT TOOL ..."""
     _run_on_database("tools", context, state)
+
+
+@app.command(context_settings=PASS_THROUGH)
+def plans(context: typer.Context, state: Path = STATE) -> None:
+    """Show the plans, and set what they allow: list, limit PLAN FEATURE [--soft N] [--hard N], share PLAN JOBS."""
+    _run_on_database("plans", context, state)
 
 
 @app.command(context_settings=PASS_THROUGH)

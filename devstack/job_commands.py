@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 jobs = typer.Typer(
     no_args_is_help=True,
-    help="List, show, retry and cancel jobs of the local instance, or of the database in DATABASE_URL.",
+    help="List, show, retry and cancel jobs, and set the shares of tenants, of the local instance, or of the database in DATABASE_URL.",
 )
 _ROW = "{:36}  {:28}  {:9}  {:>8}  {:19}  {}"
 _ERROR_LENGTH = 100  # characters of an error message in the list

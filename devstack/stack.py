@@ -149,6 +149,10 @@ class Stack:
             raise SystemExit(f"python {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}".rstrip())
         return done.stdout
 
+    def check_catalogue(self) -> None:
+        """SystemExit with all faults of the agents, tools, workflows and models: no process would start with them."""
+        self.run("-m", "workers.agents")
+
     def migrate(self) -> None:
         """Bring the database schema up to date."""
         self.run("-m", "models", "migrate", "up")

@@ -73,6 +73,7 @@ def _run_in_foreground(state: Path, port: int, fresh: bool) -> int:
         if fresh:
             stack.wipe()
         stack.start_parts(on_ready=report)
+        stack.check_catalogue()
         stack.migrate()
         tenant_id = stack.seed()
         report("database schema and demo account")

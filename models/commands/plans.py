@@ -9,7 +9,7 @@ from models.platform import audit
 from models.platform.database import database, transaction
 from models.platform.settings import settings
 
-HELP = "Show the plans with their limits, and set a limit."
+HELP = "Show the plans with their limits, and set a limit, or how many jobs of a tenant run at once."
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

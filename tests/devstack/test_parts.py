@@ -126,3 +126,12 @@ def test_wipe_deletes_everything_but_the_lock(tmp_path):
         assert [entry.name for entry in tmp_path.iterdir()] == ["lock"]
         with pytest.raises(SystemExit, match="in use"):
             Stack(tmp_path, environ={}).wipe()
+
+
+def test_a_faulty_catalogue_is_told_before_any_process_starts(tmp_path):
+    (tmp_path / "agents").mkdir()
+    (tmp_path / "agents" / "odd.py").write_text("import nothing_of_this_name\n")
+    stack = Stack(tmp_path / "state", environ=CLEAN)
+    stack.env = {**CLEAN, "ENVIRONMENT": "development", "AGENTS_PATH": str(tmp_path)}
+    with pytest.raises(SystemExit, match=r"odd.py:1: ModuleNotFoundError"):
+        stack.check_catalogue()
