@@ -70,6 +70,8 @@ def _arguments(function: Callable[..., str]) -> type[BaseModel]:
     parameters = list(signature.parameters.values())
     if not parameters or parameters[0].kind not in (parameters[0].POSITIONAL_ONLY, parameters[0].POSITIONAL_OR_KEYWORD):
         raise TypeError(f"the first parameter of {name} must be the context")
+    if hints.get(parameters[0].name, ToolsContext) is not ToolsContext:
+        raise TypeError(f"the first parameter of {name} must be the context, a ToolsContext")
     fields: dict[str, Any] = {}
     for parameter in parameters[1:]:
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):

@@ -247,6 +247,7 @@ FAULTS = {
     "tools/silent.py": (COUNT_WORDS.replace("count_words", "silent").replace('"""Counts the words of a text."""', ""), ":5: TypeError: silent needs a docstring"),
     "tools/untyped.py": (COUNT_WORDS.replace("count_words", "untyped").replace("text: str", "text"), ":5: TypeError: the parameter text"),
     "tools/alone.py": (COUNT_WORDS.replace("count_words(context: ToolsContext, text: str)", "alone()"), ":5: TypeError: the first parameter"),
+    "tools/blind.py": (COUNT_WORDS.replace("count_words(context: ToolsContext, ", "blind("), ":5: TypeError: the first parameter of blind must be the context"),
     "tools/many.py": (COUNT_WORDS.replace("count_words", "many").replace("text: str", "*text: str"), ":5: TypeError: many cannot have"),
     "tools/number.py": (COUNT_WORDS.replace("count_words", "number").replace("-> str", "-> int"), ":5: TypeError: number must be"),
     "tools/later.py": (COUNT_WORDS.replace("def count_words", "async def later"), ":5: TypeError: later must be"),
