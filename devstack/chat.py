@@ -1,6 +1,7 @@
 """`./dev chat`: sign in, ask a question, and print the answer while it is streamed."""
 
 import json
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any
 
 import httpx
 from rich.console import Console
+from rich.markup import escape
+from rich.prompt import Confirm
 
 from devstack import instance
 from devstack.instance import Instance
@@ -35,6 +38,8 @@ def chat(state: Path, message: str, *, agent: str | None, conversation: str | No
                 if event["is_terminal"]:
                     return print_end(event)
                 print_event(event)
+                if event["event"] == "approval_requested":
+                    decide(http, str(stream.run_id), event["payload"]["approvals"])
         except KeyboardInterrupt:
             if stream.run_id:
                 http.post(f"/api/v1/runs/{stream.run_id}/cancel")
@@ -91,6 +96,19 @@ class ResumableStream:
                     yield event
         except httpx.TransportError:
             console.print("\n[dim](the connection broke; resuming)[/]")
+
+
+def decide(http: httpx.Client, run_id: str, approvals: list[dict[str, Any]]) -> None:
+    """Ask the person at the terminal about each call. SystemExit without a terminal, or if their decision is refused."""
+    for approval in approvals:
+        call = f"{approval['tool_name']} {json.dumps(approval['arguments'], ensure_ascii=False)}"
+        if not sys.stdin.isatty():
+            raise SystemExit(f"\n{call} has to be approved: POST /api/v1/runs/{run_id}/approvals/{approval['call_id']}")
+        is_allowed = Confirm.ask(f"\nMay it call {escape(call)}?", console=console, default=False)
+        body = {"decision": "approve" if is_allowed else "deny", "digest": approval["digest"]}
+        response = http.post(f"/api/v1/runs/{run_id}/approvals/{approval['call_id']}", json=body)
+        if response.status_code != 200:
+            raise SystemExit(_refusal(response.json()))
 
 
 def print_event(event: Event) -> None:

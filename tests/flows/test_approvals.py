@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
+from devstack import chat
 from tests.flows.conftest import frames
 from tests.flows.test_chat import assert_complete
 
@@ -60,6 +61,28 @@ def rest(live, run_id, events):
 
 def outputs(events):
     return [event["payload"]["output"] for _, event in events if event["run_item_name"] == "tool_output"]
+
+
+@pytest.mark.parametrize(("is_allowed", "told"), [(True, "It is 20"), (False, "did not allow this call")])
+def test_the_chat_of_the_terminal_asks_the_person_there(ruled, monkeypatch, is_allowed, told):
+    monkeypatch.setattr(chat.sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(chat.Confirm, "ask", lambda *_, **__: is_allowed)
+    stream = chat.ResumableStream(ruled.http)
+    for event in stream.events({"message": "What time is it?"}):
+        if event["event"] == "approval_requested":
+            chat.decide(ruled.http, stream.run_id, event["payload"]["approvals"])
+        if event["is_terminal"]:
+            break
+    assert told in event["response_text"]
+
+
+def test_without_a_terminal_nobody_is_asked(ruled, monkeypatch):
+    monkeypatch.setattr(chat.sys.stdin, "isatty", lambda: False, raising=False)
+    run_id, events = wait_for_a_person(ruled, "What time is it?")
+    with pytest.raises(SystemExit, match=r"get_current_time \{\} has to be approved"):
+        chat.decide(ruled.http, run_id, asked(events))
+    assert ruled.run(run_id)["state"] == "waiting"
+    ruled.http.post(f"/api/v1/runs/{run_id}/cancel")
 
 
 def test_a_run_that_waits_survives_a_restart_of_everything(ruled):
