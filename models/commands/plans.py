@@ -26,18 +26,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _amount(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError("must not be negative")
-    return number
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError("must be a whole number, not negative")
+    return int(text)
 
 
 def _share(text: str) -> int | None:
     if text == "default":
         return None
-    if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return number
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise argparse.ArgumentTypeError("must be a number from 1, or `default`")
+    return int(text)
 
 
 def run(args: argparse.Namespace) -> int:

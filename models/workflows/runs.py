@@ -116,6 +116,8 @@ def reopen(principal: Principal, run_id: object) -> tuple[Run, list[UUID]]:
     """Open a failed or cancelled run again. Returns the run, and the jobs of the steps with which it goes on: the caller
     queues them; if there are none, the caller has the run advanced. WorkflowRunNotFound, WorkflowRunNotRetryable."""
     run = find(principal, run_id)
+    if run.state not in (FAILED, CANCELLED):
+        raise WorkflowRunNotRetryable()
     if Job.is_any_running(run.id):
         raise WorkflowRunNotRetryable("The run is still stopping. Retry in a moment.", headers={"Retry-After": "1"})
     stopped = WorkflowStep.stopped_jobs(run.id)

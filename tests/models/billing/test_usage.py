@@ -128,6 +128,21 @@ def test_the_command_sets_and_shows_limits(limited, capsys):
     assert main(["plans", "limit", "nothing", "messages", "--hard", "10"]) == 2
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["limit", "starter", "messages", "--hard", "many"], "must be a whole number, not negative"),
+        (["limit", "starter", "messages", "--soft=-1"], "must be a whole number, not negative"),
+        (["share", "pro", "0"], "must be a number from 1, or `default`"),
+        (["share", "pro", "all"], "must be a number from 1, or `default`"),
+    ],
+)
+def test_the_command_says_which_numbers_it_takes(capsys, arguments, told):
+    with pytest.raises(SystemExit):
+        main(["plans", *arguments])
+    assert told in capsys.readouterr().err
+
+
 def test_the_command_sets_a_plans_share(clean, capsys):
     assert main(["plans", "share", "pro", "200"]) == 0
     assert main(["plans", "list"]) == 0

@@ -124,6 +124,16 @@ def test_a_retry_waits_until_the_stopped_branches_have_stopped(person, run_workf
     assert Run.get_by_id(run.id).state == "failed"
 
 
+def test_a_retry_of_a_run_that_is_active_is_not_told_to_wait(person, run_workflow, do_jobs):
+    me = person()
+    run = run_workflow(me, "analysis_code", "[[text=x]]")
+    do_jobs(1)
+    Job.claim(step_jobs(run)[0].id, "elsewhere", 60)
+    with pytest.raises(runs.WorkflowRunNotRetryable, match="Only a failed or cancelled") as refused:
+        retry(me, run)
+    assert not refused.value.headers
+
+
 def test_only_failed_and_cancelled_runs_are_retried_and_only_by_those_who_see_them(person, run_workflow, do_jobs):
     me = person()
     run = run_workflow(me, "analysis_code", "[[text=x]]")
