@@ -24,6 +24,7 @@ jobs = typer.Typer(
     help="List, show, retry and cancel jobs, and set the shares of tenants, of the local instance, or of the database in DATABASE_URL.",
 )
 _ROW = "{:36}  {:28}  {:9}  {:>8}  {:19}  {}"
+MOST_AT_ONCE = 1_000_000  # jobs of a tenant; more than any installation has at once
 _ERROR_LENGTH = 100  # characters of an error message in the list
 
 
@@ -119,8 +120,8 @@ def share(
 
 
 def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise typer.BadParameter("must be a number from 1, or `default`")
+    if not text.isdecimal() or not 1 <= int(text[:12]) <= MOST_AT_ONCE:
+        raise typer.BadParameter(f"must be a number from 1 to {MOST_AT_ONCE:_}, or `default`")
     return int(text)
 
 

@@ -11,6 +11,8 @@ from models.platform.settings import settings
 
 HELP = "Show the plans with their limits, and set a limit, or how many jobs of a tenant run at once."
 
+MOST_A_MONTH, MOST_AT_ONCE = 10**15, 10**6  # both far beyond any installation, and within what Postgres stores
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="list|limit|share")
@@ -26,16 +28,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _amount(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise argparse.ArgumentTypeError("must be a whole number, not negative")
-    return int(text)
+    return _number(text, 0, MOST_A_MONTH, "")
 
 
 def _share(text: str) -> int | None:
     if text == "default":
         return None
-    if not (text.isascii() and text.isdigit() and int(text)):
-        raise argparse.ArgumentTypeError("must be a number from 1, or `default`")
+    return _number(text, 1, MOST_AT_ONCE, ", or `default`")
+
+
+def _number(text: str, low: int, high: int, else_what: str) -> int:
+    if not (text.isascii() and text.isdigit()) or not low <= int(text[:20]) <= high:
+        raise argparse.ArgumentTypeError(f"must be a number from {low} to {high:_}{else_what}")
     return int(text)
 
 

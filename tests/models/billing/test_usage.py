@@ -131,10 +131,10 @@ def test_the_command_sets_and_shows_limits(limited, capsys):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["limit", "starter", "messages", "--hard", "many"], "must be a whole number, not negative"),
-        (["limit", "starter", "messages", "--soft=-1"], "must be a whole number, not negative"),
-        (["share", "pro", "0"], "must be a number from 1, or `default`"),
-        (["share", "pro", "all"], "must be a number from 1, or `default`"),
+        (["limit", "starter", "messages", "--hard", "many"], "must be a number from 0 to 1_000_000_000_000_000"),
+        (["limit", "starter", "messages", "--hard", "9" * 30], "must be a number from 0 to 1_000_000_000_000_000"),
+        (["share", "pro", "0"], "must be a number from 1 to 1_000_000, or `default`"),
+        (["share", "pro", "9" * 30], "must be a number from 1 to 1_000_000, or `default`"),
     ],
 )
 def test_the_command_says_which_numbers_it_takes(capsys, arguments, told):
