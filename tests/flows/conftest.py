@@ -20,6 +20,7 @@ from tests.support.mcp_server import Server
 EMAIL, PASSWORD = "demo@example.com", "demo-password-please-change"
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
     for item in items:
         if "/flows/" in str(item.fspath):
