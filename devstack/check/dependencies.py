@@ -21,6 +21,7 @@ USED = {
     "mypy": "./dev check types",
     "pre-commit": ".pre-commit-config.yaml",
     "pytest-cov": "./dev coverage",
+    "pytest-timeout": "setup.cfg, [tool:pytest]",
     "offapi": "edge.reference, which locates its files without importing it",
     "pytest-xdist": "setup.cfg, [tool:pytest]",
     "ruff": "./dev check style",

@@ -1,5 +1,7 @@
 """Safe by default: what every answer tells browsers, caches and crawlers."""
 
+import re
+
 import falcon.testing
 import pytest
 
@@ -36,13 +38,9 @@ def assert_headers(answer, exceptions=()):
 
 
 def values(path):
-    return fill(
-        path.replace(":uuid", ""),
-        {"name": "reference.js"} | dict.fromkeys(NAMES, "01a20ac7-784f-712d-8112-15c292557957"),
-    )
-
-
-NAMES = ("session_id", "request_id", "invite_id", "jti", "agent_name", "conversation_id", "run_id", "workflow_key")
+    path = path.replace(":uuid", "")
+    names = re.findall(r"{(\w+)}", path)
+    return fill(path, dict.fromkeys(names, "01a20ac7-784f-712d-8112-15c292557957") | {"name": "reference.js"})
 
 
 @pytest.mark.parametrize("signed_in", [False, True])

@@ -212,7 +212,7 @@ def test_a_call_waits_for_its_approval_and_the_others_are_made_and_journaled(mad
     catalog, journal = agents(note(made, approval=True), free), Journal()
     message = '[[tool=note {"text": "a"} tool=free]]'
     events, requests = waits(message, catalog, journal)
-    assert requests == [ApprovalRequest(2, requests[0].call_id, "note", {"text": "a"}, "tool", "")]
+    assert requests == [ApprovalRequest(2, requests[0].call_id, "note", {"text": "a"}, "tool", "", TEXT)]
     assert made == ["free"] and sorted(journal.steps) == [("", 1), ("", 3)]
     again = Journal(journal.steps.values(), events, run_id=journal.run_id)
     _, result = start(message, catalog, again, n2=APPROVED)

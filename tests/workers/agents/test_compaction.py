@@ -25,7 +25,7 @@ class Killed(BaseException):
 @pytest.fixture
 def say(person, ask, configure):
     """say(message) -> the run of one more question of the conversation, answered."""
-    configure(agent_compaction="summarize", agent_history_messages=4, job_lease_seconds=0.01, openai_wire="responses")
+    configure(agent_compaction="summarize", agent_history_messages=4, job_lease_seconds=-1, openai_wire="responses")
     me = person("admin")
 
     def answered(message):
