@@ -120,8 +120,8 @@ def print_event(event: Event) -> None:
     elif event["run_item_name"] == "handoff_occured":
         console.print(f"[dim](→ {event['new_agent']})[/] ", end="")
     if event["event"] == "restarted":
-        begins = "goes on" if event["payload"].get("void_from", 1) is None else "starts the answer again"
-        console.print(f"\n[dim](another worker {begins})[/]")
+        goes_on = event["payload"].get("void_from", 1) is None
+        console.print(f"\n[dim]({'the run goes on' if goes_on else 'another worker starts the answer again'})[/]")
     if event["event"] == "model_fallback":
         console.print(f"[dim]({event['payload']['from']} fails, asking {event['payload']['to']})[/] ", end="")
 

@@ -3,7 +3,7 @@
 from devstack.stack import EMAIL, PASSWORD
 from models.auth import passwords
 from models.auth.password_hashing import PasswordHasher
-from models.auth.tenants import Tenant
+from models.auth.tenants import Plan, Tenant
 from models.auth.users import Membership, User
 from models.platform.database import transaction
 from models.platform.principal import Root
@@ -15,7 +15,8 @@ def seed() -> tuple[User, Tenant]:
     if settings.hardened:
         raise SystemExit("The demo account has a known password: it is for development only.")
     with transaction():
-        tenant = Tenant.get_or_none(Tenant.slug == "demo") or Tenant.create(slug="demo", name="Demo")
+        plan = Plan.get_or_none(Plan.code == settings.signup_default_plan_code)
+        tenant = Tenant.get_or_none(Tenant.slug == "demo") or Tenant.create(slug="demo", name="Demo", plan=plan)
         user = User.by_email(EMAIL)
         if user is None:
             user = User.add(

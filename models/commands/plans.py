@@ -20,7 +20,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     share = actions.add_parser("share", help="set how many jobs of a tenant are with the workers of a queue at once")
     share.add_argument("plan", help="the plan's code")
     share.add_argument("jobs", type=_share, help="a number, or `default` for TENANT_JOBS_AT_ONCE")
-    limit = actions.add_parser("limit", help="set what a plan allows in a month; without --soft and --hard, anything")
+    limit = actions.add_parser(
+        "limit",
+        help="set what a plan allows in a month, with ENABLE_USAGE_GUARDRAILS; without --soft and --hard, anything",
+    )
     limit.add_argument("plan", help="the plan's code")
     limit.add_argument("feature", choices=sorted(usage_limits.UNITS))
     limit.add_argument("--soft", type=_amount, help="warn from here on, or refuse: USAGE_GUARDRAIL_SOFT_LIMIT_MODE")
