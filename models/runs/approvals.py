@@ -16,6 +16,7 @@ from models.platform.json import encode_sorted
 from models.platform.keyset import KeysetPage
 from models.platform.model import BinaryJSONField, DateTimeTZField, TenantModel
 from models.platform.principal import Principal
+from models.runs import tool_policy
 
 PENDING, APPROVED, DENIED, EXPIRED, CANCELLED = "pending", "approved", "denied", "expired", "cancelled"
 DECIDED = (APPROVED, DENIED, EXPIRED)  # what a worker can act on
@@ -133,10 +134,12 @@ class Approval(TenantModel):
     @classmethod
     def _decidable_by(cls, principal: Principal) -> "ModelSelect[Approval]":
         query = cls.visible_to(principal).where(cls.state == PENDING)
-        if not may(principal, APPROVAL_DECIDE):
+        if not may(principal, APPROVAL_DECIDE) or principal.tenant_id is None:
             return query.where(False)
+        rules = tool_policy.of_tenant(principal.tenant_id)  # one may be newer than the question
+        is_admins = cls.needs_admin | cls.tool_name.in_([tool for tool, rule in rules.items() if rule == "admin"])
         is_foreign = cls.user_id.is_null() | (cls.user_id != principal.user_id)
-        return query.where(~cls.needs_admin | (is_foreign & principal.has_role("admin")))
+        return query.where(~is_admins | (is_foreign & principal.has_role("admin")))
 
     def require_decider(self, principal: Principal, *, edits: bool, is_admins: bool) -> None:
         """Raise why the caller may not decide about this call, or not with other arguments, if so.

@@ -318,6 +318,7 @@ def test_a_rule_that_is_newer_than_the_question_counts_and_one_that_was_cleared_
     _, [since] = wait(ask(asker))
     with pytest.raises(ApprovalNeedsAdmin):
         decide(asker, before)
+    assert Approval.page(asker, 10).items == [] and len(Approval.page(admin, 10).items) == 2
     with transaction():
         tool_policy.clear_rule(tenant.id, "search_conversations", by=Root("test"), reason="test")
     assert decide(asker, before)
