@@ -138,7 +138,9 @@ curl -N {url}/api/v1/chat/stream -H "Authorization: Bearer $TOKEN" \\
     console.print(
         'Or run `./dev chat "What time is it?"`. Mails are not sent; read them with `./dev mail`.', soft_wrap=True
     )
-    console.print("Changes of agents and tools are taken without a restart: docs/agents.md says how to add your own.")
+    console.print(
+        "Changes of agents, tools and workflows count without a restart: docs/agents.md says how to add your own."
+    )
     console.print("Stop with Ctrl-C or `./dev down`.\n")
 
 
