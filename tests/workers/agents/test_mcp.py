@@ -27,7 +27,6 @@ from workers.agents.mcp import tools as mcp
 from workers.agents.mcp_servers import servers
 from workers.agents.turn import Turn
 
-pytestmark = pytest.mark.xdist_group("mcp")  # they share two servers
 ROOT = Path(__file__).parents[3]
 CONTEXT = ToolsContext(None, None, "key-1")
 
