@@ -1,7 +1,7 @@
 """Whether a tool may be called with the arguments that a person has edited.
 
-The schema may be that of an MCP server. So no reference is fetched, and no regular expression is run: here one could stop
-the whole process. The tool itself checks the arguments, too.
+The schema may be that of an MCP server. So no reference is fetched, no regular expression is run, and items are not
+compared with each other: here that could stop the whole process. The tool itself checks the arguments, too.
 """
 
 from collections.abc import Iterator
@@ -32,6 +32,7 @@ Validator = extend(
         "pattern": _nothing,
         "patternProperties": _nothing,
         "unevaluatedProperties": _nothing,
+        "uniqueItems": _nothing,
         "additionalProperties": _additional,
     },
 )
