@@ -14,7 +14,9 @@ def encode(value: Any) -> bytes:
     """Compact JSON in one line, as UTF-8."""
     try:
         return orjson.dumps(value)
-    except TypeError:  # such as an integer beyond 64 bits or half of a surrogate pair, which a model's answer may contain
+    except (
+        TypeError
+    ):  # such as an integer beyond 64 bits or half of a surrogate pair, which a model's answer may contain
         return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
 
 

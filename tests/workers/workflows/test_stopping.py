@@ -283,9 +283,7 @@ def test_a_branch_that_fails_while_another_one_is_taken_over_keeps_its_dead_job(
     assert Run.get_by_id(run.id).state == "succeeded"
 
 
-def test_an_operator_who_retries_before_the_run_has_failed_is_not_too_early(
-    person, run_workflow, do_jobs, monkeypatch
-):
+def test_an_operator_who_retries_before_the_run_has_failed_is_not_too_early(person, run_workflow, do_jobs, monkeypatch):
     statement = recovery.RECOVER_EXPIRED.replace("interval '5 seconds'", "interval '0 seconds'")
     monkeypatch.setattr(recovery, "RECOVER_EXPIRED", statement)
     run = run_workflow(person(), "analysis_code", "[[text=x]]")
