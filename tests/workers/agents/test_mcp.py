@@ -1,5 +1,6 @@
 """MCP servers that we ask ourselves, against one of the official SDK."""
 
+import asyncio
 import json
 import re
 import subprocess
@@ -233,6 +234,15 @@ def test_a_server_that_is_down_is_left_alone_for_a_while(use):
     for _ in range(1000):
         mcp.tools_of(found)
     assert time.monotonic() - began < 1
+
+
+def test_a_list_that_does_not_come_in_time_is_none(server, use, monkeypatch):
+    async def never(listed):
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(mcp, "_list_all", never)
+    monkeypatch.setattr(mcp, "OPEN_SECONDS", 0.05)
+    assert mcp.tools_of(use(server.entry())) == {server.entry()["name"]: None}
 
 
 def test_denied_tools_are_not_offered_and_only_allowed_ones_are(server, use):
