@@ -122,13 +122,24 @@ def test_the_schema_of_a_server_cannot_stop_the_process(signed, ask_as, answer):
     assert answer(headers, approval, arguments=edited).json["edited_arguments"] == edited
 
 
-def test_items_that_have_to_be_unique_cannot_stop_the_process(signed, ask_as, answer):
+@pytest.mark.parametrize(
+    ("schema", "value", "status"),
+    [
+        # two types, so they cannot be sorted
+        ({"uniqueItems": True}, [item for number in range(4000) for item in (number, str(number))], 200),
+        ({"allOf": [{"items": {"type": "string"}}] * 500}, [1] * 9000, 422),
+        ({"$ref": "#/$defs/list"}, json.loads("[" * 25 + "1" + "]" * 25), 422),
+        ({"items": {"properties": {"x": {"type": "integer"}}, "required": ["x"]}}, [{"x": 1}] * 4900, 200),
+    ],
+)
+def test_a_check_of_arguments_is_bounded(signed, ask_as, answer, schema, value, status):
     headers, user = signed()
-    _, [approval] = wait(ask_as(user), request(parameters={"properties": {"tags": {"uniqueItems": True}}}))
-    tags = [item for number in range(4000) for item in (number, str(number))]  # of two types, so they cannot be sorted
+    branch = {"type": "array", "items": {"$ref": "#/$defs/list"}}
+    parameters = {"properties": {"a": schema}, "$defs": {"list": {"anyOf": [branch, branch]}}}
+    _, [approval] = wait(ask_as(user), request(parameters=parameters))
     began = time.monotonic()
-    assert answer(headers, approval, arguments={"tags": tags}).status_code == 200
-    assert time.monotonic() - began < 5
+    assert answer(headers, approval, arguments={"a": value}).status_code == status
+    assert time.monotonic() - began < 8
 
 
 def test_who_may_not_see_a_run_cannot_tell_its_approvals_from_none(http, signed, waiting, answer):
