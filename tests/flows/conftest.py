@@ -20,6 +20,7 @@ from tests.support.mcp_server import Server
 EMAIL, PASSWORD = "demo@example.com", "demo-password-please-change"
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
     for item in items:
         if "/flows/" in str(item.fspath):
@@ -38,6 +39,13 @@ class Live:
     def start(self, name, key=None, **env):
         self.processes[key or name] = process = self.stack.spawn(name, **env)
         return process
+
+    def revive(self):
+        """Start again what has ended. Returns how many there were."""
+        ended = [key for key, process in self.processes.items() if process.poll() is not None]
+        for key in ended:
+            self.start("worker-agents" if key == "spare" else key, key)
+        return len(ended)
 
     def wait_ready(self, seconds=30.0):
         eventually(lambda: self.http.get("/health/ready").status_code == 200, seconds)
@@ -195,9 +203,7 @@ def live_stack():
 @pytest.fixture
 def live(live_stack):
     yield live_stack
-    for key, process in list(live_stack.processes.items()):
-        if process.poll() is not None:
-            live_stack.start("worker-agents" if key == "spare" else key, key)
+    live_stack.revive()
     live_stack.wait_ready()
 
 

@@ -37,7 +37,7 @@ def text_of(events):
 
 
 def kill_at_random(live, run_id, kills, has_ended):
-    """Kill the run's worker after one more step or none and a moment, again and again, and start another one.
+    """Kill the run's worker after one more step or none and a moment, again and again.
 
     Never twice without a step between: a job that makes no progress in four attempts is dead.
     """
@@ -46,13 +46,13 @@ def kill_at_random(live, run_id, kills, has_ended):
         steps, more = more, random.choice((1, 2) if more == 0 else (0, 1, 2))
         wanted = count_steps(live, run_id) + steps
         while (pid := live.owner_of(run_id)) is None or count_steps(live, run_id) < wanted:
+            live.revive()
             if has_ended.wait(0.02):
                 return
         time.sleep(random.uniform(0.0, 0.25))
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
         kills.append(time.time())
-        live.start("worker-agents")
         # not to wait for the lease
         live.sql(
             "update job set lease_until = now() - interval '1 second' where run_id = %s and state = 'running'", run_id

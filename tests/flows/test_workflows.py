@@ -93,7 +93,7 @@ def test_a_worker_killed_in_a_parallel_stage_loses_no_finished_branch(live, wait
         owners = live.sql("select distinct owner from job where run_id = %s and state = 'running'", run_id)
         for (owner,) in owners:
             os.kill(int(owner.split(":")[1]), signal.SIGKILL)
-        live.start("worker-agents", "spare")
+        wait_until(live.revive)
         events = list(stream)
     assert_complete(events)
     assert events[-1][1]["response_text"] == "|".join(
