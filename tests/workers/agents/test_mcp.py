@@ -234,6 +234,11 @@ def test_a_server_that_is_down_is_left_alone_for_a_while(use):
     assert time.monotonic() - began < 1
 
 
+def test_a_list_that_does_not_come_in_time_is_none(server, use, monkeypatch):
+    monkeypatch.setattr(mcp, "OPEN_SECONDS", 0)
+    assert mcp.tools_of(use(server.entry())) == {server.entry()["name"]: None}
+
+
 def test_denied_tools_are_not_offered_and_only_allowed_ones_are(server, use):
     assert "add" not in tools_by_name(use(server.entry(deny_tools=["add"])))
     assert set(tools_by_name(use(server.entry(name="b", server_label="b", allowed_tools=["add"])))) == {"add"}
