@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from typing import Any
 
 from devstack.watchdog import watchdog
 
+PORTS = range(16_000, 32_000)
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 _PR_SET_PDEATHSIG = 1
 _KILL_TIMEOUT = 10  # seconds
@@ -73,11 +75,15 @@ class Process(subprocess.Popen[bytes]):
 
 
 def free_port() -> int:
-    """A TCP port on 127.0.0.1 that nothing listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port on 127.0.0.1 that nothing listens on at the moment.
+
+    It is below those that systems give to outgoing connections: a program that takes seconds to start would find one of
+    them in its place.
+    """
+    while True:
+        port = PORTS.start + secrets.randbelow(len(PORTS))
+        if port_is_free(port):
+            return port
 
 
 def port_is_free(port: int) -> bool:

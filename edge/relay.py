@@ -25,7 +25,8 @@ from models.platform.limits import Slot
 from models.platform.principal import Principal
 from models.platform.redis import fast_redis_client
 from models.platform.settings import settings
-from models.runs import progress
+from models.runs import approvals, progress
+from models.runs.approvals import Approval
 from models.runs.progress import Entry
 from models.runs.run import WAITING, Run
 
@@ -48,7 +49,8 @@ class RunStillRunning(DomainError):
 
 
 def batches(run: Run, after: int, hub: Hub = process_hub) -> Batches:
-    """A run's entries after the sequence number `after`, up to the terminal one, or one after which the run waits.
+    """A run's entries after the sequence number `after`, up to the terminal one, or one after which the run waits. Other
+    steps of a workflow may go on then: the hub repeats that entry to clients that hear nothing more.
 
     An empty batch is a heartbeat. A client that knows of the wait (`after`) may stay PAUSE_SECONDS to see the run go on.
     """
@@ -74,8 +76,12 @@ def batches(run: Run, after: int, hub: Hub = process_hub) -> Batches:
             yield fresh
             if batch and batch[-1].terminal:  # even if the cursor is beyond it
                 return
-            begins_to_wait = bool(fresh) and fresh[-1].waits and cursor > known_wait
-            if begins_to_wait or time.monotonic() > until:
+            if batch and batch[-1].waits:
+                if batch[-1].sequence > known_wait:
+                    return
+                if not fresh:
+                    until = min(until, time.monotonic() + PAUSE_SECONDS)
+            if time.monotonic() > until:
                 return
     finally:
         hub.leave(client)
@@ -190,7 +196,7 @@ def wait(run: Run, principal: Principal, seconds: float, hub: Hub = process_hub)
     """
     release()
     entries, permit = batches(run, 0, hub), watch.permit(principal, run, hub)
-    over = 0 if run.state == WAITING else run.waiting_sequence  # waits up to here are over
+    rests: Run | None = None
     with contextlib.closing(entries), gevent.Timeout(seconds, False):
         for batch in entries:
             if not permit.valid:
@@ -198,13 +204,14 @@ def wait(run: Run, principal: Principal, seconds: float, hub: Hub = process_hub)
             if batch and batch[-1].terminal:
                 terminal: dict[str, Any] = json.loads(batch[-1].data)
                 return terminal
-            if batch and batch[-1].waits and batch[-1].sequence > over:
-                raise _approval_required(run, batch[-1])
+        rests = Run.get_or_none(Run.id == run.id)
+    if rests and rests.state == WAITING:
+        raise _approval_required(rests)
     raise RunStillRunning(details={"run_id": str(run.id)}, headers={"X-Run-Id": str(run.id)})
 
 
-def _approval_required(run: Run, entry: Entry) -> ApprovalRequired:
+def _approval_required(run: Run) -> ApprovalRequired:
     """`details` has the open approvals, and the number after which the run's stream goes on."""
-    asked: list[Any] = json.loads(entry.data)["payload"]["approvals"]
-    details = {"run_id": str(run.id), "sequence_number": entry.sequence, "approvals": asked}
+    asked = [approvals.summary(one) for one in Approval.of_run(run.id, only_open=True)]
+    details = {"run_id": str(run.id), "sequence_number": run.waiting_sequence, "approvals": asked}
     return ApprovalRequired(details=details, headers={"X-Run-Id": str(run.id)})

@@ -185,6 +185,7 @@ def retry(job_id: UUID) -> Job:
     with transaction():
         job = Job.retry(job_id)
         if job.run_id:
+            Job.cancel_where((Job.run_id == job.run_id) & (Job.name == job.exhausted))  # it would end the run
             Run.requeue(job.run_id)
         database.after_commit(lambda: send([job]))
     return job

@@ -33,7 +33,10 @@ def run(args: argparse.Namespace) -> int:
             print("\n".join(f"{tool}  {rule}" for tool, rule in rules.items()) or "There are no rules.")
         elif args.action == "set":
             tool_policy.set_rule(tenant.id, args.tool, args.rule, by=actor(), reason=args.reason)
-            print(f"Calls of {args.tool} are approved in {tenant.slug}: {args.rule}.")
+            print(f"Calls of {args.tool} that run here wait for approval in {tenant.slug}: {args.rule}.")
+            print(
+                "Rules do nothing about tools that a model's provider runs, and nobody checks that there is such a tool."
+            )
         elif tool_policy.clear_rule(tenant.id, args.tool, by=actor(), reason=args.reason):
             print(f"{args.tool} has no rule in {tenant.slug} any more.")
         else:

@@ -14,8 +14,10 @@ def encode(value: Any) -> bytes:
     """Compact JSON in one line, as UTF-8."""
     try:
         return orjson.dumps(value)
-    except TypeError:  # such as an integer beyond 64 bits, which a model's structured output may contain
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    except (
+        TypeError
+    ):  # such as an integer beyond 64 bits or half of a surrogate pair, which a model's answer may contain
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
 
 
 def storable(value: Any) -> str:
@@ -25,6 +27,11 @@ def storable(value: Any) -> str:
     except TypeError:
         text = json.dumps(value, default=str)
     return storable_json(text)
+
+
+def storable_value(value: Any) -> Any:
+    """The JSON value, as it comes back from a jsonb column."""
+    return json.loads(storable(value))
 
 
 def storable_json(text: str) -> str:

@@ -4,7 +4,7 @@ import base64
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from uuid import UUID
 
@@ -73,7 +73,7 @@ class Keys:
         try:
             text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
             return [PARSERS[kind](part) for kind, part in zip(self.types, text.split("|"), strict=True)]
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             raise InvalidCursor() from None
 
 
@@ -89,7 +89,7 @@ def _parse_time(text: str) -> datetime:
     time = datetime.fromisoformat(text)
     if time.tzinfo is None:
         raise ValueError("a cursor's time has a time zone")
-    return time
+    return time.astimezone(UTC)  # Postgres does not know all time zones that Python does
 
 
 def _parse_float(text: str) -> float:

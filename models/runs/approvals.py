@@ -160,8 +160,11 @@ class Approval(TenantModel):
 
     @classmethod
     def purge(cls, days: int, limit: int = 10_000) -> int:
-        """Delete at most `limit` approvals that were decided more than `days` days ago. Returns how many were deleted."""
-        old = cls.select(cls.id).where(cls.decided_at < fn.now() - timedelta(days=days)).limit(limit)
+        """Delete at most `limit` approvals that were decided more than `days` days ago, but none of a run that waits for
+        others. Returns how many were deleted."""
+        others = cls.alias()
+        waits = fn.exists(others.select().where((others.run_id == cls.run_id) & (others.state == PENDING)))
+        old = cls.select(cls.id).where((cls.decided_at < fn.now() - timedelta(days=days)) & ~waits).limit(limit)
         return cast(int, cls.delete().where(cls.id.in_(old)).execute())
 
     @classmethod

@@ -113,9 +113,11 @@ class Run(TenantModel):
             "error_message": error_message,
             "finished_at": now(),
         }
-        if self.kind == CHAT:  # the steps of a workflow count by themselves
-            usage = usage or used.journaled(self.id)
+        if self.kind == CHAT:
+            usage = usage or used.journaled(self.id).get("")
             used.record(self.tenant_id, self.id, usage)
+        elif state != SUCCEEDED:  # each step counts as it ends; those that were stopped do it here
+            used.record_steps(self.tenant_id, self.id)
         if usage:
             changes["usage"] = usage
         if result is not None:

@@ -21,20 +21,22 @@ local stamp, size = tonumber(ARGV[2]), tonumber(ARGV[3])
 local known = tonumber(redis.call('hget', KEYS[2], ARGV[1]) or '0')
 if math.floor((known - 1) / size) > math.floor((stamp - 1) / size) then return -1 end
 local last, newest = tonumber(ARGV[4]), redis.call('xrevrange', KEYS[1], '+', '-', 'COUNT', 1)[1]
-if newest then
-  for i = 1, #newest[2], 2 do
-    if newest[2][i] == 't' then return 0 end
+local number = newest and tonumber(string.match(newest[1], '^%d+')) or 0
+for i = 1, newest and #newest[2] or 0, 2 do
+  if newest[2][i] == 't' then
+    if number > last then return 0 end
+    redis.call('del', KEYS[1])  -- of an earlier life of the run: whoever sent it was late
   end
-  last = math.max(last, tonumber(string.match(newest[1], '^%d+')))
 end
+last = math.max(last, number)
 if known >= stamp then return last end
 redis.call('hset', KEYS[2], ARGV[1], ARGV[2])
 for i = 6, #ARGV, 3 do
   if ARGV[i + 2] == '' or redis.call('hsetnx', KEYS[2], ARGV[i + 2], 1) == 1 then
     last = last + 1
-    local number = string.format('%.0f', last)
-    local event = '{"sequence_number":' .. number .. ',' .. string.sub(ARGV[i + 1], 2)
-    redis.call('xadd', KEYS[1], number .. '-0', 'k', ARGV[i], 'e', event)
+    local text = string.format('%.0f', last)
+    local event = '{"sequence_number":' .. text .. ',' .. string.sub(ARGV[i + 1], 2)
+    redis.call('xadd', KEYS[1], text .. '-0', 'k', ARGV[i], 'e', event)
   end
 end
 redis.call('expire', KEYS[1], ARGV[5])

@@ -39,7 +39,10 @@ where run_id = %(run_id)s and (scope = %(scope)s or starts_with(scope, %(scope)s
 order by scope, number"""
 PURGE = """
 delete from run_step where (run_id, scope, number) in (
-    select run_id, scope, number from run_step where started_at < now() - make_interval(days => %(days)s) limit %(limit)s)"""
+    select run_id, scope, number from run_step
+    where started_at < now() - make_interval(days => %(days)s) and not exists (
+        select from run where run.id = run_step.run_id and state in ('queued', 'running', 'waiting'))
+    limit %(limit)s)"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,5 +179,6 @@ def load(run_id: UUID, scope: str = "") -> list[Step]:
 
 
 def purge(days: int, limit: int = 10_000) -> int:
-    """Delete at most `limit` steps that began more than `days` days ago. Returns how many were deleted."""
+    """Delete at most `limit` steps that began more than `days` days ago, but none of a run that has not ended. Returns
+    how many were deleted."""
     return cast(int, database.execute_prepared(PURGE, {"days": days, "limit": limit}).rowcount)

@@ -1,10 +1,10 @@
-"""What tenants use: a row per feature for each chat, and for each attempt of a workflow's step, written as it ends.
+"""What tenants use: a row per feature for each chat, and for each step of a workflow, written as it ends.
 
 The rows outlive their run: deleting a conversation does not give back what its answers have cost.
 """
 
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from models.platform.database import Json, database, in_transaction
 from models.platform.ids import uuid7
@@ -18,8 +18,9 @@ INSERT = """
     {only_if}on conflict (run_id, feature) do update set quantity = greatest(usage_record.quantity, excluded.quantity)"""
 RECORD = INSERT.format(only_if="")
 JOURNALED = """
-select token, sum((usage->>token)::bigint) from run_step, unnest(%(names)s::text[]) as token
-where run_id = %(run_id)s and kind = 'response' and usage->token is not null group by token"""
+select split_part(scope, '/', 1), token, sum((usage->>token)::bigint)
+from run_step, unnest(%(names)s::text[]) as token
+where run_id = %(run_id)s and kind = 'response' and usage->token is not null group by 1, 2"""
 TOKENS = (INPUT_TOKENS, OUTPUT_TOKENS, "total_tokens")
 
 
@@ -37,7 +38,22 @@ def record(tenant_id: UUID, run_id: UUID, usage: dict[str, int] | None, *, messa
     database.execute_prepared(RECORD, values)
 
 
-def journaled(run_id: UUID) -> dict[str, int]:
-    """The tokens that the finished responses of a run have used, by its journal."""
+def key_of_step(run_id: UUID, scope: str) -> UUID:
+    """Under which the tokens of a workflow's step are counted. `scope`: of its journal."""
+    return uuid5(run_id, f"step {scope}")
+
+
+@in_transaction
+def record_steps(tenant_id: UUID, run_id: UUID) -> None:
+    """Count what the finished responses of a workflow's steps have used, of those too that were stopped. Repeatable."""
+    for scope, tokens in journaled(run_id).items():
+        record(tenant_id, key_of_step(run_id, scope), tokens)
+
+
+def journaled(run_id: UUID) -> dict[str, dict[str, int]]:
+    """The tokens that the finished responses of a run have used, by the scope of its steps; "" is that of a chat."""
     found = database.execute_prepared(JOURNALED, {"run_id": run_id, "names": list(TOKENS)}).fetchall()
-    return {name: int(number) for name, number in found}
+    tokens: dict[str, dict[str, int]] = {}
+    for scope, name, number in found:
+        tokens.setdefault(scope, {})[name] = int(number)
+    return tokens

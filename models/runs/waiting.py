@@ -3,7 +3,6 @@
 All three lock the job first, then the run, then the approvals, as whoever ends a run does.
 """
 
-import json
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any, Literal
@@ -18,7 +17,7 @@ from models.platform.client_info import UNKNOWN_CLIENT, ClientInfo
 from models.platform.clock import now
 from models.platform.database import in_transaction
 from models.platform.ids import uuid7
-from models.platform.json import storable
+from models.platform.json import storable_value
 from models.platform.principal import Principal
 from models.platform.settings import settings
 from models.runs import approvals, events, tool_policy
@@ -69,7 +68,7 @@ def begin(job: Job, run: Run, calls: list[ApprovalRequest], sequence: int, **pla
 
 def _ask(job: Job, run: Run, call: ApprovalRequest, rules: dict[str, str], expires_at: Any) -> Approval:
     approval_id = uuid7()
-    asked = json.loads(storable(asdict(call)))
+    asked = storable_value(asdict(call))
     return Approval(
         id=approval_id,
         tenant_id=run.tenant_id,

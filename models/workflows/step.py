@@ -4,16 +4,16 @@ state   pending -> running -> succeeded | failed; or skipped, because its guard 
         A step that had not ended when its run did has no state of its own: the run's says it (`shown_state`).
 """
 
-import json
 from typing import Any
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from peewee import CharField, IntegerField, TextField, UUIDField, fn
 
-from models.jobs.ledger import Job
+from models.jobs.ledger import RUNNING as JOB_RUNNING
+from models.jobs.ledger import Job, LeaseLost
 from models.platform.clock import now
 from models.platform.database import database, in_transaction
-from models.platform.json import storable, storable_text
+from models.platform.json import storable_text, storable_value
 from models.platform.model import BinaryJSONField, DateTimeTZField, Model
 from models.runs import usage
 from models.runs.run import ACTIVE, CANCELLED, Run
@@ -76,16 +76,20 @@ class WorkflowStep(Model):
 
     # ------------------------------------------------------------- workers
 
-    def begin(self) -> None:
-        """The step's job was claimed, perhaps again."""
-        WorkflowStep.update(
+    def begin(self, job: Job) -> None:
+        """The step's job was claimed, perhaps again. LeaseLost, and nothing changes, if the claim no longer owns it."""
+        is_owned = (Job.id == job.id) & (Job.epoch == job.epoch) & (Job.state == JOB_RUNNING)
+        may_begin = WorkflowStep.state.in_((*OPEN, FAILED)) & fn.exists(Job.select().where(is_owned))
+        query = WorkflowStep.update(
             state=RUNNING, started_at=fn.coalesce(WorkflowStep.started_at, fn.now()), finished_at=None,
             error_code=None, error_message=None,
-        ).where(WorkflowStep.id == self.id).execute()  # fmt: skip
+        ).where((WorkflowStep.id == self.id) & may_begin)  # fmt: skip
+        if not query.execute():
+            raise LeaseLost(str(job.id))
 
     @in_transaction
     def succeed(self, text: str, structured: Any, response_id: str | None, tokens: dict[str, int]) -> None:
-        text, structured = storable_text(text), json.loads(storable(structured))
+        text, structured = storable_text(text), storable_value(structured)
         self._end(
             state=SUCCEEDED, output_text=text, output_structured=structured, response_id=response_id, usage=tokens
         )
@@ -101,10 +105,9 @@ class WorkflowStep(Model):
             setattr(self, name, value)
 
     @in_transaction
-    def meter(self, run: Run, epoch: int, total: dict[str, int]) -> None:
-        """Count the tokens that this attempt has used. `total`: with those of earlier attempts that are not used again."""
-        used = {name: value - (self.usage or {}).get(name, 0) for name, value in total.items()}
-        usage.record(run.tenant_id, uuid5(self.id, str(epoch)), used)
+    def meter(self, run: Run, total: dict[str, int]) -> None:
+        """Count the tokens of the step. `total`: with those of the responses that earlier attempts have finished."""
+        usage.record(run.tenant_id, usage.key_of_step(self.run_id, str(self.sequence)), total)
 
     @classmethod
     @in_transaction

@@ -12,7 +12,6 @@ from pydantic import BaseModel, TypeAdapter
 from devstack.openai.directives import QUIRKS
 from tests.support.standin import TOOLS, eventually
 
-pytestmark = pytest.mark.xdist_group("openai-standin")
 CHAT_TOOLS = [
     {"type": "function", "function": {name: value for name, value in tool.items() if name != "type"}}
     for tool in TOOLS

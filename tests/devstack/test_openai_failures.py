@@ -13,8 +13,6 @@ import pytest
 from devstack.openai.directives import read
 from tests.support.standin import eventually, follow_up, function, kinds, text_of
 
-pytestmark = pytest.mark.xdist_group("openai-standin")
-
 
 def test_a_refusal_is_sent_as_a_refusal_part(stream):
     events = stream("[[refusal]]")

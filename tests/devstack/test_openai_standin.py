@@ -11,8 +11,6 @@ from pydantic import BaseModel, Field
 from devstack.openai.schemas import instance
 from tests.support.standin import TOOLS, follow_up, kinds, text_of
 
-pytestmark = pytest.mark.xdist_group("openai-standin")
-
 
 def test_a_streamed_text_has_the_same_events_as_the_real_service(stream):
     events = stream("[[deltas=3]]")

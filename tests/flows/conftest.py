@@ -20,12 +20,10 @@ from tests.support.mcp_server import Server
 EMAIL, PASSWORD = "demo@example.com", "demo-password-please-change"
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
     for item in items:
         if "/flows/" in str(item.fspath):
             item.add_marker(pytest.mark.live)
-            item.add_marker(pytest.mark.xdist_group("live"))
 
 
 class Live:

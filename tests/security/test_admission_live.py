@@ -14,7 +14,7 @@ from devstack.process import responds
 from tests.flows.conftest import eventually
 from tests.support.accounts import PASSWORD, add_user
 
-pytestmark = [pytest.mark.live, pytest.mark.xdist_group("admission")]
+pytestmark = pytest.mark.live
 STRANGER = "127.0.2.1"  # another network than that of 127.0.0.1
 WORST = 1  # seconds that /health may take, on a busy machine, during attacks that stopped it for longer
 LIMITS = {

@@ -10,7 +10,8 @@ from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
-from models.runs.approvals import Approval, ApprovalRequest, Verdict
+from models.platform.json import storable_value
+from models.runs.approvals import Approval, ApprovalRequest, Verdict, digest_of
 from workers.agents.declarations import Tool
 
 __all__ = ["ApprovalRequest", "Decision", "Decisions", "WaitsForApproval", "decisions", "needed"]
@@ -23,12 +24,21 @@ class Decision:
 
     `decided_at`: by the clock of the database. A decision from before a call began does not say what to do with that call
     once it was cut: it is asked about again, and the newest decision about a step counts.
+    `approval` and `digest`: of the question that was decided. None: it is about whatever call has its number.
     """
 
     verdict: Verdict
     arguments: dict[str, Any] | None = None
     reason: str | None = None
     decided_at: datetime | None = None
+    approval: UUID | None = None
+    digest: str | None = None
+
+    def is_about(self, tool: str, arguments: dict[str, Any]) -> bool:
+        """Whether the person has seen this call. If its journal is gone, the model may have made another one instead."""
+        if self.approval is None:
+            return True
+        return digest_of(self.approval, tool, storable_value(arguments)) == self.digest
 
 
 Decisions = dict[tuple[str, int], Decision]  # by scope and number of the call's step
@@ -48,7 +58,14 @@ def decisions(run_id: UUID) -> Decisions:
     """What people have decided about the calls of a run so far."""
     newest = Approval.newest_decisions(run_id)
     return {
-        step: Decision(cast(Verdict, approval.state), approval.edited, approval.note, approval.decided_at)
+        step: Decision(
+            cast(Verdict, approval.state),
+            approval.edited,
+            approval.note,
+            approval.decided_at,
+            approval.id,
+            approval.digest,
+        )
         for step, approval in newest.items()
     }
 

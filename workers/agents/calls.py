@@ -71,7 +71,7 @@ class Calls:
     def add_mcp(self, number: int, item: Item) -> None:
         """A call that a hosted MCP server makes once a person has approved it."""
         arguments = items.as_object(item["arguments"]) or {}
-        decision = self.turn.request.decisions.get((self.scope, number))
+        decision = self._decision(number, str(item["name"]), arguments)
         if self.turn.catalog.denies(str(item.get("server_label")), str(item["name"])):
             self.answers[number] = items.mcp_answer(item, False, "Nobody may call this tool.")
         elif decision:
@@ -115,7 +115,7 @@ class Calls:
     def _decide(self, call: Call) -> None:
         """Set the call's outcome if it is known, or its request if a person has to decide. Otherwise it may run."""
         step, tool = call.step, call.tool
-        decision = self.turn.request.decisions.get((self.scope, call.number))
+        decision = self._decision(call.number, call.name, call.arguments)
         if step and step.is_finished:
             call.outcome = Outcome(**(step.output or {}))
             self._count(call)
@@ -125,6 +125,11 @@ class Calls:
             self._decide_on_cut(call, tool, step, decision)
         elif decision or approvals.needed(tool, call.arguments, self.turn.ruled_tools):
             self._apply(call, decision, "tool")  # what was decided holds even if nobody would be asked any more
+
+    def _decision(self, number: int, name: str, arguments: dict[str, Any]) -> Decision | None:
+        """What a person has decided about this call."""
+        decision = self.turn.request.decisions.get((self.scope, number))
+        return decision if decision and decision.is_about(name, arguments) else None
 
     def _decide_on_cut(self, call: Call, tool: Tool, step: Step, decision: Decision | None) -> None:
         if tool.when_cut == "model":

@@ -82,9 +82,14 @@ def as_object(text: str) -> dict[str, Any] | None:
         value = json.loads(storable_json(text))
     except (ValueError, RecursionError):
         value = text
-    if text.count("[") + text.count("{") > MAX_DEPTH and _is_deeper(value, MAX_DEPTH):
+    if is_too_deep(text, value):
         value = text
     return value if isinstance(value, dict) else {"value": value}
+
+
+def is_too_deep(text: str, value: Any) -> bool:
+    """Whether this JSON, which says `value`, has more than MAX_DEPTH levels."""
+    return text.count("[") + text.count("{") > MAX_DEPTH and _is_deeper(value, MAX_DEPTH)
 
 
 def _is_deeper(value: Any, levels: int) -> bool:

@@ -55,6 +55,8 @@ class McpServer(BaseModel):
             raise ValueError("needs exactly one of server_url and connector_id")
         if self.connector_id and self.run == "here":
             raise ValueError("only the provider can run a connector")
+        if self.run == "here" and ("__" in self.server_label or self.server_label.endswith("_")):
+            raise ValueError("a server_label must not contain __ nor end with _: two tools could have one name")
         if denied & {*self.auto_approve_tools, *(self.allowed_tools or ()), *self._never()}:
             raise ValueError("both allows and denies a tool")
         if denied and self.require_approval == "never" and self.run == "provider":

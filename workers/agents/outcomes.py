@@ -5,10 +5,11 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
-from models.platform.json import storable_text
+from models.platform.json import storable_json, storable_text
 from workers.agents.approvals import Decision
 from workers.agents.declarations import Tool
 from workers.agents.functions import ToolFailed, ToolsContext, check_arguments
+from workers.agents.items import is_too_deep
 from workers.agents.providers.errors import ProviderError
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ def call_function(tool: Tool, arguments: dict[str, Any], context: ToolsContext) 
     try:
         return bounded(tool.function(context, **check_arguments(tool, arguments)))
     except ToolFailed as error:
-        return Outcome(f"Error: {error}", "failed")
+        return Outcome(bounded(f"Error: {error}").output, "failed")
     except (Exception, SystemExit):  # a bug in the tool: the log has the details, the model gets none
         log.exception("tool.failed", extra={"tool": tool.name})
         return Outcome(f"Error: {tool.name} failed.", "failed")
@@ -46,19 +47,21 @@ def call_function(tool: Tool, arguments: dict[str, Any], context: ToolsContext) 
 
 def bounded(output: str) -> Outcome:
     """An output as it is stored and sent, which is not longer than MAX_CHARACTERS and a note."""
-    output = storable_text(output)
+    text = storable_text(output[:MAX_CHARACTERS])
     if len(output) <= MAX_CHARACTERS:
-        return Outcome(output)
+        return Outcome(text)
     note = f"\n[cut: these are the first {MAX_CHARACTERS} of {len(output)} characters]"
-    return Outcome(output[:MAX_CHARACTERS] + note, "too_long")
+    return Outcome(text + note, "too_long")
 
 
 def read_arguments(tool: Tool, text: str) -> dict[str, Any] | Outcome:
     """The arguments of a call, or what becomes of it because they do not fit."""
     try:
-        values: Any = json.loads(text or "{}")
+        values: Any = json.loads(storable_json(text or "{}"))
     except (ValueError, RecursionError):
         return Outcome("Error: the arguments are not valid JSON.", "arguments")
+    if is_too_deep(text, values):
+        return Outcome("Error: the arguments are nested too deeply.", "arguments")
     return misfit(tool, values) or values
 
 

@@ -2,7 +2,7 @@
 
 from models.conversations import recording
 from models.conversations.chat_context import ChatContext
-from models.jobs.ledger import DEAD, Job, LeaseLost
+from models.jobs.ledger import CANCELLED, DEAD, Job, LeaseLost
 from models.platform.database import in_transaction, release, transaction
 from models.platform.ids import parse_uuid
 from models.platform.json import encode
@@ -48,10 +48,11 @@ def run_step(lease: Lease) -> None:
     job, step = lease.job, _step_of(lease.job)
     context = ChatContext.begin(step.run_id, settings.agent_history_messages) if step else None
     if step is None or context is None:  # the run was deleted, or has ended before the step began
+        job.finish(CANCELLED)  # not succeeded: if the run is opened again, the step is still to be done
         return
     if job.epoch > 1:
-        _requeue_stopped(step)
-    step.begin()
+        _requeue_stopped(job)
+    step.begin(job)
     run, steps, floor = context.run, WorkflowStep.of_run(step.run_id), context.run.last_sequence() - progress.EPOCH_SIZE
     journal = RunJournal.open(job, str(step.sequence), lambda event: event["step_name"] == step.name)
     stream = StepStream(run, step, lease, floor)
@@ -137,7 +138,7 @@ def _succeed(lease: Lease, run: Run, step: WorkflowStep, stream: StepStream, res
         if result.step and locked:
             journal_steps.save_in_transaction(lease.job, result.step.after(last_sequence))
         lease.job.finish()
-        step.meter(run, lease.job.epoch, result.usage)
+        step.meter(run, result.usage)
         step.succeed(result.response_text, result.structured_output, result.response_id, result.usage)
         recording.record_events(run, result.items if step.sequence == 0 else result.items[1:])  # one question
         WorkflowStep.add_usage(run.id)
@@ -155,7 +156,7 @@ def _fail(
     with transaction():
         locked = _lock(lease.job)
         lease.job.finish(DEAD, f"{code}: {message}")
-        step.meter(run, lease.job.epoch, error.usage or {})
+        step.meter(run, error.usage or {})
         step.fail(code, message, error.usage)
         WorkflowStep.add_usage(run.id)
         if locked:
@@ -195,10 +196,11 @@ def _lock(job: Job) -> Run | None:
     return None if run is None or run.is_finished else run
 
 
-def _requeue_stopped(step: WorkflowStep) -> None:
+def _requeue_stopped(job: Job) -> None:
     """If an operator has retried one step of a run, the others that were stopped with it go on as well."""
     with transaction():
-        jobs.requeue(WorkflowStep.stopped_jobs(step.run_id))
+        if run := _lock(job):  # otherwise a branch that failed just now would lose its dead job
+            jobs.requeue(WorkflowStep.stopped_jobs(run.id))
 
 
 def _conclude(run: Run | None, job: Job, steps: list[WorkflowStep]) -> None:

@@ -1,12 +1,11 @@
 """What comes next in a workflow run. It depends on nothing but the declaration, the question and the steps so far."""
 
-import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from models.platform.json import encode, storable
+from models.platform.json import encode, storable_value
 from models.workflows.step import SKIPPED, SUCCEEDED, WorkflowStep
 from workers.workflows.declarations import Stage, Step, StepResult, Workflow
 
@@ -121,8 +120,7 @@ def _call(what: str, code: str, function: Callable[..., Any], *args: Any) -> Any
     try:
         value = function(*args)
         encode(value)  # raises for what is no JSON
-        value = json.loads(storable(value))
+        return storable_value(value)
     except Exception:  # the log has the details; clients get none of our code's
         log.exception("workflow.function_failed", extra={"code": code, "function": function.__qualname__})
         raise WorkflowFailed(code, f"{what} failed.") from None
-    return value

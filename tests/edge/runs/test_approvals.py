@@ -1,6 +1,7 @@
 """Approvals over HTTP: who sees them, who decides, what a decision has to name, and how streams and chats end meanwhile."""
 
 import json
+import time
 
 import gevent
 import pytest
@@ -96,6 +97,22 @@ def test_arguments_that_do_not_fit_are_told_what_the_tool_wants(waiting, answer)
     assert problem["msg"] == 'Does not fit the tool\'s parameters, which say "type": "string" here.'
 
 
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        ({"enum": ["a", "b"]}, 'which say "enum": ["a", "b"] here.'),
+        ({"enum": ["x" * 1000] * 1000}, 'which say "enum" here.'),
+        ({"anyOf": [{"type": "null"}]}, 'which say "type": "null" here.'),
+        ({"const": "x" * 1000}, "x here."),
+    ],
+)
+def test_a_rule_is_told_with_its_value_if_that_is_short(signed, ask_as, answer, rule, told):
+    headers, user = signed()
+    _, [approval] = wait(ask_as(user), request(parameters={"type": "object", "properties": {"query": rule}}))
+    [problem] = answer(headers, approval, arguments={"query": "c"}).json["details"]
+    assert problem["msg"].endswith(told) and len(problem["msg"]) < 300
+
+
 def test_edited_arguments_that_fit_the_tool_are_kept(waiting, answer):
     headers, _, _, approval = waiting
     assert answer(headers, approval, arguments={"query": "harmless"}).json["edited_arguments"] == {"query": "harmless"}
@@ -126,6 +143,26 @@ def test_the_schema_of_a_server_cannot_stop_the_process(signed, ask_as, answer):
     _, [approval] = wait(ask_as(user), request(parameters={**REGEX, "additionalProperties": False}))
     edited = {"query": "a" * 50 + "!", "a" * 50 + "!": 1}
     assert answer(headers, approval, arguments=edited).json["edited_arguments"] == edited
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "status"),
+    [
+        # two types, so they cannot be sorted
+        ({"uniqueItems": True}, [item for number in range(4000) for item in (number, str(number))], 200),
+        ({"allOf": [{"items": {"type": "string"}}] * 500}, [1] * 9000, 422),
+        ({"$ref": "#/$defs/list"}, json.loads("[" * 25 + "1" + "]" * 25), 422),
+        ({"items": {"properties": {"x": {"type": "integer"}}, "required": ["x"]}}, [{"x": 1}] * 4900, 200),
+    ],
+)
+def test_a_check_of_arguments_is_bounded(signed, ask_as, answer, schema, value, status):
+    headers, user = signed()
+    branch = {"type": "array", "items": {"$ref": "#/$defs/list"}}
+    parameters = {"properties": {"a": schema}, "$defs": {"list": {"anyOf": [branch, branch]}}}
+    _, [approval] = wait(ask_as(user), request(parameters=parameters))
+    began = time.monotonic()
+    assert answer(headers, approval, arguments={"a": value}).status_code == status
+    assert time.monotonic() - began < 8
 
 
 def test_who_may_not_see_a_run_cannot_tell_its_approvals_from_none(http, signed, waiting, answer):
@@ -225,6 +262,32 @@ def test_the_event_of_a_wait_that_redis_never_got_comes_from_postgres(follow, ma
     assert follower.numbers() == [1, 7]
     [last] = [entry for batch in relay.batches(waiting_run, 1) for entry in batch]
     assert (last.sequence, last.waits) == (7, True) and json.loads(last.data) == waiting_run.waiting
+
+
+def test_a_stream_ends_with_a_wait_after_which_another_step_has_gone_on(follow_run, make_hub, run, write):
+    waiting_run, _ = wait(run)
+    progress.send_waiting_or_log(waiting_run)
+    write(8, 9)
+    assert follow_run(make_hub(tick_seconds=0.05), run, 0).numbers() == [7, 8, 9]
+
+
+def test_waiting_for_the_answer_ends_too_when_another_step_has_gone_on(make_hub, run, person, write):
+    waiting_run, [approval] = wait(run)
+    progress.send_waiting_or_log(waiting_run)
+    write(8)
+    with pytest.raises(relay.ApprovalRequired) as error:
+        relay.wait(run, person(), 20, make_hub(tick_seconds=0.05))
+    assert [one["digest"] for one in error.value.details["approvals"]] == [approval.digest]
+
+
+def test_nobody_who_knows_of_the_wait_stays_for_days_either_when_another_step_goes_on(
+    follow_run, make_hub, run, write, monkeypatch
+):
+    monkeypatch.setattr(relay, "PAUSE_SECONDS", 0.3)
+    waiting_run, _ = wait(run)
+    follower = follow_run(make_hub(tick_seconds=0.05), waiting_run, 7)
+    write(8)
+    assert follower.numbers() == [8]
 
 
 def test_a_client_that_knows_of_the_wait_stays_and_sees_the_run_go_on(follow_run, hub, run, person, write):

@@ -161,6 +161,19 @@ def test_an_invalid_cursor_is_refused(person, cursor):
         Conversation.page(person(), 3, cursor)
 
 
+@pytest.mark.parametrize(
+    "time", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "2026-01-01T00:00:00+23:59"]
+)
+def test_a_cursor_with_a_time_zone_that_postgres_does_not_know_breaks_nothing(person, ask, time):
+    ask(me := person(), "Hello")
+    cursor = base64.urlsafe_b64encode(f"{time}|{me.user_id}".encode()).decode().rstrip("=")
+    if time.startswith("2026"):
+        assert Conversation.page(me, 1, cursor).items == []
+    else:
+        with pytest.raises(InvalidCursor):
+            Conversation.page(me, 1, cursor)
+
+
 def test_search_finds_only_the_callers_own_conversations(person, ask):
     me, colleague = person(), person()
     ask(me, "Where do the herons nest?", "birds")

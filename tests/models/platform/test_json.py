@@ -5,7 +5,7 @@ import json
 import pytest
 
 from models.platform.database import database
-from models.platform.json import encode_sorted, storable, storable_json, storable_text
+from models.platform.json import encode, encode_sorted, storable, storable_json, storable_text
 
 TEXTS = {
     "a\0b": "a\ufffdb",
@@ -30,3 +30,7 @@ def test_large_numbers_are_stored_and_equal_values_have_equal_digests():
     assert json.loads(storable({"n": 10**30})) == {"n": 10**30}
     assert encode_sorted({"b": 10**30, "a": 1}) == encode_sorted({"a": 1, "b": 10**30})
     assert encode_sorted({"b": 1, "a": {"d": 1, "c": 2}}) == b'{"a":{"c":2,"d":1},"b":1}'
+
+
+def test_an_event_can_be_sent_whatever_is_in_it():
+    assert json.loads(encode({"a": "x\ud800", "n": 10**30})) == {"a": "x?", "n": 10**30}

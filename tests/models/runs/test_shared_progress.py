@@ -109,6 +109,18 @@ def test_nothing_follows_the_terminal_event(run, make_writer):
     assert [one["is_terminal"] for one in stored(run)] == [False, True]
 
 
+def test_the_end_of_an_earlier_life_that_is_sent_late_silences_nobody(run, make_writer):
+    write(make_writer(), event("a"))
+    with transaction():
+        closed = Run.close(run.id, "failed", "internal_error", "Failed.")
+    with transaction():
+        Run.requeue(run.id)
+    progress.send_terminal(closed)  # by a worker that was slow
+    write(make_writer(floor=closed.terminal_sequence), event("again"))
+    [again] = stored(run)
+    assert (again["text_delta"], again["sequence_number"]) == ("again", closed.terminal_sequence + 1)
+
+
 def test_numbers_go_on_above_those_that_a_writer_knows_when_redis_has_lost_the_stream(run, make_writer):
     writer = make_writer(floor=1000)
     write(writer, event(), event())

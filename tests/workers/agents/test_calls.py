@@ -69,10 +69,15 @@ def failed(context):
     raise ToolFailed("The shop is closed.")
 
 
+def failed_at_length(context):
+    raise ToolFailed("\0\ud800" + "x" * 200_000)
+
+
 @pytest.mark.parametrize(
     ("does", "reason", "output"),
     [
         (failed, "failed", "Error: The shop is closed."),
+        (failed_at_length, "failed", "Error: \ufffd\ufffdxx"),
         (lambda context: 1 / 0, "failed", "Error: shop failed."),
         (lambda context: threading.Event().wait(20), "timeout", "Error: shop was stopped after 0.2 s."),
         (lambda context: "x" * 100_001, "too_long", "x" * 50),
@@ -90,6 +95,13 @@ def test_calls_without_a_tool_or_with_wrong_arguments_are_answers_too(made):
     events, result = start('[[tool=nothing tool=note {"txt": "a"}]]', agents(note(made)))
     assert [payload["reason"] for _, payload in ends(events)] == ["unknown", "arguments"]
     assert made == [] and all("Error" in output for output in outputs(result))
+
+
+def test_arguments_that_cannot_be_stored_are_replaced_and_those_that_are_nested_too_deeply_refused():
+    shop = Tool("shop", "utility", "d")
+    assert outcomes.read_arguments(shop, '{"\\ud800": "a\\u0000"}') == {"\ufffd": "a\ufffd"}
+    assert outcomes.read_arguments(shop, '{"a":' * 50 + "1" + "}" * 50)
+    assert outcomes.read_arguments(shop, '{"a":' * 300 + "1" + "}" * 300).failed == "arguments"
 
 
 def test_a_tool_that_returns_no_text_has_failed():

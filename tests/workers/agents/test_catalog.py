@@ -151,6 +151,8 @@ WIKI = {"name": "wiki", "server_label": "w", "server_url": "https://wiki.example
         ([{"name": "wiki"}], "MCP_TOOLS[0].server_label: Field required"),
         ([WIKI, {"name": "b", "server_label": "b"}], "MCP_TOOLS[1]: needs exactly one of server_url and connector_id"),
         ([{**WIKI, "connector_id": "c"}], "MCP_TOOLS[0]: needs exactly one of"),
+        ([{**WIKI, "run": "here", "server_label": "a__b"}], "MCP_TOOLS[0]: a server_label must not contain __"),
+        ([{**WIKI, "run": "here", "server_label": "a_"}], "MCP_TOOLS[0]: a server_label must not contain __"),
         ([{**WIKI, "colour": "red"}], "MCP_TOOLS[0].colour: Extra inputs"),
         ([{**WIKI, "name": "get_current_time"}], "MCP_TOOLS: there is another tool named get_current_time"),
         ([WIKI, {**WIKI, "server_label": "x"}], "MCP_TOOLS: two servers have the name wiki"),

@@ -134,7 +134,7 @@ def test_a_cut_inside_a_response_voids_its_text_only(asked, monkeypatch, stats, 
         cut(run)
     texts = [event["sequence_number"] for event in events_of(run) if event["text_delta"]]
     attempt(run)
-    assert restarts(run) == [texts[0]] and len(texts) > 50
+    assert restarts(run) == [texts[0]]  # how many there are depends on how the answer arrived
     assert text_of(run) == answer_of(run) == " ".join(map(str, range(1, 301)))
     assert stats(provider)["responses"] - before == 3, "the first response was not asked for again"
 

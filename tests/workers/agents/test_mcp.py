@@ -27,7 +27,6 @@ from workers.agents.mcp import tools as mcp
 from workers.agents.mcp_servers import servers
 from workers.agents.turn import Turn
 
-pytestmark = pytest.mark.xdist_group("mcp")  # they share two servers
 ROOT = Path(__file__).parents[3]
 CONTEXT = ToolsContext(None, None, "key-1")
 
@@ -233,6 +232,11 @@ def test_a_server_that_is_down_is_left_alone_for_a_while(use):
     for _ in range(1000):
         mcp.tools_of(found)
     assert time.monotonic() - began < 1
+
+
+def test_a_list_that_does_not_come_in_time_is_none(server, use, monkeypatch):
+    monkeypatch.setattr(mcp, "OPEN_SECONDS", 0)
+    assert mcp.tools_of(use(server.entry())) == {server.entry()["name"]: None}
 
 
 def test_denied_tools_are_not_offered_and_only_allowed_ones_are(server, use):

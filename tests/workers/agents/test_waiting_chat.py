@@ -2,10 +2,11 @@
 
 import pytest
 
+from models.conversations.conversation import Message
 from models.jobs.ledger import Job
-from models.platform.database import transaction
+from models.platform.database import database, transaction
 from models.platform.principal import Root
-from models.runs import progress, tool_policy
+from models.runs import progress, steps, tool_policy
 from models.runs.approvals import Approval
 from models.runs.run import Run
 from tests.support.approvals import decide, job_of
@@ -187,3 +188,25 @@ def test_a_call_of_an_agent_that_was_asked_waits_as_well(asked, made, principal)
     assert approval.scope
     decide(principal, approval)
     assert attempt(run).state == "succeeded" and made == [("pay",)]
+
+
+def test_a_decision_counts_for_the_call_that_was_shown_even_if_the_journal_is_gone(asked, made, principal):
+    run = attempt(asked('[[tool=delete {"path": "/etc"}]]'))
+    decide(principal, open_approvals(run)[0])
+    database.execute_sql("delete from run_step")
+    Message.update(content='[[tool=delete {"path": "/home"}]]').execute()
+    run = attempt(run)
+    assert (run.state, made) == ("waiting", [])
+    [approval] = open_approvals(run)
+    assert approval.arguments == {"path": "/home"}
+    decide(principal, approval)
+    assert attempt(run).state == "succeeded" and made == [("delete", "/home")]
+
+
+def test_nothing_is_purged_that_a_waiting_run_goes_on_from(asked, made, principal):
+    run = attempt(asked("[[tool=clock tool=pay tool=pay]]"))
+    decide(principal, open_approvals(run)[0])
+    assert steps.purge(0) == 0 == Approval.purge(0)
+    decide(principal, open_approvals(run)[0])
+    assert attempt(run).state == "succeeded" and made == [("clock",), ("pay",), ("pay",)]
+    assert steps.purge(0) == 5 and Approval.purge(0) == 2

@@ -36,7 +36,7 @@ def claimed(person, run_workflow, do_jobs, declare):
     branches = []
     for step in WorkflowStep.of_run(run.id):
         lease = Lease(Job.claim(step.job_id, OWNER, 60), WORKFLOW_STEP)
-        step.begin()
+        step.begin(lease.job)
         branches.append((lease, step, StepStream(run, step, lease, 0)))
     return me, run, branches
 

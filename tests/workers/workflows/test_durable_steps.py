@@ -4,9 +4,9 @@ import pytest
 
 from models.conversations.conversation import RunEvent
 from models.jobs.ledger import Job
-from models.platform.database import transaction
+from models.platform.database import database, transaction
 from models.platform.principal import Root
-from models.runs import tool_policy
+from models.runs import tool_policy, usage
 from models.runs.approvals import Approval
 from models.runs.run import Run
 from models.workflows import runs
@@ -128,3 +128,21 @@ def test_a_tool_searches_the_conversations_of_the_caller(person, run_workflow, d
     do_jobs()
     [result] = RunEvent.select().where((RunEvent.run_id == run.id) & (RunEvent.type == "tool_result"))
     assert "mine" in str(result.call_output) and "theirs" not in str(result.call_output)
+
+
+def test_what_a_step_has_used_that_is_stopped_is_counted_once(person, run_workflow, do_jobs, fan, ruled):
+    me = person()
+    run = run_workflow(me, "fan", "[[text=x]]")
+    for number in (2, 1):  # the second time, there is nothing to advance
+        do_jobs(number)
+        assert Run.get_by_id(run.id).state == "waiting"
+        runs.cancel(me, run.id)
+        assert counted(run) == {name: usage.journaled(run.id)["0"][name] for name in ("input_tokens", "output_tokens")}
+        with transaction():
+            _, stopped = runs.reopen(me, run.id)
+            jobs.requeue(stopped)
+
+
+def counted(run):
+    statement = "select feature, sum(quantity)::int from usage_record where tenant_id = %s group by feature"
+    return dict(database.execute_sql(statement, (run.tenant_id,)).fetchall())

@@ -2,13 +2,15 @@
 
 import pytest
 
+from models.conversations.chat_context import ChatContext
 from models.jobs import recovery
-from models.jobs.ledger import Job, JobNotRetryable
+from models.jobs.ledger import Job, JobNotRetryable, LeaseLost
 from models.platform.database import database, transaction
 from models.runs.run import Run
 from models.workflows import runs
 from models.workflows.step import WorkflowStep
-from workers import jobs
+from workers import jobs, runtime
+from workers.workflows import actors
 from workers.workflows.declarations import Stage, Step, Workflow
 
 A, B = "data_analyst", "code_assistant"
@@ -167,8 +169,6 @@ def test_a_cancel_ends_the_run_at_once_and_nothing_more_is_begun(person, run_wor
 def test_a_step_that_ends_after_the_cancel_keeps_its_result_and_ends_nothing(
     person, run_workflow, do_jobs, monkeypatch
 ):
-    from workers.workflows import actors
-
     me, seen = person(), []
 
     def cancel_meanwhile(request, **more):
@@ -230,3 +230,77 @@ def test_tokens_are_counted_once_per_attempt_and_a_message_once_per_run(person, 
     ).fetchall()
     counted, usage = {name: int(total) for name, total in rows}, Run.get_by_id(run.id).usage
     assert counted == {"messages": 1, **{name: usage[name] for name in ("input_tokens", "output_tokens")}}
+
+
+def test_a_step_that_was_claimed_but_not_begun_when_the_run_ended_is_done_by_a_retry(
+    person, run_workflow, do_jobs, monkeypatch
+):
+    me, begin = person(), ChatContext.begin
+    run = run_workflow(me, "analysis_code", "[[text=x]]")
+    do_jobs(1)
+
+    def cancelled_first(*args, **more):
+        runs.cancel(me, run.id)
+        return begin(*args, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ChatContext, "begin", staticmethod(cancelled_first))
+        do_jobs(1)
+    assert (states(run), [job.state for job in step_jobs(run)]) == (["pending"], ["cancelled"])
+    assert len(retry(me, run)) == 1
+    do_jobs()
+    assert (Run.get_by_id(run.id).state, states(run)) == ("succeeded", ["succeeded"] * 2)
+
+
+def test_a_worker_that_comes_back_too_late_begins_no_step_that_another_one_has_done(person, run_workflow, do_jobs):
+    run = run_workflow(person(), "analysis_code", "[[text=x]]")
+    do_jobs(1)
+    [step], [job] = WorkflowStep.of_run(run.id), step_jobs(run)
+    zombie = Job.claim(job.id, "gone", -1)
+    assert Job.claim(job.id, "successor", -1)
+    with pytest.raises(LeaseLost):
+        step.begin(zombie)
+    assert states(run) == ["pending"]
+    runtime.execute(jobs.WORKFLOW_STEP, actors.run_step, str(job.id))
+    assert states(run)[0] == "succeeded"
+    with pytest.raises(LeaseLost):
+        step.begin(zombie)
+    do_jobs()
+    assert (Run.get_by_id(run.id).state, states(run)) == ("succeeded", ["succeeded"] * 2)
+
+
+def test_a_branch_that_fails_while_another_one_is_taken_over_keeps_its_dead_job(
+    person, run_workflow, do_jobs, fails_once, monkeypatch
+):
+    me, begin = person(), ChatContext.begin
+    run = run_workflow(me, "fan", "Hi")
+    do_jobs(2)
+    _, failing, vanished = step_jobs(run)
+    Job.claim(vanished.id, "gone", -1)
+
+    def fails_meanwhile(*args, **more):
+        context = begin(*args, **more)
+        monkeypatch.setattr(ChatContext, "begin", begin)
+        runtime.execute(jobs.WORKFLOW_STEP, actors.run_step, str(failing.id))
+        return context
+
+    monkeypatch.setattr(ChatContext, "begin", staticmethod(fails_meanwhile))
+    runtime.execute(jobs.WORKFLOW_STEP, actors.run_step, str(vanished.id))
+    assert (Run.get_by_id(run.id).state, Job.get_by_id(failing.id).state) == ("failed", "dead")
+    fails_once(run)
+    assert failing.id in retry(me, run)
+    do_jobs()
+    assert Run.get_by_id(run.id).state == "succeeded"
+
+
+def test_an_operator_who_retries_before_the_run_has_failed_is_not_too_early(person, run_workflow, do_jobs, monkeypatch):
+    statement = recovery.RECOVER_EXPIRED.replace("interval '5 seconds'", "interval '0 seconds'")
+    monkeypatch.setattr(recovery, "RECOVER_EXPIRED", statement)
+    run = run_workflow(person(), "analysis_code", "[[text=x]]")
+    do_jobs(1)
+    [lost] = step_jobs(run)
+    Job.update(max_failures=1).where(Job.id == lost.id).execute()
+    assert Job.claim(lost.id, "gone", -1) and jobs.recover_expired() == 1
+    jobs.retry(lost.id)
+    do_jobs()
+    assert (Run.get_by_id(run.id).state, states(run)) == ("succeeded", ["succeeded"] * 2)

@@ -5,6 +5,7 @@ import json
 import logging
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from typing import Any
 
@@ -27,7 +28,8 @@ def tools_of(servers: Sequence[McpServer]) -> dict[str, list[Tool] | None]:
     """The tools of each server by its name; None for one that does not say what it has."""
     sessions = [session_with(server) for server in servers]
     if not all(session.fresh() for session in sessions):
-        bridge.run(_list_all(sessions), 2 * OPEN_SECONDS)
+        with suppress(TimeoutError):  # the loop is overloaded: a run goes on with what is known
+            bridge.run(_list_all(sessions), 2 * OPEN_SECONDS)
     return {session.server.name: _as_tools(session) for session in sessions}
 
 
