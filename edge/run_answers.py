@@ -1,12 +1,16 @@
-"""What all requests that start a run share: their key, and the errors of a run that has no result."""
+"""What all requests that start a run share: their limits, their key, and the errors of a run that has no result."""
 
 import falcon
 
 from edge.errors import Invalid
 from edge.request import Request
+from models.billing import usage_limits
 from models.conversations.asking import Question, ask
+from models.platform import limits
 from models.platform.database import transaction
 from models.platform.errors import Conflict, DomainError
+from models.platform.principal import Principal
+from models.platform.settings import settings
 from models.runs.run import CANCELLED, FAILED, Run
 from workers.jobs import JobKind, enqueue
 
@@ -48,6 +52,16 @@ def idempotency_key(req: Request) -> str | None:
     if key is not None and not (1 <= len(key) <= LONGEST_KEY and key.isascii() and key.isprintable()):
         raise Invalid.at("header", "Idempotency-Key", msg="must have 1 to 255 printable ASCII characters")
     return key
+
+
+def require_allowance(principal: Principal, *, streams: bool = False) -> None:
+    """UsageLimitExceeded or QuotaExceeded if the caller may not start a run now: the plan's limits, then the user's rate."""
+    usage_limits.require_within(principal.tenant_id)
+    if streams:
+        quota, per_minute = "chat_stream_per_minute", settings.chat_stream_rate_limit_per_minute
+    else:
+        quota, per_minute = "chat_per_minute", settings.chat_rate_limit_per_minute
+    limits.hit(quota, per_minute, 60, principal.tenant_id, principal.subject)
 
 
 def begin(req: Request, resp: falcon.Response, question: Question, kind: JobKind) -> Run:

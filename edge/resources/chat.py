@@ -5,11 +5,9 @@ import falcon
 from edge import relay
 from edge.endpoint import endpoint
 from edge.request import Request
-from edge.run_answers import HEADERS, begin, idempotency_key, require_success
+from edge.run_answers import HEADERS, begin, idempotency_key, require_allowance, require_success
 from edge.schemas.chat import AgentChatRequest, AgentChatResponse, StreamingChatEvent
-from models.billing import usage_limits
 from models.conversations.asking import Question
-from models.platform import limits
 from models.platform.authorization import CONVERSATION_ASK
 from models.platform.settings import settings
 from models.runs.run import Run
@@ -26,8 +24,7 @@ class Chat:
         the run in both cases. A run goes on if its client disconnects.
         """
         principal = req.context.principal
-        usage_limits.require_within(principal.tenant_id)
-        limits.hit("chat_per_minute", settings.chat_rate_limit_per_minute, 60, principal.tenant_id, principal.subject)
+        require_allowance(principal)
         run = start(req, resp, body)
         if not run.is_finished:
             relay.wait(run, principal, settings.chat_wait_seconds)
@@ -50,9 +47,7 @@ class ChatStream:
         The header `X-Run-Id` names the run, whose stream can be resumed. The last event has `is_terminal`.
         """
         principal = req.context.principal
-        usage_limits.require_within(principal.tenant_id)
-        per_minute = settings.chat_stream_rate_limit_per_minute
-        limits.hit("chat_stream_per_minute", per_minute, 60, principal.tenant_id, principal.subject)
+        require_allowance(principal, streams=True)
         with relay.slot(principal) as slot:
             run = start(req, resp, body)
             relay.follow(resp, run, principal, frame=relay.chat_frame, slot=slot)

@@ -8,7 +8,7 @@ from edge import relay
 from edge.endpoint import endpoint
 from edge.request import Request
 from edge.resources.workflow_answers import describe, detail, listed, parse_time, result, summary
-from edge.run_answers import HEADERS, begin, idempotency_key, require_success
+from edge.run_answers import HEADERS, begin, idempotency_key, require_allowance, require_success
 from edge.schemas.workflows import (
     StreamingWorkflowEvent,
     WorkflowDescriptorResponse,
@@ -19,9 +19,7 @@ from edge.schemas.workflows import (
     WorkflowRunsQuery,
     WorkflowSummary,
 )
-from models.billing import usage_limits
 from models.conversations.asking import Question
-from models.platform import limits
 from models.platform.authorization import CONVERSATION_ASK, RUN_CANCEL, RUN_READ, RUN_RETRY, WORKFLOW_READ
 from models.platform.database import transaction
 from models.platform.errors import BadRequest
@@ -60,8 +58,7 @@ class Workflows:
         the run in both cases.
         """
         principal = req.context.principal
-        usage_limits.require_within(principal.tenant_id)
-        limits.hit("chat_per_minute", settings.chat_rate_limit_per_minute, 60, principal.tenant_id, principal.subject)
+        require_allowance(principal)
         run = start(req, resp, workflow_key, body)
         if not run.is_finished:
             relay.wait(run, principal, settings.chat_wait_seconds)
@@ -82,9 +79,7 @@ class Workflows:
     ) -> None:
         """Run a workflow, and read the events of all its steps as server-sent events. The last one has its output."""
         principal = req.context.principal
-        usage_limits.require_within(principal.tenant_id)
-        per_minute = settings.chat_stream_rate_limit_per_minute
-        limits.hit("chat_stream_per_minute", per_minute, 60, principal.tenant_id, principal.subject)
+        require_allowance(principal, streams=True)
         with relay.slot(principal) as slot:
             run = start(req, resp, workflow_key, body)
             relay.follow(resp, run, principal, slot=slot)
@@ -123,8 +118,7 @@ class WorkflowRuns:
     def on_post_retry(self, req: Request, resp: falcon.Response, run_id: str) -> dict[str, Any]:
         """Go on with a failed or cancelled run: steps that have succeeded are not done again. 409 if it is neither."""
         principal = req.context.principal
-        usage_limits.require_within(principal.tenant_id)
-        limits.hit("chat_per_minute", settings.chat_rate_limit_per_minute, 60, principal.tenant_id, principal.subject)
+        require_allowance(principal)
         with transaction():
             run, stopped = runs.reopen(principal, run_id)
             if stopped:

@@ -96,8 +96,7 @@ def test_a_run_that_waits_survives_a_restart_of_everything(ruled):
         process.wait()
     for part in ("valkey", "postgres"):
         live.stack.parts[part].restart()
-    for key in list(live.processes):
-        live.start("worker-agents" if key == "spare" else key, key)
+    live.revive()
     live.wait_ready()
     assert live.run(run_id)["state"] == "waiting"
     [approval] = live.run(run_id)["approvals"]
