@@ -111,6 +111,22 @@ class Settings(BaseSettings):
     chat_stream_concurrent_limit: int = 5
     conversation_search_rate_limit_per_minute: int = 60
 
+    # billing
+    enable_billing: bool = False  # subscriptions by Stripe: /api/v1/billing and /webhooks/stripe
+    plans_path: str | None = None  # the file of plans (TOML); default: the one in the package
+    stripe_secret_key: SecretStr | None = None
+    stripe_webhook_secret: SecretStr | None = None  # comma list: during a rotation both the old and the new one
+    stripe_api_base: str | None = None  # where Stripe's API is, if not at Stripe
+    stripe_timeout_seconds: Annotated[float, Field(gt=0)] = 20  # for one call
+    stripe_webhook_tolerance_seconds: Annotated[int, Field(gt=0)] = 300  # how far a signature's time may be off
+    stripe_webhook_body_limit_bytes: int = 524_288
+    billing_wait_seconds: float = 10  # how long a change of a subscription is waited for before it is answered as pending
+    billing_grace_days: int = 7  # how long a tenant whose payment failed may go on
+    billing_event_retention_days: int = 400  # events of billing are purged after this
+    enable_billing_stream: bool = False  # GET /api/v1/billing/stream
+    billing_stream_rate_limit_per_minute: int = 20  # new streams per tenant; 0 or less: any number
+    billing_stream_concurrent_limit: int = 3  # open streams per tenant; 0 or less: any number
+
     # what a tenant's plan allows
     enable_usage_guardrails: bool = False  # refuse runs of tenants that have used up a limit of their plan
     usage_guardrail_soft_limit_mode: Annotated[str, Field(pattern="^(warn|block)$")] = "warn"
