@@ -75,7 +75,7 @@ APPROVAL_DECIDE        = Action("approval.decide",        scope="conversations:w
 RUN_RETRY              = Action("run.retry",              scope="conversations:write",   role="viewer", machines=True, rows=Rows.OWN, elsewhere=ANY_SCOPE)
 WORKFLOW_READ          = Action("workflow.read",          scope="conversations:read",    role="viewer", machines=True, elsewhere=ANY_SCOPE)
 BILLING_READ           = Action("billing.read",           scope="billing:read",          role="viewer", machines=True, elsewhere=ANY_SCOPE)
-BILLING_MANAGE         = Action("billing.manage",         scope="billing:manage",        role="admin",  machines=True, elsewhere=PLATFORM_OPERATOR)
+BILLING_MANAGE         = Action("billing.manage",         scope="billing:manage",        role="admin",  machines=True, elsewhere=ANY_SCOPE)
 BILLING_OPERATE        = Action("billing.operate",        scope=PLATFORM_OPERATOR,       rows=Rows.ALL)
 SERVICE_TOKEN_READ     = Action("service_token.read",     role="admin", elsewhere=PLATFORM_OPERATOR, everywhere=True)
 SERVICE_TOKEN_ISSUE    = Action("service_token.issue",    role="admin", elsewhere=PLATFORM_OPERATOR, everywhere=True)
