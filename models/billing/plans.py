@@ -27,10 +27,6 @@ select (toggles ->> %(name)s)::boolean from plan join tenant on tenant.plan_code
 where tenant.id = %(tenant_id)s"""
 
 
-class PlanNotSold(Conflict):
-    code = "plan_not_sold"
-
-
 class SeatsNotSold(Conflict):
     code = "seats_not_sold"
 
@@ -74,14 +70,6 @@ def _on_sale(period: int) -> list[tuple[Plan, list[PlanFeature]]]:  # noqa: ARG0
 def of_plans() -> list[PlanFeature]:
     """The features of all plans, by plan and key."""
     return [PlanFeature(*row) for row in database.execute_prepared(LIMITS, {}).fetchall()]
-
-
-def to_sell(code: str) -> Plan:
-    """The plan, for somebody who wants it now. Raises PlanNotFound, or PlanNotSold (409) if it is not active."""
-    plan = Plan.by_code(code)
-    if not plan.is_active:
-        raise PlanNotSold(f"Plan '{code}' is not sold any more.")
-    return plan
 
 
 def seats(plan: Plan, asked: int | None) -> int:

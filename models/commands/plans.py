@@ -73,7 +73,7 @@ def _put(args: argparse.Namespace) -> None:
     if settings.enable_billing:
         raise CommandFailed("With ENABLE_BILLING the subscription of a tenant says on which plan it is.")
     with transaction():
-        tenant, plan = find_tenant(args.tenant), plans.to_sell(args.plan)
+        tenant, plan = find_tenant(args.tenant), Plan.to_sell(args.plan)
         Tenant.update(plan=plan.code).where(Tenant.id == tenant.id).execute()
         audit.record(
             "tenant.plan_set",

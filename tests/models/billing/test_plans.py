@@ -5,11 +5,11 @@ from decimal import Decimal
 
 import pytest
 
-from models.auth.tenants import Plan, PlanNotFound, Tenant
+from models.auth.tenants import Plan, PlanNotFound, PlanNotSold, Tenant
 from models.billing import plans, stripe_prices
 from models.billing.plan_file import read
 from models.billing.plan_tables import bring_in_line
-from models.billing.plans import PlanNotPriced, PlanNotSold, SeatsNotSold
+from models.billing.plans import PlanNotPriced, SeatsNotSold
 from models.billing.stripe_prices import Meter, Price
 from models.commands import main
 from models.platform.audit import AuditEvent
@@ -95,10 +95,10 @@ def test_a_plan_that_is_gone_from_the_file_keeps_its_tenants(change, tenant):
     assert Tenant.get_by_id(tenant.id).plan_code == "pro"
     assert {each.key for each in plans.of_plans() if each.plan_code == "pro"} >= {"messages", "input_tokens"}
     with pytest.raises(PlanNotSold):
-        plans.to_sell("pro")
+        Plan.to_sell("pro")
     with pytest.raises(PlanNotFound):
-        plans.to_sell("platinum")
-    assert plans.to_sell("gold").price_cents == 500
+        Plan.to_sell("platinum")
+    assert Plan.to_sell("gold").price_cents == 500
 
 
 def test_many_at_once_write_one_result(change, tmp_path):
@@ -199,11 +199,11 @@ def test_toggles(packaged_plans, tenant, configure):
 
 def test_without_a_sync_nothing_can_be_bought(packaged_plans):
     with pytest.raises(PlanNotPriced, match="No Stripe price configured for plan 'pro'"):
-        plans.stripe_items(plans.to_sell("pro"), 5)
+        plans.stripe_items(Plan.to_sell("pro"), 5)
 
 
 def test_seats(packaged_plans):
-    pro = plans.to_sell("pro")
+    pro = Plan.to_sell("pro")
     assert [plans.seats(pro, asked) for asked in (None, 1, 5, 60)] == [5, 1, 5, 60]
     pro.extra_seat_cents = None
     assert [plans.seats(pro, asked) for asked in (None, 5)] == [5, 5]
@@ -221,7 +221,7 @@ def test_former_prices_stay_known_but_are_not_sold(packaged_plans):
         stripe_prices.replace(
             [price("pro", "", "p1"), price("pro", "messages", "p2"), price("starter", "", "p3")], [meter]
         )
-    pro = plans.to_sell("pro")
+    pro = Plan.to_sell("pro")
     assert plans.stripe_items(pro, 7) == [{"price": "p1", "quantity": 7}, {"price": "p2"}]
     assert stripe_prices.meters() == {"messages": "longshore_messages"}
     with transaction():
@@ -236,7 +236,7 @@ def test_former_prices_stay_known_but_are_not_sold(packaged_plans):
         stripe_prices.replace([price("pro", "", "p1")], [])
     assert plans.stripe_items(pro, 5) == [{"price": "p1", "quantity": 5}] and stripe_prices.meters() == {}
     with pytest.raises(PlanNotPriced):
-        plans.stripe_items(plans.to_sell("starter"), 1)
+        plans.stripe_items(Plan.to_sell("starter"), 1)
 
 
 def test_two_prices_of_one_thing_cannot_both_be_current(packaged_plans):
