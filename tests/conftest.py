@@ -64,6 +64,14 @@ def configure():
 
 
 @pytest.fixture
+def billing(configure):
+    """Billing is on in this process until the end of the test; without a Stripe."""
+    from tests.support.stripe import BILLING
+
+    configure(**BILLING)
+
+
+@pytest.fixture
 def jobs_named(clean):
     """jobs_named("mail.reset") -> the job rows of that name, the oldest first."""
     from models.jobs.ledger import Job

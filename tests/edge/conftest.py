@@ -12,8 +12,9 @@ from tests.support.hub import Reader, stop
 @pytest.fixture(scope="session")
 def app():
     from edge.app import create_app
+    from tests.support.routes import EVERYTHING
 
-    return create_app(hasher=CHEAP_HASHER)
+    return create_app(EVERYTHING, hasher=CHEAP_HASHER)
 
 
 @pytest.fixture

@@ -9,10 +9,9 @@ from edge.app import create_app
 from edge.middleware import IN_PRODUCTION, SECURITY
 from edge.relay import follow
 from edge.routes import routes
-from models.platform.settings import settings
 from tests.support.accounts import CHEAP_HASHER
 from tests.support.production import settings_with
-from tests.support.routes import fill
+from tests.support.routes import EVERYTHING, fill
 
 # What public answers may say instead. Everything else has exactly the table of the middleware.
 POLICY, CACHE = "Content-Security-Policy", "Cache-Control"
@@ -23,7 +22,7 @@ EXCEPTIONS = {
     "/openapi.json": {CACHE},
 }
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-PATHS = [route.path for route in routes(settings, CHEAP_HASHER)]
+PATHS = [route.path for route in routes(EVERYTHING, CHEAP_HASHER)]
 
 
 def assert_headers(answer, exceptions=()):

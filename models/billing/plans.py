@@ -1,0 +1,91 @@
+"""What plans allow and cost, as the rows say. The plan file is their source: models/billing/plan_file.py."""
+
+import time
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import lru_cache
+from uuid import UUID
+
+from models.auth.tenants import Plan
+from models.platform.database import database
+from models.platform.errors import Conflict
+from models.platform.settings import settings
+
+REMEMBERED_SECONDS = 10  # anybody may ask for the list, and it hardly ever changes
+LIMITS = """
+select plan_code, feature, coalesce(display_name, feature), description, unit, soft_limit, hard_limit, is_metered, included,
+    unit_cents
+from plan_limit order by plan_code, feature"""
+OF_TENANT = """
+select soft_limit, hard_limit from plan_limit join tenant on tenant.plan_code = plan_limit.plan_code
+where tenant.id = %(tenant_id)s and feature = %(feature)s"""
+TOGGLE = """
+select (toggles ->> %(name)s)::boolean from plan join tenant on tenant.plan_code = plan.code
+where tenant.id = %(tenant_id)s"""
+
+
+class PlanNotSold(Conflict):
+    code = "plan_not_sold"
+
+
+@dataclass(frozen=True, slots=True)
+class PlanFeature:
+    """What a plan says of one feature. `soft`, `hard`: None for no limit. If `is_metered`, they hold for each period of the
+    subscription, and otherwise at any time. `included` units of a period are free, and each further one costs `unit_cents`;
+    None: nothing is charged."""
+
+    plan_code: str
+    key: str
+    display_name: str
+    description: str | None
+    unit: str
+    soft: int | None
+    hard: int | None
+    is_metered: bool
+    included: int | None
+    unit_cents: Decimal | None
+
+
+def on_sale() -> list[tuple[Plan, list[PlanFeature]]]:
+    """The active plans by price, each with its features by key. Changes show after REMEMBERED_SECONDS."""
+    return _on_sale(int(time.time() / REMEMBERED_SECONDS))
+
+
+@lru_cache(maxsize=1)
+def _on_sale(period: int) -> list[tuple[Plan, list[PlanFeature]]]:  # noqa: ARG001  (limits how long it is remembered)
+    plans = list(Plan.select().where(Plan.is_active).order_by(Plan.price_cents, Plan.code))
+    features = of_plans()
+    return [(plan, [each for each in features if each.plan_code == plan.code]) for plan in plans]
+
+
+def of_plans() -> list[PlanFeature]:
+    """The features of all plans, by plan and key."""
+    return [PlanFeature(*row) for row in database.execute_prepared(LIMITS, {}).fetchall()]
+
+
+def to_sell(code: str) -> Plan:
+    """The plan, for somebody who wants it now. Raises PlanNotFound, or PlanNotSold (409) if it is not active."""
+    plan = Plan.by_code(code)
+    if not plan.is_active:
+        raise PlanNotSold(f"Plan '{code}' is not sold any more.")
+    return plan
+
+
+def limit(tenant_id: UUID, feature: str) -> int | None:
+    """The hard limit of a feature that is not counted in periods, such as `vector.max_file_bytes`.
+
+    None if the plan has none, there is no plan, or billing is off: then the settings of the installation hold.
+    """
+    if not settings.enable_billing:
+        return None
+    row = database.execute_prepared(OF_TENANT, {"tenant_id": tenant_id, "feature": feature}).fetchone()
+    return row[1] if row else None
+
+
+def toggle(tenant_id: UUID | None, name: str) -> bool:
+    """Whether the tenant's plan allows what the toggle is about, such as `enable_web_search`. Without billing, or a plan
+    that says something of it: yes."""
+    if not settings.enable_billing or tenant_id is None:
+        return True
+    row = database.execute_prepared(TOGGLE, {"tenant_id": tenant_id, "name": name}).fetchone()
+    return row is None or row[0] is not False
