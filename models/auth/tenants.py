@@ -32,7 +32,7 @@ class Plan(Model):
     currency = CharField(default="USD")
     interval = CharField(default="monthly")  # daily, weekly, monthly or yearly
     interval_count = IntegerField(default=1)
-    seats_included = IntegerField(null=True)  # None: any number
+    seats_included = IntegerField(null=True)  # None until the plan file has been read
     extra_seat_cents = IntegerField(null=True)  # for an interval; None: no further seats are sold
     trial_days = IntegerField(default=0)
     toggles: dict[str, bool] = BinaryJSONField(default=dict)

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from models.billing import usage_limits
 from models.billing.usage_limits import UsageLimitExceeded, require_within, set_limit, window
-from models.commands import main
 from models.platform.database import database, transaction
 from models.platform.ids import uuid7
 from models.runs import usage
@@ -118,35 +117,3 @@ def test_what_is_used_is_remembered_for_a_while(tenant, limited, configure):
 def test_a_month_holds_its_times_and_is_followed_by_the_next(at):
     start, end = window(at)
     assert start <= at < end and window(end)[0] == end and start.day == end.day == 1
-
-
-def test_the_command_sets_and_shows_limits(limited, capsys):
-    assert main(["plans", "limit", "starter", "messages", "--soft", "5", "--hard", "10"]) == 0
-    assert main(["plans", "list"]) == 0
-    assert "starter  Starter  jobs at once: 64\n  messages: soft 5, hard 10 a month" in capsys.readouterr().out
-    assert main(["plans", "limit", "starter", "messages", "--soft", "11", "--hard", "10"]) == 2
-    assert main(["plans", "limit", "nothing", "messages", "--hard", "10"]) == 2
-
-
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        (["limit", "starter", "messages", "--hard", "many"], "must be a number from 0 to 1_000_000_000_000_000"),
-        (["limit", "starter", "messages", "--hard", "9" * 30], "must be a number from 0 to 1_000_000_000_000_000"),
-        (["share", "pro", "0"], "must be a number from 1 to 1_000_000, or `default`"),
-        (["share", "pro", "9" * 30], "must be a number from 1 to 1_000_000, or `default`"),
-    ],
-)
-def test_the_command_says_which_numbers_it_takes(capsys, arguments, told):
-    with pytest.raises(SystemExit):
-        main(["plans", *arguments])
-    assert told in capsys.readouterr().err
-
-
-def test_the_command_sets_a_plans_share(clean, capsys):
-    assert main(["plans", "share", "pro", "200"]) == 0
-    assert main(["plans", "list"]) == 0
-    assert "pro  Pro  jobs at once: 200" in capsys.readouterr().out
-    assert main(["plans", "share", "pro", "default"]) == 0
-    assert main(["plans", "list"]) == 0
-    assert "pro  Pro  jobs at once: 64" in capsys.readouterr().out
