@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from models.platform.redis import redis_client
+from tests.support.stripe_events import record
 
 
 @pytest.fixture(autouse=True)
@@ -18,14 +19,6 @@ def entries(tenant):
 
     rows = redis_client().xrange(events.stream_key(tenant.id))
     return [(entry_id.decode(), json.loads(fields[b"e"])) for entry_id, fields in rows]
-
-
-def record(tenant, event_type="longshore.test", **more):
-    from models.billing import events
-    from models.platform.database import transaction
-
-    with transaction():
-        return events.record(tenant.id, event_type, **more)
 
 
 def test_numbers_begin_at_one_and_belong_to_a_tenant(tenant):
