@@ -11,6 +11,8 @@ from edge.resources.auth.service_accounts import ServiceAccountIssue, ServiceAcc
 from edge.resources.auth.sessions import Logout, Me, Refresh, Sessions, Token
 from edge.resources.auth.signup import Register, SignupPolicy
 from edge.resources.auth.signup_requests import RequestAccess, SignupRequests
+from edge.resources.billing.events import BillingEvents, BillingStream
+from edge.resources.billing.plans import Plans
 from edge.resources.chat import Chat, ChatStream
 from edge.resources.conversations import Conversations
 from edge.resources.health import Health, Jwks, Root
@@ -24,7 +26,7 @@ from models.platform.settings import Settings
 
 def routes(settings: Settings, hasher: PasswordHasher) -> list[Route]:
     """All routes. The last one serves the OpenAPI document of the others."""
-    table = [*_installation(), *_accounts(hasher), *_agents()]
+    table = [*_installation(), *_accounts(hasher), *_agents(), *(_billing() if settings.enable_billing else ())]
     return [*table, Route("/openapi.json", OpenApi(document(table, settings)))]
 
 
@@ -103,5 +105,13 @@ def _agents() -> list[Route]:
         Route("/api/v1/workflows/{workflow_key}",                               flows,                  "one"),
         Route("/api/v1/workflows/{workflow_key}/run",                           flows,                  "run"),
         Route("/api/v1/workflows/{workflow_key}/run-stream",                    flows,                  "stream"),
+    ]
+
+
+def _billing() -> list[Route]:
+    return [
+        Route("/api/v1/billing/plans",                                          Plans()),
+        Route("/api/v1/billing/stream",                                         BillingStream()),
+        Route("/api/v1/billing/tenants/{tenant_id}/events",                     BillingEvents()),
     ]
 # fmt: on

@@ -41,6 +41,19 @@ RUN_SECONDS = Histogram(
     ["kind", "state"],
     buckets=(0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 86_400),
 )
+STRIPE_CALLS = Counter("stripe_api_requests_total", "Calls of Stripe.", ["operation", "result"])
+STRIPE_SECONDS = Histogram(
+    "stripe_api_latency_seconds",
+    "Time of such a call, with its retries.",
+    ["operation"],
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 60),
+)
+
+
+def stripe_called(operation: str, result: str, seconds: float) -> None:
+    """`operation`: such as customers.create. `result`: success, the code of the error, or interrupted by us."""
+    STRIPE_CALLS.labels(operation, result).inc()
+    STRIPE_SECONDS.labels(operation).observe(seconds)
 
 
 def job_done(name: str, result: str, seconds: float) -> None:

@@ -5,11 +5,11 @@ import secrets
 import unicodedata
 from typing import Any
 
-from peewee import CharField, ForeignKeyField, IntegerField
+from peewee import BooleanField, CharField, ForeignKeyField, IntegerField
 
 from models.platform.database import in_transaction
 from models.platform.errors import Conflict, NotFound
-from models.platform.model import DateTimeTZField, Model
+from models.platform.model import BinaryJSONField, DateTimeTZField, Model
 
 SLUG_LENGTH, SLUG_ATTEMPTS = 57, 10  # with its suffix a slug has at most 62 characters
 
@@ -22,11 +22,25 @@ class PlanNotFound(NotFound):
     code = "plan_not_found"
 
 
+class PlanNotSold(Conflict):
+    code = "plan_not_sold"
+
+
 class Plan(Model):
+    """What is sold: a line of the plan file (models/billing/plan_file.py), which alone changes these rows."""
+
     id = None  # type: ignore[assignment]  # the code is the key
     code = CharField(primary_key=True)
     name = CharField()
+    price_cents = IntegerField(default=0)  # for an interval, with the included seats
+    currency = CharField(default="USD")
+    interval = CharField(default="monthly")  # daily, weekly, monthly or yearly
+    interval_count = IntegerField(default=1)
+    seats_included = IntegerField(null=True)  # None until the plan file has been read
+    extra_seat_cents = IntegerField(null=True)  # for an interval; None: no further seats are sold
     trial_days = IntegerField(default=0)
+    toggles: dict[str, bool] = BinaryJSONField(default=dict)
+    is_active = BooleanField(default=True)  # on sale
     jobs_at_once = IntegerField(null=True)  # of a tenant, with the workers of a queue; None: TENANT_JOBS_AT_ONCE
 
     @classmethod
@@ -37,6 +51,14 @@ class Plan(Model):
             raise PlanNotFound(f"Plan '{code}' not found.")
         return plan
 
+    @classmethod
+    def to_sell(cls, code: str) -> "Plan":
+        """The plan, for somebody who wants it now. Raises PlanNotFound, or PlanNotSold (409) if it is not active."""
+        plan = cls.by_code(code)
+        if not plan.is_active:
+            raise PlanNotSold(f"Plan '{code}' is not sold any more.")
+        return plan
+
 
 class Tenant(Model):
     plan_code: str | None
@@ -44,6 +66,7 @@ class Tenant(Model):
     name = CharField()
     plan = ForeignKeyField(Plan, column_name="plan_code", null=True, lazy_load=False)
     trial_ends_at = DateTimeTZField(null=True)
+    seats = IntegerField(null=True)  # members that it may have; None: any number
 
     @classmethod
     @in_transaction

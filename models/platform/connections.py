@@ -14,7 +14,13 @@ from models.platform.settings import Settings
 
 VERIFIED = ("verify-full", "verify-ca")  # libpq's other modes do not check whom they talk to
 UNCHECKED = {"ssl_cert_reqs": ("none", "optional"), "ssl_check_hostname": ("false", "no", "0", "f", "n")}
-HTTP_ADDRESSES = ("vault_addr", "openai_base_url", "otel_exporter_otlp_endpoint", "otel_exporter_otlp_traces_endpoint")
+HTTP_ADDRESSES = (
+    "vault_addr",
+    "openai_base_url",
+    "stripe_api_base",
+    "otel_exporter_otlp_endpoint",
+    "otel_exporter_otlp_traces_endpoint",
+)
 REDIS_EXAMPLE = "rediss://:password@host:6379/0"
 
 

@@ -48,7 +48,7 @@ def configure(process: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level.upper())
-    for noisy in ("httpx", "httpx2", "httpcore", "httpcore2", "openai", "urllib3", "apscheduler"):
+    for noisy in ("httpx", "httpx2", "httpcore", "httpcore2", "openai", "stripe", "urllib3", "apscheduler"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

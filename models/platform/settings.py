@@ -120,7 +120,9 @@ class Settings(BaseSettings):
     stripe_timeout_seconds: Annotated[float, Field(gt=0)] = 20  # for one call
     stripe_webhook_tolerance_seconds: Annotated[int, Field(gt=0)] = 300  # how far a signature's time may be off
     stripe_webhook_body_limit_bytes: int = 524_288
-    billing_wait_seconds: float = 10  # how long a change of a subscription is waited for before it is answered as pending
+    billing_wait_seconds: float = (
+        10  # how long a change of a subscription is waited for before it is answered as pending
+    )
     billing_grace_days: int = 7  # how long a tenant whose payment failed may go on
     billing_event_retention_days: int = 400  # events of billing are purged after this
     enable_billing_stream: bool = False  # GET /api/v1/billing/stream

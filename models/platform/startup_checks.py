@@ -40,6 +40,10 @@ def _missing(settings: Settings, processes: Collection[str]) -> Iterator[str]:
 
     if needed(settings.secret_key, EDGE, WORKER):
         yield f"SECRET_KEY is not set: {RANDOM}."
+    if settings.enable_billing and needed(_text(settings.stripe_secret_key), WORKER):
+        yield "STRIPE_SECRET_KEY is not set, which ENABLE_BILLING needs: write the secret key of your Stripe account."
+    if settings.enable_billing and needed(_text(settings.stripe_webhook_secret), EDGE):
+        yield "STRIPE_WEBHOOK_SECRET is not set, which ENABLE_BILLING needs: write the secret of the webhook endpoint."
     if not settings.hardened:
         return
     if needed(settings.metrics_token, EDGE):
@@ -51,6 +55,10 @@ def _missing(settings: Settings, processes: Collection[str]) -> Iterator[str]:
             "SMTP_URL is not set, so that nobody can verify an address: write smtps://user:password@host:465, "
             "or REQUIRE_EMAIL_VERIFICATION=false."
         )
+
+
+def _text(secret: SecretStr | None) -> str:
+    return secret.get_secret_value().strip(" ,") if secret else ""
 
 
 # ---------------------------------------------------------------- everywhere

@@ -12,8 +12,9 @@ from tests.support.hub import Reader, stop
 @pytest.fixture(scope="session")
 def app():
     from edge.app import create_app
+    from tests.support.routes import EVERYTHING
 
-    return create_app(hasher=CHEAP_HASHER)
+    return create_app(EVERYTHING, hasher=CHEAP_HASHER)
 
 
 @pytest.fixture
@@ -26,6 +27,34 @@ def process_hub(clean):
     yield hub
     stop(hub)
     hub.connect = connect
+
+
+@pytest.fixture
+def reader(clean):
+    from models.platform.settings import settings
+
+    return Reader(settings.redis_url.get_secret_value())
+
+
+@pytest.fixture
+def make_hub(reader):
+    """make_hub(tick_seconds=..., ...) -> a Hub on the test's reader, stopped at the end."""
+    from edge.hub import Hub
+
+    hubs = []
+
+    def make(**options):
+        hubs.append(Hub(lambda: reader, **options))
+        return hubs[-1]
+
+    yield make
+    for hub in hubs:
+        stop(hub)
+
+
+@pytest.fixture
+def hub(make_hub):
+    return make_hub()
 
 
 @pytest.fixture

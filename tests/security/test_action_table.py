@@ -11,13 +11,13 @@ from models.platform import authorization
 from models.platform.authorization import actions, may
 from models.platform.ids import uuid7
 from models.platform.principal import GRANTS, Principal, scopes_for
-from models.platform.settings import settings
 from tests.support.accounts import CHEAP_HASHER
+from tests.support.routes import EVERYTHING
 
 SOURCES = [path for folder in ("models", "edge") for path in Path(folder).rglob("*.py")]
 DECLARED = {
     (method, route.path): operation.action
-    for route in routes(settings, CHEAP_HASHER)
+    for route in routes(EVERYTHING, CHEAP_HASHER)
     for method, operation in route.operations.items()
 }
 PUBLIC_ROUTES = {
@@ -40,10 +40,13 @@ PUBLIC_ROUTES = {
     ("post", "/api/v1/auth/register"),
     ("post", "/api/v1/auth/request-access"),
     ("post", "/api/v1/auth/service-accounts/issue"),
+    ("get", "/api/v1/billing/plans"),
 }
 VIEWER = {"account.own", "agent.read", "conversation.read", "run.read", "workflow.read"}
 MEMBER = VIEWER | {"approval.decide", "conversation.ask", "conversation.rename", "run.cancel", "run.retry"}
 ADMIN = MEMBER | {
+    "billing.manage",
+    "billing.read",
     "conversation.delete",
     "member.add",
     "member.change_role",
@@ -55,16 +58,25 @@ ADMIN = MEMBER | {
 }
 INVITES = {"invite.issue", "invite.read", "invite.revoke"}
 REQUESTS = {"signup_request.approve", "signup_request.read", "signup_request.reject"}
-OPERATORS = {"operator.grant", "operator.revoke", "user.disable", "user.enable", "user.sign_out"}
+OPERATORS = {"billing.operate", "operator.grant", "operator.revoke", "user.disable", "user.enable", "user.sign_out"}
 MACHINES = {
     "analytics-batch": {"conversation.read", "run.read", "workflow.read"},
-    "billing-worker": set(),
-    "synthetic-monitor": {"agent.read", "conversation.ask", "conversation.rename", "run.cancel", "run.retry"},
+    "billing-worker": {"billing.manage", "billing.read"},
+    "synthetic-monitor": {
+        "agent.read",
+        "billing.read",
+        "conversation.ask",
+        "conversation.rename",
+        "run.cancel",
+        "run.retry",
+    },
     "demo-bot": set(),
     "support-console": {"agent.read"},  # elsewhere more, with a reason
 }
 THERE = {
     "agent.read",
+    "billing.manage",
+    "billing.read",
     "conversation.ask",
     "conversation.delete",
     "conversation.read",
@@ -112,7 +124,7 @@ def test_the_names_of_the_table_are_unique():
         (member("viewer", "auth:invites"), VIEWER | INVITES),
         (member("viewer", "auth:signup_requests"), VIEWER | REQUESTS),
         (member("viewer", "platform:operator"), VIEWER | OPERATORS),
-        (member("viewer", "support:*"), MEMBER | INVITES | REQUESTS | OPERATORS),
+        (member("viewer", "support:*"), MEMBER | {"billing.read"} | INVITES | REQUESTS | OPERATORS),
     ],
 )
 def test_what_people_may_do(principal, expected):
@@ -129,7 +141,11 @@ def test_what_the_packaged_service_accounts_may_do(name):
 
 @pytest.mark.parametrize(
     ("grant", "expected"),
-    [("support:*", {*THERE, "service_token"}), ("platform:operator", {"service_token"}), ("auth:invites", set())],
+    [
+        ("support:*", {*THERE, "service_token"}),
+        ("platform:operator", {"service_token"}),
+        ("auth:invites", set()),
+    ],
 )
 def test_what_operators_may_do_elsewhere(grant, expected):
     there = set()

@@ -169,6 +169,7 @@ UNSAFE = {
         "models.example.com",
         "https://me:Kq7vN2xW9rTz@models.example.com",
     ],
+    "STRIPE_API_BASE": ["http://stripe.example.com", "https://me:Kq7vN2xW9rTz@stripe.example.com"],
     "MCP_TOOLS": ['[{"name": "w", "server_label": "w", "server_url": "http://wiki.example.com"}]'],
 }
 
@@ -195,6 +196,23 @@ def test_a_missing_value_is_refused_by_the_processes_that_need_it():
     }
 
 
+@pytest.mark.parametrize("blank", ["", " ", " , "])
+def test_billing_needs_stripes_secrets_in_the_processes_that_use_them(blank):
+    bare = settings_with(enable_billing="true", stripe_secret_key=blank, stripe_webhook_secret=blank)
+    named = {
+        process: {line.split(" ")[0] for line in startup_checks.problems(bare, [process])}
+        for process in startup_checks.PROCESSES
+    }
+    assert named == {
+        "edge": {"STRIPE_WEBHOOK_SECRET"},
+        "worker": {"STRIPE_SECRET_KEY"},
+        "scheduler": set(),
+        "release": set(),
+    }
+    off = settings_with(stripe_secret_key=blank, stripe_webhook_secret=blank)
+    assert startup_checks.problems(off) == []
+
+
 def test_every_refusal_is_in_the_list():
     worst = {name: values[0] for name, values in UNSAFE.items()}
     text = "\n".join(startup_checks.problems(settings_with(**worst)))
@@ -209,6 +227,7 @@ def test_this_machine_and_private_hosts_may_be_reached_without_tls(host):
         "broker_url": f"redis://:Kq7vN2xW9rTz@{host}:6379/1",
         "database_url": f"postgresql://app:Kq7vN2xW9rTz@{host.replace('redis', 'postgres')}/app",
         "openai_base_url": f"http://{host}:8000/v1",
+        "stripe_api_base": f"http://{host}:12111",
         "vault_addr": f"http://{host}:8200",
         "minio_endpoint": f"{host}:9000",
         "minio_secure": "false",

@@ -2,14 +2,17 @@
 
 from edge.openapi import PARAMETER, documented
 from edge.routes import routes
-from models.platform.settings import settings
+from models.platform.settings import Settings, settings
 from tests.support.accounts import CHEAP_HASHER
+from tests.support.stripe import BILLING
 
 UNKNOWN_ID = "01a20ac7-784f-712d-8112-15c292557957"
+# Every route that there can be. The tests' application has them all, whatever a test sets for the process.
+EVERYTHING = Settings(**{**settings.model_dump(), **BILLING})
 ENVELOPE = {"success", "error", "message", "detail", "details", "correlation_id"}
 
 # (method, path, operation), with the method in lower case
-OPERATIONS = [(method, path, operation) for path, method, operation in documented(routes(settings, CHEAP_HASHER))]
+OPERATIONS = [(method, path, operation) for path, method, operation in documented(routes(EVERYTHING, CHEAP_HASHER))]
 GUARDED = [entry for entry in OPERATIONS if not entry[2].action.public]
 VERIFIED_ONLY = [entry for entry in GUARDED if not entry[2].action.unverified]
 TENANT_ONLY = [entry for entry in GUARDED if entry[2].action.role]

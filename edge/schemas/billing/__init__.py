@@ -1,0 +1,1 @@
+"""The tag `billing`: plans, subscriptions, usage, events."""
