@@ -154,6 +154,7 @@ def cors(settings: Settings) -> Cors:
             "X-Run-Id",
             "Retry-After",
             "Idempotent-Replayed",
+            "X-Usage-Warning",
             "X-Device-Token",
             "traceresponse",
         ],

@@ -4,17 +4,19 @@ import falcon
 
 from edge.errors import Invalid
 from edge.request import Request
-from models.billing import usage_limits
+from models.billing import quotas
+from models.billing.quotas import Guard
 from models.conversations.asking import Question, ask
 from models.platform import limits
-from models.platform.database import transaction
 from models.platform.errors import Conflict, DomainError
+from models.platform.ids import uuid7
 from models.platform.principal import Principal
 from models.platform.settings import settings
 from models.runs.run import CANCELLED, FAILED, Run
 from workers.jobs import JobKind, enqueue
 
 HEADERS = ("Idempotency-Key",)
+USAGE_WARNING = "X-Usage-Warning"
 LONGEST_KEY = 255  # characters of an Idempotency-Key
 # The status of an answer by the error code of its failed run.
 STATUS = {
@@ -55,8 +57,7 @@ def idempotency_key(req: Request) -> str | None:
 
 
 def require_allowance(principal: Principal, *, streams: bool = False) -> None:
-    """UsageLimitExceeded or QuotaExceeded if the caller may not start a run now: the plan's limits, then the user's rate."""
-    usage_limits.require_within(principal.tenant_id)
+    """QuotaExceeded if the caller has started as many runs as one may in a minute."""
     if streams:
         quota, per_minute = "chat_stream_per_minute", settings.chat_stream_rate_limit_per_minute
     else:
@@ -65,15 +66,36 @@ def require_allowance(principal: Principal, *, streams: bool = False) -> None:
 
 
 def begin(req: Request, resp: falcon.Response, question: Question, kind: JobKind) -> Run:
-    """The run of this question, whose first job is of this kind. A repeated Idempotency-Key gives the earlier run."""
-    with transaction():
-        run, created = ask(req.context.principal, question)
+    """The run of this question, whose first job is of this kind. A repeated Idempotency-Key gives the earlier run.
+
+    UsageLimitExceeded, NoUsagePolicy or SubscriptionInactive if the tenant may not start another one.
+    """
+    guard = Guard(req.context.principal.tenant_id, uuid7(), quotas.RUN)
+
+    def change() -> tuple[Run, bool]:
+        run, created = ask(req.context.principal, question, guard)
         if created:
             enqueue(kind, run_id=run.id, tenant_id=run.tenant_id)
+        return run, created
+
+    run, created = guard.begin(change)
+    warn(resp, guard)
     resp.set_header("X-Run-Id", str(run.id))
     if not created:
         resp.set_header("Idempotent-Replayed", "true")
     return run
+
+
+def warn(resp: falcon.Response, guard: Guard) -> None:
+    """Tell the caller which soft limits are reached, as a list of structured fields (RFC 9651)."""
+    if guard.warned:
+        listed = (
+            f"{one.feature};used={one.used};soft={one.soft}"
+            + (f";hard={one.hard}" if one.hard is not None else "")
+            + f";reset={one.seconds_left}"
+            for one in guard.warned
+        )
+        resp.set_header(USAGE_WARNING, ", ".join(listed))
 
 
 def require_success(run: Run) -> None:

@@ -72,6 +72,28 @@ def billing(configure):
 
 
 @pytest.fixture
+def packaged_plans(clean):
+    """The packaged plan file; the database is in line with it, also after the test."""
+    from models.billing import plans
+    from models.billing.plan_file import PACKAGED, read
+    from models.billing.plan_tables import bring_in_line
+    from models.platform.database import database, transaction
+    from models.platform.principal import Root
+
+    def restore():
+        with transaction():
+            database.execute_sql("delete from stripe_price; delete from stripe_meter")
+            database.execute_sql("delete from plan where code not in ('starter', 'pro')")
+            bring_in_line(read(PACKAGED), by=Root("test"))
+        plans._on_sale.cache_clear()
+
+    restore()
+    yield read(PACKAGED)
+    database.execute_sql("update tenant set plan_code = null")
+    restore()
+
+
+@pytest.fixture
 def jobs_named(clean):
     """jobs_named("mail.reset") -> the job rows of that name, the oldest first."""
     from models.jobs.ledger import Job

@@ -16,7 +16,7 @@ from models.platform.client_info import ClientInfo
 from models.platform.database import database, in_transaction, transaction
 from models.platform.principal import Principal
 from models.platform.settings import settings
-from models.runs import progress, waiting
+from models.runs import holds, progress, waiting
 from models.runs.approvals import Approval
 from models.runs.run import Run
 from workers.broker import broker
@@ -187,6 +187,8 @@ def retry(job_id: UUID) -> Job:
         if job.run_id:
             Job.cancel_where((Job.run_id == job.run_id) & (Job.name == job.exhausted))  # it would end the run
             Run.requeue(job.run_id)
+            if tenant_id := job.tenant_id:
+                database.after_commit(lambda: holds.forget(tenant_id))
         database.after_commit(lambda: send([job]))
     return job
 

@@ -8,7 +8,7 @@ from edge import relay
 from edge.endpoint import endpoint
 from edge.request import Request
 from edge.resources.workflow_answers import describe, detail, listed, parse_time, result, summary
-from edge.run_answers import HEADERS, begin, idempotency_key, require_allowance, require_success
+from edge.run_answers import HEADERS, begin, idempotency_key, require_allowance, require_success, warn
 from edge.schemas.workflows import (
     StreamingWorkflowEvent,
     WorkflowDescriptorResponse,
@@ -19,9 +19,10 @@ from edge.schemas.workflows import (
     WorkflowRunsQuery,
     WorkflowSummary,
 )
+from models.billing import quotas
+from models.billing.quotas import Guard
 from models.conversations.asking import Question
 from models.platform.authorization import CONVERSATION_ASK, RUN_CANCEL, RUN_READ, RUN_RETRY, WORKFLOW_READ
-from models.platform.database import transaction
 from models.platform.errors import BadRequest
 from models.platform.settings import settings
 from models.runs.run import WORKFLOW, Run
@@ -119,13 +120,20 @@ class WorkflowRuns:
         """Go on with a failed or cancelled run: steps that have succeeded are not done again. 409 if it is neither."""
         principal = req.context.principal
         require_allowance(principal)
-        with transaction():
+        found = runs.find(principal, run_id)
+        guard = Guard(found.tenant_id, found.id, quotas.RUN)
+
+        def change() -> None:
+            guard.reserve()
             run, stopped = runs.reopen(principal, run_id)
             if stopped:
                 jobs.requeue(stopped)
             else:
                 enqueue(WORKFLOW_ADVANCE, run_id=run.id, tenant_id=run.tenant_id)
-        resp.set_header("X-Run-Id", str(run.id))
+
+        guard.begin(change)
+        warn(resp, guard)
+        resp.set_header("X-Run-Id", str(found.id))
         return DONE
 
 

@@ -7,7 +7,7 @@ from models.conversations.recording import ADD_ANSWER, ADD_EVENTS, answer_values
 from models.jobs.ledger import SUCCEEDED, Job, LeaseLost
 from models.platform.database import Json, database
 from models.platform.json import storable
-from models.runs import usage
+from models.runs import holds, usage
 from models.runs.run import Run
 from models.runs.steps import Step
 
@@ -39,10 +39,11 @@ with ended as (
     select id, %(step_scope)s, %(step_number)s::integer, 'response', %(step_name)s, %(step_input_digest)s, %(step_output)s,
         %(step_usage)s, %(step_sequence)s, clock_timestamp() - make_interval(secs => %(step_seconds)s), clock_timestamp()
     from finished where %(step_number)s::integer is not null
-), metered as ({metered})
+), metered as ({metered}), unfolded as ({tail})
 select (select count(*) from ended), (select count(*) from finished)"""
 STORE = STORE.replace("{answered}", ADD_ANSWER).replace("{recorded}", ADD_EVENTS)
-STORE = STORE.replace("{metered}", usage.INSERT.format(only_if="where exists (select from finished) "))
+STORE = STORE.replace("{metered}", usage.INSERT.format(only_if=" and exists (select from finished)"))
+STORE = STORE.replace("{tail}", usage.TAIL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +73,8 @@ def store(job: Job, run: Run, answer: Answer, terminal: dict[str, Any], sequence
     job.state = SUCCEEDED
     if finished:
         run.state, run.terminal, run.terminal_sequence = SUCCEEDED, terminal, sequence
+        used = usage.of_chat(answer.usage, messages=1)
+        database.after_commit(lambda: holds.settle(run.tenant_id, run.id, used))
 
 
 def _values(job: Job, run: Run, answer: Answer, terminal: dict[str, Any]) -> dict[str, Any]:
@@ -79,7 +82,7 @@ def _values(job: Job, run: Run, answer: Answer, terminal: dict[str, Any]) -> dic
         "job_id": job.id,
         "epoch": job.epoch,
         "tenant_id": run.tenant_id,
-        "used": usage.rows(answer.usage, messages=1),
+        **usage.values(usage.source_of(run.id), usage.of_chat(answer.usage, messages=1)),
         **answer_values(run, answer.text, answer.agent, answer.attachments),
         **event_values(run, answer.items),
         "terminal": Json(terminal, dumps=storable),

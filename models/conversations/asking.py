@@ -4,10 +4,11 @@ import hashlib
 import json
 from dataclasses import dataclass
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from peewee import IntegrityError
 
+from models.billing.quotas import Guard
 from models.conversations.conversation import PREVIEW, Conversation, ConversationNotFound
 from models.conversations.titles import title_of
 from models.platform.authorization import Rows, rows
@@ -85,9 +86,12 @@ class Question:
 
 
 @in_transaction
-def ask(principal: Principal, question: Question) -> tuple[Run, bool]:
+def ask(
+    principal: Principal, question: Question, guard: Guard | None = None
+) -> tuple[Run, bool]:
     """Add a question and its queued run. Returns (run, whether it is new): a repeated request gets its earlier run.
 
+    `guard`: reserves what the run may use, unless it is an earlier one; the run gets its holder's id.
     ConversationNotFound, ConversationBusy while another run is active, IdempotencyConflict.
     """
     fingerprint, idempotency_key = question.fingerprint, _own_idempotency_key(principal, question)
@@ -95,8 +99,11 @@ def ask(principal: Principal, question: Question) -> tuple[Run, bool]:
         earlier = _find_earlier_run(principal, idempotency_key, fingerprint)
         if earlier:
             return earlier, False
+    if guard is not None:
+        guard.reserve()
     key = question.conversation_id or str(uuid4())
-    started = _start_run(principal, question, key, fingerprint, idempotency_key)
+    run_id = guard.holder if guard else uuid7()
+    started = _start_run(principal, question, run_id, key, fingerprint, idempotency_key)
     if started is None:
         raise _refusal(principal, key)
     run, is_new_conversation = started
@@ -114,7 +121,7 @@ def _own_idempotency_key(principal: Principal, question: Question) -> str | None
 
 
 def _start_run(
-    principal: Principal, question: Question, key: str, fingerprint: str, idempotency_key: str | None
+    principal: Principal, question: Question, run_id: UUID, key: str, fingerprint: str, idempotency_key: str | None
 ) -> tuple[Run, bool] | None:
     """(run, whether its conversation is new). None if the caller may not ask in the conversation, or not now."""
     reads = rows(principal, Conversation.reading)
@@ -122,7 +129,7 @@ def _start_run(
         row = Run.one_with_extras(
             ASK,
             conversation_id=uuid7(),
-            run_id=uuid7(),
+            run_id=run_id,
             message_id=uuid7(),
             tenant_id=principal.tenant_id,
             user_id=principal.user_id,

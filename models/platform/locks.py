@@ -14,6 +14,16 @@ def lock(purpose: str, *key: object) -> None:
     database.execute_sql("select pg_advisory_xact_lock(hashtextextended(%s, 0))", (_name(purpose, key),))
 
 
+@in_transaction
+def lock_for_next(purpose: str, *key: object, is_shared: bool = False) -> None:
+    """Like `lock`, but sent with the transaction's next statement, which sees what was committed until it has the lock.
+
+    `is_shared`: with all others who take it so; who takes it alone waits for them, and they for that one.
+    """
+    name = "pg_advisory_xact_lock_shared" if is_shared else "pg_advisory_xact_lock"
+    database.execute_later(f"select {name}(hashtextextended(%(name)s, 0))", {"name": _name(purpose, key)})
+
+
 @contextmanager
 def session_lock(purpose: str) -> Iterator[None]:
     """Wait for the lock, and hold it on this connection until the block ends."""

@@ -12,13 +12,13 @@ from models.jobs.ledger import RUNNING as JOB_RUNNING
 from models.jobs.ledger import Job, JobNotRetryable
 from models.platform.authorization import RUN_READ
 from models.platform.clock import now
-from models.platform.database import in_transaction, transaction
+from models.platform.database import database, in_transaction, transaction
 from models.platform.errors import Conflict, NotFound
 from models.platform.ids import parse_uuid
 from models.platform.model import BinaryJSONField, DateTimeTZField, TenantModel
 from models.platform.principal import Principal
 from models.platform.redis import redis_client
-from models.runs import events, progress
+from models.runs import events, holds, progress
 from models.runs import usage as used
 from models.runs.approvals import Approval
 
@@ -115,19 +115,29 @@ class Run(TenantModel):
         }
         if self.kind == CHAT:
             usage = usage or used.journaled(self.id).get("")
-            used.record(self.tenant_id, self.id, usage)
-        elif state != SUCCEEDED:  # each step counts as it ends; those that were stopped do it here
-            used.record_steps(self.tenant_id, self.id)
         if usage:
             changes["usage"] = usage
         if result is not None:
             changes["result"] = result
-        if not Run.update(**changes).where((Run.id == self.id) & Run.state.in_(ACTIVE)).execute():
+        has_ended = bool(Run.update(**changes).where((Run.id == self.id) & Run.state.in_(ACTIVE)).execute())
+        self._count(state, usage or {})
+        if not has_ended:
             return False
         for name, value in changes.items():
             setattr(self, name, value)
         Approval.cancel_open(self.id)
         return True
+
+    def _count(self, state: str, usage: dict[str, int]) -> None:
+        """Count what the run has used, of a workflow what its stopped steps have: the others did as they ended."""
+        tokens = used.of_chat(usage) if self.kind == CHAT else {}
+        used.record(self.tenant_id, self.id, tokens)
+        if self.kind != CHAT and state != SUCCEEDED:
+            used.record_steps(self.tenant_id, self.id)
+        if self.kind == CHAT:
+            database.after_commit(lambda: holds.settle(self.tenant_id, self.id, tokens))
+        else:
+            database.after_commit(lambda: holds.forget(self.tenant_id))
 
     @classmethod
     @in_transaction
@@ -192,7 +202,10 @@ class Run(TenantModel):
     @classmethod
     @in_transaction
     def requeue(cls, run_id: UUID) -> None:
-        """Open a failed or cancelled run again, for a retry of its job or jobs. JobNotRetryable."""
+        """Open a failed or cancelled run again, for a retry of its job or jobs. JobNotRetryable.
+
+        It holds again what it had reserved; that it may is for the caller to ask.
+        """
         if Job.is_any_running(run_id):
             raise JobNotRetryable("Another job of the run is still stopping. Retry in a moment.")
         try:

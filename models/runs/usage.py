@@ -1,22 +1,31 @@
-"""What tenants use: a row per feature for each chat, and for each step of a workflow, written as it ends.
+"""What tenants use: a ledger that is only added to. An entry per source and feature; a correction is a further entry.
 
-The rows outlive their run: deleting a conversation does not give back what its answers have cost.
+An entry is written in the transaction that finishes the work. Entries outlive their run: deleting a conversation does not
+give back what its answers have cost. Who sums them up: models/billing/counters.py.
 """
 
 from typing import Any
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from models.platform.database import Json, database, in_transaction
-from models.platform.ids import uuid7
+from models.runs import holds
 
 MESSAGES, INPUT_TOKENS, OUTPUT_TOKENS = "messages", "input_tokens", "output_tokens"
-# For a larger statement too. A run that ends again, after an operator's retry, has used what it had used then, and more.
+# For a larger statement too. `used` is what the source has used in all: what was counted of it before is not counted again.
 INSERT = """
-    insert into usage_record (id, tenant_id, run_id, feature, quantity)
-    select used.id, %(tenant_id)s, %(run_id)s, used.feature, used.quantity
-    from jsonb_to_recordset(%(used)s) as used(id uuid, feature text, quantity bigint)
-    {only_if}on conflict (run_id, feature) do update set quantity = greatest(usage_record.quantity, excluded.quantity)"""
-RECORD = INSERT.format(only_if="")
+    insert into usage_entry (tenant_id, source, feature, number, quantity)
+    select %(tenant_id)s::uuid, %(source)s::text, used.feature, coalesce(counted.number + 1, 0),
+        used.quantity - coalesce(counted.quantity, 0)
+    from jsonb_to_recordset(%(used)s) as used(feature text, quantity bigint) left join lateral (
+        select max(number) as number, sum(quantity) as quantity from usage_entry
+        where tenant_id = %(tenant_id)s and source = %(source)s and feature = used.feature
+    ) counted on true
+    where used.quantity > coalesce(counted.quantity, 0){only_if}
+    on conflict do nothing returning tenant_id, feature, used_at, quantity"""
+TAIL = """
+    insert into usage_tail (tenant_id, feature, used_at, quantity)
+    select tenant_id, feature, used_at, quantity from metered"""
+RECORD = f"with metered as ({INSERT.format(only_if='')}) {TAIL}"
 JOURNALED = """
 select split_part(scope, '/', 1), token, sum((usage->>token)::bigint)
 from run_step, unnest(%(names)s::text[]) as token
@@ -24,30 +33,48 @@ where run_id = %(run_id)s and kind = 'response' and usage->token is not null gro
 TOKENS = (INPUT_TOKENS, OUTPUT_TOKENS, "total_tokens")
 
 
-def rows(usage: dict[str, int], *, messages: int = 0) -> Json:
-    """The value of %(used)s: the tokens of `usage`, and `messages` answered messages."""
+def of_chat(usage: dict[str, int], *, messages: int = 0) -> dict[str, int]:
+    """Quantities by feature: the tokens of `usage`, and `messages` answered messages."""
     used = {MESSAGES: messages, **{name: usage.get(name) or 0 for name in (INPUT_TOKENS, OUTPUT_TOKENS)}}
-    listed = [{"id": str(uuid7()), "feature": name, "quantity": number} for name, number in used.items() if number > 0]
-    return Json(listed)
+    return {feature: number for feature, number in used.items() if number > 0}
+
+
+def values(source: str, used: dict[str, int]) -> dict[str, Any]:
+    """The values %(source)s and %(used)s of INSERT."""
+    listed = [{"feature": feature, "quantity": quantity} for feature, quantity in sorted(used.items())]
+    return {"source": source, "used": Json(listed)}
+
+
+def source_of(run_id: UUID, scope: str = "") -> str:
+    """What entries name as their source. `scope`: that of a workflow's step in the journal."""
+    return f"run:{run_id}/{scope}" if scope else f"run:{run_id}"
 
 
 @in_transaction
-def record(tenant_id: UUID, run_id: UUID, usage: dict[str, int] | None, *, messages: int = 0) -> None:
-    """Count what a run has used in all. Repeatable."""
-    values: dict[str, Any] = {"tenant_id": tenant_id, "run_id": run_id, "used": rows(usage or {}, messages=messages)}
-    database.execute_prepared(RECORD, values)
+def record(tenant_id: UUID, run_id: UUID, used: dict[str, int], scope: str = "") -> None:
+    """Count what a run, or a step of it, has used in all, by feature. Repeatable."""
+    record_source(tenant_id, source_of(run_id, scope), used)
 
 
-def key_of_step(run_id: UUID, scope: str) -> UUID:
-    """Under which the tokens of a workflow's step are counted. `scope`: of its journal."""
-    return uuid5(run_id, f"step {scope}")
+@in_transaction
+def record_source(tenant_id: UUID, source: str, used: dict[str, int]) -> None:
+    """Count what a source has used in all, by feature. Repeatable."""
+    if used:
+        database.execute_prepared(RECORD, {"tenant_id": tenant_id, **values(source, used)})
 
 
 @in_transaction
 def record_steps(tenant_id: UUID, run_id: UUID) -> None:
     """Count what the finished responses of a workflow's steps have used, of those too that were stopped. Repeatable."""
     for scope, tokens in journaled(run_id).items():
-        record(tenant_id, key_of_step(run_id, scope), tokens)
+        record_step(tenant_id, run_id, scope, tokens)
+
+
+@in_transaction
+def record_step(tenant_id: UUID, run_id: UUID, scope: str, tokens: dict[str, int]) -> None:
+    """Count the tokens of a workflow's step. Repeatable."""
+    record(tenant_id, run_id, of_chat(tokens), scope)
+    database.after_commit(lambda: holds.forget(tenant_id))
 
 
 def journaled(run_id: UUID) -> dict[str, dict[str, int]]:

@@ -107,7 +107,7 @@ class WorkflowStep(Model):
     @in_transaction
     def meter(self, run: Run, total: dict[str, int]) -> None:
         """Count the tokens of the step. `total`: with those of the responses that earlier attempts have finished."""
-        usage.record(run.tenant_id, usage.key_of_step(self.run_id, str(self.sequence)), total)
+        usage.record_step(run.tenant_id, self.run_id, str(self.sequence), total)
 
     @classmethod
     @in_transaction

@@ -81,4 +81,4 @@ def _finish(run: Run, workflow: Workflow, output: Any, steps: list[WorkflowStep]
     result = {"text": text, "structured": structured, "agent_used": agent}
     if run.finish(SUCCEEDED, terminal, run.last_sequence(), result=result) and text and agent:
         recording.add_answer(run, text, agent, [])
-        usage.record(run.tenant_id, run.id, None, messages=1)
+        usage.record(run.tenant_id, run.id, {usage.MESSAGES: 1})

@@ -1,152 +1,183 @@
-"""What runs have used, and the limits of plans."""
+"""The ledger of usage, its counters and its windows."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.billing import usage_limits
-from models.billing.usage_limits import UsageLimitExceeded, require_within, set_limit, window
-from models.commands import main
+from models.billing import counters
+from models.billing.usage_windows import Interval, Window, month, period
+from models.platform.clock import now
 from models.platform.database import database, transaction
 from models.platform.ids import uuid7
 from models.runs import usage
+from tests.support.crowd import crowd
 
 TOKENS = {"input_tokens": 10, "output_tokens": 5, "total_tokens": 15, "requests": 1}
+CHAT = {"messages": 1, "input_tokens": 10, "output_tokens": 5}
+TIMES = st.datetimes(min_value=datetime(2000, 1, 1), max_value=datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+EVER = Window(datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC))
+MONTHLY = Interval("monthly", 1)
 
 
-@pytest.fixture
-def limited(tenant, configure):
-    """limited(feature, soft=, hard=) sets a limit of the tenant's plan. What is used is looked up each time."""
-    configure(enable_usage_guardrails=True, usage_guardrail_cache_ttl_seconds=0)
-    database.execute_sql("update tenant set plan_code = 'starter'")
-
-    def limit(feature, *, soft=None, hard=None):
-        with transaction():
-            set_limit("starter", feature, soft=soft, hard=hard)
-
-    yield limit
-    database.execute_sql("delete from plan_limit")
-
-
-def used(tenant):
-    rows = database.execute_sql("select feature, quantity from usage_record where tenant_id = %s", (tenant.id,))
-    return dict(rows.fetchall())
-
-
-def record(tenant, run_id=None, tokens=TOKENS, messages=1):
+def record(tenant, run_id=None, used=CHAT, scope=""):
     with transaction():
-        usage.record(tenant.id, run_id or uuid7(), tokens, messages=messages)
+        usage.record(tenant.id, run_id or uuid7(), used, scope)
+
+
+def put(tenant, feature, quantity, used_at):
+    """An entry of its own, used at this time."""
+    with transaction():
+        database.execute_sql(
+            """with added as (insert into usage_entry (tenant_id, source, feature, quantity, used_at)
+               values (%s, %s, %s, %s, %s) returning tenant_id, feature, used_at, quantity)
+               insert into usage_tail (tenant_id, feature, used_at, quantity) select * from added""",
+            (tenant.id, f"test:{uuid7()}", feature, quantity, used_at),
+        )
+
+
+def fold(limit=20_000):
+    with transaction():
+        return counters.fold(limit)
+
+
+def entries(tenant):
+    rows = database.execute_sql(
+        "select feature, number, quantity from usage_entry where tenant_id = %s order by 1, 2", (tenant.id,)
+    )
+    return rows.fetchall()
 
 
 def test_a_run_is_counted_once(tenant):
     run_id = uuid7()
     for _ in range(2):
         record(tenant, run_id)
-    assert used(tenant) == {"messages": 1, "input_tokens": 10, "output_tokens": 5}
+    assert entries(tenant) == [("input_tokens", 0, 10), ("messages", 0, 1), ("output_tokens", 0, 5)]
+    assert counters.totals(tenant.id, EVER) == CHAT
 
 
-def test_a_run_that_used_nothing_leaves_no_row(tenant):
-    record(tenant, tokens=None, messages=0)
-    assert used(tenant) == {}
+def test_a_run_that_has_used_more_is_corrected_by_a_further_entry(tenant):
+    run_id = uuid7()
+    for tokens in (10, 25, 25, 20, 26):
+        record(tenant, run_id, {"input_tokens": tokens})
+    assert entries(tenant) == [("input_tokens", 0, 10), ("input_tokens", 1, 15), ("input_tokens", 2, 1)]
+    assert counters.totals(tenant.id, EVER) == {"input_tokens": 26}
 
 
-def test_a_hard_limit_of_two_allows_two_messages(tenant, limited):
-    limited("messages", hard=2)
-    for _ in range(2):
-        require_within(tenant.id)
+def test_the_steps_of_a_run_are_counted_apart(tenant):
+    run_id = uuid7()
+    for scope in ("", "0", "1", "1"):
+        record(tenant, run_id, {"input_tokens": 10}, scope)
+    assert counters.totals(tenant.id, EVER) == {"input_tokens": 30}
+
+
+def test_a_run_that_used_nothing_leaves_no_entry(tenant):
+    record(tenant, used=usage.of_chat({}))
+    assert entries(tenant) == []
+
+
+def test_folding_changes_no_sum(tenant):
+    for _ in range(5):
         record(tenant)
-    with pytest.raises(UsageLimitExceeded) as refused:
-        require_within(tenant.id)
-    detail = refused.value.details
-    assert (detail["feature_key"], detail["limit_type"], detail["limit_value"], detail["usage"]) == (
-        "messages",
-        "hard_limit",
-        2,
-        2,
-    )
-    assert int(refused.value.headers["Retry-After"]) <= 31 * 86_400 and "messages" in str(refused.value)
-
-
-def test_a_soft_limit_warns_or_refuses_as_the_setting_says(tenant, limited, configure, caplog):
-    limited("input_tokens", soft=10)
+    before = counters.totals(tenant.id, month(now()))
+    assert fold(limit=4) == {tenant.id: 4}
+    assert counters.totals(tenant.id, month(now())) == before == {name: 5 * number for name, number in CHAT.items()}
+    assert fold() == {tenant.id: 11} and fold() == {}
+    assert counters.totals(tenant.id, month(now())) == before
     record(tenant)
-    require_within(tenant.id)
-    assert "usage.soft_limit" in caplog.text
-    configure(usage_guardrail_soft_limit_mode="block")
-    with pytest.raises(UsageLimitExceeded):
-        require_within(tenant.id)
+    assert counters.totals(tenant.id, month(now()))["messages"] == 6
 
 
-def test_what_other_tenants_and_other_months_used_does_not_count(tenant, limited):
-    from models.auth.tenants import Tenant
-
-    limited("messages", hard=1)
-    record(Tenant.create(slug="other", name="Other", plan="starter"))
-    record(tenant)
-    database.execute_sql(
-        "update usage_record set created_at = now() - interval '32 days' where tenant_id = %s", (tenant.id,)
-    )
-    require_within(tenant.id)
-
-
-def test_a_tenant_without_a_plan_and_an_installation_without_guardrails_have_no_limits(tenant, limited, configure):
-    limited("messages", hard=0)
-    database.execute_sql("update tenant set plan_code = null")
-    require_within(tenant.id)
-    database.execute_sql("update tenant set plan_code = 'starter'")
-    with pytest.raises(UsageLimitExceeded):
-        require_within(tenant.id)
-    configure(enable_usage_guardrails=False)
-    require_within(tenant.id)
+@pytest.mark.parametrize("folded", [False, True])
+def test_a_window_may_begin_and_end_at_any_second(tenant, folded):
+    start, end = datetime(2026, 3, 5, 10, 20, 30, tzinfo=UTC), datetime(2026, 4, 5, 9, 59, 59, tzinfo=UTC)
+    second = timedelta(seconds=1)
+    inside = [start, start + 39 * 60 * second, start.replace(minute=0, hour=11), end - second, end.replace(minute=0)]
+    for number, at in enumerate(inside):
+        put(tenant, "messages", 10**number, at)
+    for at in (start - second, start.replace(minute=0, second=0), end, end + timedelta(hours=2)):
+        put(tenant, "messages", 7_000_000, at)
+    if folded:
+        fold()
+    assert counters.totals(tenant.id, Window(start, end)) == {"messages": 11_111}
+    days = [(total.day.strftime("%d.%m."), total.quantity) for total in counters.by_day(tenant.id, Window(start, end))]
+    assert days == [("05.03.", 111), ("05.04.", 11_000)]
+    short = Window(start, start + 10 * second)
+    assert counters.totals(tenant.id, short) == {"messages": 1}
 
 
-def test_what_is_used_is_remembered_for_a_while(tenant, limited, configure):
-    limited("messages", hard=1)
-    configure(usage_guardrail_cache_ttl_seconds=10**9)
-    usage_limits._remembered.cache_clear()
-    require_within(tenant.id)
-    record(tenant)
-    require_within(tenant.id)
-    configure(usage_guardrail_cache_ttl_seconds=0)
-    with pytest.raises(UsageLimitExceeded):
-        require_within(tenant.id)
+def test_late_usage_counts_where_it_was_used_and_corrections_may_be_negative(tenant):
+    put(tenant, "messages", 5, now())
+    put(tenant, "messages", -2, now())
+    put(tenant, "messages", 100, now() - timedelta(days=40))
+    fold()
+    assert counters.totals(tenant.id, month(now())) == {"messages": 3}
 
 
-@given(st.datetimes(min_value=datetime(2000, 1, 1), max_value=datetime(2100, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001
+def test_levels_are_the_sum_of_all_times(tenant):
+    put(tenant, "storage", 500, now() - timedelta(days=400))
+    fold()
+    put(tenant, "storage", -200, now())
+    assert counters.levels(tenant.id, ["storage", "messages"]) == {"storage": 300}
+
+
+def test_folding_while_others_count_loses_nothing(tenant):
+    """20 threads record 20 chats each, while three fold."""
+
+    def act(number):
+        for _ in range(20):
+            if number < 3:
+                fold(limit=50)
+            else:
+                record(tenant)
+
+    crowd(23, act)
+    assert counters.totals(tenant.id, EVER) == {name: 400 * number for name, number in CHAT.items()}
+    while fold():
+        pass
+    assert counters.totals(tenant.id, EVER) == {name: 400 * number for name, number in CHAT.items()}
+
+
+def test_what_an_older_process_counts_is_copied(tenant):
+    run_id = uuid7()
+    for quantity in (10, 10, 30):
+        database.execute_sql(
+            """insert into usage_record (id, tenant_id, run_id, feature, quantity) values (%s, %s, %s, 'input_tokens', %s)
+               on conflict (run_id, feature) do update set quantity = excluded.quantity""",
+            (uuid7(), tenant.id, run_id, quantity),
+        )
+    record(tenant, run_id, {"input_tokens": 35})
+    assert entries(tenant) == [("input_tokens", 0, 10), ("input_tokens", 1, 20), ("input_tokens", 2, 5)]
+    assert counters.totals(tenant.id, EVER) == {"input_tokens": 35}
+
+
+@given(TIMES)
 def test_a_month_holds_its_times_and_is_followed_by_the_next(at):
-    start, end = window(at)
-    assert start <= at < end and window(end)[0] == end and start.day == end.day == 1
+    start, end = month(at)
+    assert start <= at < end and month(end).end == MONTHLY.after(end) and start.day == end.day == 1
 
 
-def test_the_command_sets_and_shows_limits(limited, capsys):
-    assert main(["plans", "limit", "starter", "messages", "--soft", "5", "--hard", "10"]) == 0
-    assert main(["plans", "list"]) == 0
-    assert "starter  Starter  jobs at once: 64\n  messages: soft 5, hard 10 a month" in capsys.readouterr().out
-    assert main(["plans", "limit", "starter", "messages", "--soft", "11", "--hard", "10"]) == 2
-    assert main(["plans", "limit", "nothing", "messages", "--hard", "10"]) == 2
+@given(TIMES, TIMES, st.sampled_from(["daily", "weekly", "monthly", "yearly"]), st.integers(1, 6), st.booleans())
+def test_a_period_holds_its_times_and_is_followed_by_the_next(start, at, name, count, is_trial):
+    interval = Interval(name, count)
+    first_end = start + timedelta(days=14) if is_trial else interval.after(start)
+    at = max(start, at)
+    found = period(start, first_end, interval, at)
+    assert found.start <= at < found.end
+    following = period(start, first_end, interval, found.end)
+    assert following.start == found.end
+    assert (found.start == start) == (at < first_end)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        (["limit", "starter", "messages", "--hard", "many"], "must be a number from 0 to 1_000_000_000_000_000"),
-        (["limit", "starter", "messages", "--hard", "9" * 30], "must be a number from 0 to 1_000_000_000_000_000"),
-        (["share", "pro", "0"], "must be a number from 1 to 1_000_000, or `default`"),
-        (["share", "pro", "9" * 30], "must be a number from 1 to 1_000_000, or `default`"),
-    ],
-)
-def test_the_command_says_which_numbers_it_takes(capsys, arguments, told):
-    with pytest.raises(SystemExit):
-        main(["plans", *arguments])
-    assert told in capsys.readouterr().err
+def test_the_last_of_a_month_comes_again_after_a_short_month():
+    start = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    ends = [period(start, MONTHLY.after(start), MONTHLY, start + timedelta(days=days)).end.day for days in (0, 30, 62)]
+    assert ends == [28, 31, 30]
 
 
-def test_the_command_sets_a_plans_share(clean, capsys):
-    assert main(["plans", "share", "pro", "200"]) == 0
-    assert main(["plans", "list"]) == 0
-    assert "pro  Pro  jobs at once: 200" in capsys.readouterr().out
-    assert main(["plans", "share", "pro", "default"]) == 0
-    assert main(["plans", "list"]) == 0
-    assert "pro  Pro  jobs at once: 64" in capsys.readouterr().out
+def test_after_a_trial_the_periods_begin_at_its_end():
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    end = start + timedelta(days=14)
+    assert period(start, end, MONTHLY, end) == (end, datetime(2026, 2, 15, tzinfo=UTC))
+    assert period(start, None, MONTHLY, start) == (start, datetime(2026, 2, 1, tzinfo=UTC))

@@ -1,0 +1,316 @@
+"""What tenants may begin: reservations in Redis, and what Postgres decides where Redis is away or has forgotten."""
+
+from datetime import timedelta
+
+import pytest
+import redis
+
+from models.auth.tenants import Tenant
+from models.billing import quotas
+from models.billing.quotas import RUN, Guard
+from models.billing.usage_limits import NoUsagePolicy, SubscriptionInactive, UsageLimitExceeded
+from models.conversations import asking
+from models.platform.clock import now
+from models.platform.database import database, transaction
+from models.platform.ids import uuid7
+from models.platform.redis import redis_client
+from models.runs import holds, progress, usage
+from models.runs.run import FAILED, Run
+from tests.support.crowd import crowd
+
+
+@pytest.fixture
+def start(person):
+    """start() -> a run that the guard has let begin."""
+    principal = person()
+
+    def make():
+        guard = Guard(principal.tenant_id, uuid7(), RUN)
+        question = asking.Question("Hello", "triage", None, {}, None)
+        return guard.begin(lambda: asking.ask(principal, question, guard)[0])
+
+    return make
+
+
+@pytest.fixture
+def redis_away(monkeypatch):
+    """redis_away(True) takes Redis away from the guard, redis_away(False) brings it back."""
+    working = holds.fast_redis_client
+
+    class Away:
+        def eval(self, *_):
+            raise redis.ConnectionError("away")
+
+    def switch(away):
+        monkeypatch.setattr(holds, "_away_until", 0.0)
+        monkeypatch.setattr(holds, "fast_redis_client", Away if away else working)
+
+    yield switch
+    monkeypatch.setattr(holds, "_away_until", 0.0)
+
+
+def end(run, used=None):
+    with transaction():
+        Run.close(run.id, FAILED, "internal_error", "It failed.")
+        usage.record(run.tenant_id, run.id, used or {})
+    progress.writer.send([]).wait()  # what was sent before has been done then
+
+
+def attempt(start):
+    try:
+        return start()
+    except UsageLimitExceeded:
+        return None
+
+
+def begun(runs):
+    return len([run for run in runs if run])
+
+
+def test_a_run_reserves_before_it_exists_and_a_failed_one_frees_its_place(tenant, limited, start):
+    limited("messages", hard=2)
+    first, _ = start(), start()
+    with pytest.raises(UsageLimitExceeded) as refused:
+        start()
+    detail = refused.value.details
+    assert (detail["feature_key"], detail["limit_type"], detail["limit_value"], detail["usage"]) == (
+        "messages", "hard_limit", 2, 2,
+    )  # fmt: skip
+    assert 0 < int(refused.value.headers["Retry-After"]) <= 31 * 86_400
+    end(first)
+    start()
+    assert attempt(start) is None
+
+
+def test_all_breaches_are_told(tenant, limited, start):
+    limited("messages", hard=0)
+    limited("output_tokens", hard=5)
+    with transaction():
+        usage.record(tenant.id, uuid7(), {"output_tokens": 6})
+    with pytest.raises(UsageLimitExceeded) as refused:
+        start()
+    breaches = [(one["feature_key"], one["usage"], one["unit"]) for one in refused.value.details["breaches"]]
+    assert breaches == [("messages", 0, "messages"), ("output_tokens", 6, "tokens")]
+    assert Run.select().count() == 0
+
+
+def test_a_soft_limit_warns_or_refuses_as_the_setting_says(tenant, limited, configure, person):
+    limited("messages", soft=0, hard=10)
+    guard = Guard(tenant.id, uuid7(), RUN)
+    guard.begin(guard.reserve)
+    assert [(one.feature, one.used, one.soft, one.hard) for one in guard.warned] == [("messages", 0, 0, 10)]
+    configure(usage_guardrail_soft_limit_mode="block")
+    guard = Guard(tenant.id, uuid7(), RUN)
+    with pytest.raises(UsageLimitExceeded) as refused:
+        guard.begin(guard.reserve)
+    assert refused.value.details["limit_type"] == "soft_limit"
+
+
+def test_a_begin_that_fails_holds_nothing(tenant, limited, start):
+    limited("messages", hard=1)
+    guard = Guard(tenant.id, uuid7(), RUN)
+
+    def fail(error):
+        def change():
+            guard.reserve()
+            raise error
+
+        return change
+
+    for error in (asking.ConversationBusy(), RuntimeError("a bug")):
+        with pytest.raises(type(error)):
+            guard.begin(fail(error))
+        progress.writer.send([]).wait()
+    assert start()
+
+
+@pytest.mark.parametrize("seconds", [30, 0])
+def test_of_a_crowd_exactly_as_many_begin_as_the_limit_says(tenant, limited, start, configure, seconds):
+    """0: nothing is remembered, so Postgres decides each time."""
+    configure(usage_guardrail_cache_ttl_seconds=seconds)
+    limited("messages", hard=20)
+    assert begun(crowd(60, lambda _: attempt(start))) == 20
+    assert Run.select().count() == 20
+
+
+def test_a_redis_that_forgets_lets_nobody_in_twice(tenant, limited, start):
+    limited("messages", hard=20)
+
+    def act(number):
+        if number % 6 == 0:
+            redis_client().delete(holds.key_of(tenant.id))
+        return attempt(start)
+
+    assert begun(crowd(60, act)) == 20
+
+
+def test_a_redis_that_restarts_with_old_data_is_not_believed(tenant, limited, start):
+    limited("messages", hard=3)
+    start()
+    key = holds.key_of(tenant.id)
+    old = redis_client().dump(key)
+    start(), start()
+    redis_client().restore(key, 30_000, old, replace=True)
+    redis_client().hset(key, "server", "that of the process before")
+    assert attempt(start) is None
+
+
+def test_without_redis_postgres_decides_and_redis_learns_of_it_later(tenant, limited, start, redis_away):
+    limited("messages", hard=20)
+    start()
+    redis_away(True)
+    assert begun(crowd(30, lambda _: attempt(start))) == 19
+    redis_away(False)
+    assert attempt(start) is None
+
+
+def test_those_who_reach_redis_and_those_who_do_not_share_one_limit(tenant, limited, start, monkeypatch):
+    limited("messages", hard=20)
+    start()
+    working = holds.reserve
+
+    def sometimes(*args, **options):
+        if int(args[2].hex[-1], 16) % 3 == 0:
+            raise holds.RedisAway
+        return working(*args, **options)
+
+    monkeypatch.setattr(holds, "reserve", sometimes)
+    assert begun(crowd(60, lambda _: attempt(start))) == 19
+
+
+def test_what_is_used_counts_at_once(tenant, limited, start):
+    limited("input_tokens", hard=100)
+    run = start()
+    end(run, {"input_tokens": 100})
+    redis_client().delete(holds.key_of(tenant.id))
+    assert attempt(start) is None
+
+
+def test_a_repeated_reservation_of_a_holder_is_the_same(tenant, limited):
+    limited("messages", hard=1)
+    holder = uuid7()
+    for _ in range(3):
+        guard = Guard(tenant.id, holder, RUN)
+        guard.begin(guard.reserve)
+
+
+def test_other_work_reserves_amounts_and_levels(tenant, limited, configure):
+    limited("messages")
+    database.execute_sql(
+        """insert into plan_limit (plan_code, feature, unit, hard_limit, is_metered)
+           values ('small', 'storage.bytes', 'bytes', 1000, false)"""
+    )
+
+    def reserve(quantity):
+        guard = Guard(tenant.id, uuid7(), {"storage.bytes": quantity}, is_run=False)
+        guard.begin(guard.reserve)
+        return guard.holder
+
+    first = reserve(600)
+    with pytest.raises(UsageLimitExceeded) as refused:
+        reserve(401)
+    assert refused.value.details["window_end"] is None
+    redis_client().delete(holds.key_of(tenant.id))
+    with pytest.raises(UsageLimitExceeded):
+        reserve(401)
+    for _ in range(2):
+        with transaction():
+            quotas.settle(tenant.id, first, {"storage.bytes": 500})
+    progress.writer.send([]).wait()
+    reserve(500)
+    with pytest.raises(UsageLimitExceeded):
+        reserve(1)
+
+
+def test_other_tenants_and_other_months_do_not_count(tenant, limited, start):
+    limited("messages", hard=1)
+    other = Tenant.create(slug="other", name="Other", plan="small")
+    with transaction():
+        usage.record(other.id, uuid7(), {"messages": 1})
+        usage.record(tenant.id, uuid7(), {"messages": 1})
+        for table in ("usage_entry", "usage_tail"):
+            database.execute_sql(f"update {table} set used_at = now() - interval '32 days' where tenant_id = %s", (tenant.id,))
+    start()
+    assert attempt(start) is None
+
+
+def test_a_tenant_without_a_plan_and_an_installation_without_guardrails_have_no_limits(tenant, limited, start, configure):
+    limited("messages", hard=0)
+    database.execute_sql("update tenant set plan_code = null")
+    start()
+    database.execute_sql("update tenant set plan_code = 'small'")
+    assert attempt(start) is None
+    configure(enable_usage_guardrails=False)
+    start()
+
+
+# ------------------------------------------------------------- with billing
+
+
+@pytest.fixture
+def subscribed(tenant, limited, configure):
+    """subscribed(status, **columns) sets the tenant's subscription of the plan `small`."""
+    configure(enable_billing=True, billing_grace_days=7)
+
+    def make(status="active", **columns):
+        values = {
+            "id": uuid7(), "tenant_id": tenant.id, "plan_code": "small", "status": status, "starts_at": now(),
+            "current_period_start": now() - timedelta(days=1), "current_period_end": now() + timedelta(days=29),
+            "updated_at": now(),
+        } | columns  # fmt: skip
+        names = ", ".join(values)
+        places = ", ".join(["%s"] * len(values))
+        changes = ", ".join(f"{name} = excluded.{name}" for name in values if name != "id")
+        database.execute_sql(
+            f"insert into subscription ({names}) values ({places}) on conflict (tenant_id) do update set {changes}",
+            tuple(values.values()),
+        )
+
+    return make
+
+
+def test_a_tenant_without_a_subscription_is_told_to_start_one(subscribed, start):
+    with pytest.raises(NoUsagePolicy) as refused:
+        start()
+    assert (refused.value.status, refused.value.details["code"]) == (402, "usage_policy_configuration_error")
+
+
+@pytest.mark.parametrize("status", ["canceled", "incomplete", "incomplete_expired", "unpaid", "paused", "unheard_of"])
+def test_a_subscription_that_is_not_live_lets_nothing_begin(subscribed, start, status):
+    subscribed(status)
+    with pytest.raises(SubscriptionInactive) as refused:
+        start()
+    assert refused.value.details["subscription_status"] == status
+    assert Run.select().count() == 0
+
+
+def test_past_due_has_its_days_of_grace(subscribed, start):
+    subscribed("past_due", past_due_since=now() - timedelta(days=6))
+    start()
+    subscribed("past_due", past_due_since=now() - timedelta(days=8))
+    with pytest.raises(SubscriptionInactive):
+        start()
+
+
+def test_a_cancellation_takes_effect_at_its_time_whether_or_not_it_was_confirmed(subscribed, start):
+    subscribed("active", cancel_at=now() + timedelta(days=1))
+    start()
+    subscribed("active", cancel_at=now() - timedelta(seconds=1))
+    with pytest.raises(SubscriptionInactive):
+        start()
+
+
+def test_a_changed_subscription_counts_at_once_and_a_late_renewal_opens_a_new_window(subscribed, limited, start):
+    limited("messages", hard=1)
+    subscribed()
+    start()
+    assert attempt(start) is None
+    subscribed(current_period_start=now() - timedelta(days=31), current_period_end=now() - timedelta(seconds=1))
+    assert attempt(start) is None  # the first run is still under way
+    end(Run.select().get())
+    start()
+    database.execute_sql("update run set state = 'succeeded', terminal = '{}', terminal_sequence = 1")
+    with transaction():
+        usage.record(Run.select().get().tenant_id, uuid7(), {"messages": 1})
+    redis_client().flushdb()
+    assert attempt(start) is None
