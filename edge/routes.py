@@ -20,6 +20,7 @@ from edge.resources.health import Health, Jwks, Root
 from edge.resources.metrics import Metrics
 from edge.resources.robots import Robots
 from edge.resources.runs import Runs
+from edge.resources.tenants import Settings as TenantSettings
 from edge.resources.workflows import WorkflowRuns, Workflows
 from models.auth.password_hashing import PasswordHasher
 from models.platform.settings import Settings
@@ -27,7 +28,13 @@ from models.platform.settings import Settings
 
 def routes(settings: Settings, hasher: PasswordHasher) -> list[Route]:
     """All routes. The last one serves the OpenAPI document of the others."""
-    table = [*_installation(), *_accounts(hasher), *_agents(), *(_billing() if settings.enable_billing else ())]
+    table = [
+        *_installation(),
+        *_accounts(hasher),
+        *_agents(),
+        *_tenants(),
+        *(_billing() if settings.enable_billing else ()),
+    ]
     return [*table, Route("/openapi.json", OpenApi(document(table, settings)))]
 
 
@@ -106,6 +113,12 @@ def _agents() -> list[Route]:
         Route("/api/v1/workflows/{workflow_key}",                               flows,                  "one"),
         Route("/api/v1/workflows/{workflow_key}/run",                           flows,                  "run"),
         Route("/api/v1/workflows/{workflow_key}/run-stream",                    flows,                  "stream"),
+    ]
+
+
+def _tenants() -> list[Route]:
+    return [
+        Route("/api/v1/tenants/settings",                                       TenantSettings()),
     ]
 
 
