@@ -12,6 +12,7 @@ from edge.resources.auth.sessions import Logout, Me, Refresh, Sessions, Token
 from edge.resources.auth.signup import Register, SignupPolicy
 from edge.resources.auth.signup_requests import RequestAccess, SignupRequests
 from edge.resources.billing.plans import Plans
+from edge.resources.billing.usage import Usage
 from edge.resources.chat import Chat, ChatStream
 from edge.resources.conversations import Conversations
 from edge.resources.health import Health, Jwks, Root
@@ -110,5 +111,6 @@ def _agents() -> list[Route]:
 def _billing() -> list[Route]:
     return [
         Route("/api/v1/billing/plans",                                          Plans()),
+        Route("/api/v1/billing/tenants/{tenant_id}/usage",                      Usage()),
     ]
 # fmt: on
