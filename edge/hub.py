@@ -1,6 +1,6 @@
-"""One reader per edge process for all followed runs: it fills the mailboxes of the clients that follow them.
+"""One reader per edge process for all that its clients follow: it fills their mailboxes.
 
-A client whose mailbox overflows reads Redis itself until it has caught up. Postgres answers for what Redis lost.
+A client whose mailbox overflows reads for itself until it has caught up. Postgres answers for what Redis lost.
 """
 
 import logging
@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import gevent
@@ -16,26 +16,28 @@ import redis
 
 from edge.entries import RawEntry, entries_of, last_entry, sequence_of, streams_of
 from edge.mailbox import MAILBOX, Client
+from edge.topics import BILLING, RUN, Topic
+from models.billing import events
 from models.platform.database import release
 from models.platform.redis import fast_redis_client
 from models.platform.settings import settings
-from models.runs import progress
 from models.runs.run import Run
 
 log = logging.getLogger(__name__)
+Silent: TypeAlias = dict[UUID, list[Client]]  # the clients that have got nothing for a while, by what they follow
 BATCH = 500  # entries in one read of one stream
 BLOCK_MILLISECONDS = 5000  # the longest time that a read waits inside Redis
 READ_TIMEOUT = 15  # seconds; must be longer than BLOCK_MILLISECONDS
 RETRY_SECONDS = 0.2  # pause after a failed read
 # The hub pauses after each read, so that the next one returns more: a read costs in proportion to the streams it names.
 PAUSE_SECONDS, LONGEST_PAUSE = 0.0005, 0.01  # per watched stream after the first; in total
-TICK_SECONDS = 3  # how often silent runs are looked up in Postgres
+TICK_SECONDS = 3  # how often silent topics are looked up in Postgres
 HEARTBEAT_TICKS = 5  # a silent client gets a heartbeat after this many ticks
 
 
 @dataclass(slots=True)
 class WatchedStream:
-    """A run's stream with at least one follower."""
+    """A stream with at least one follower."""
 
     last_id: bytes  # of the newest entry that was delivered
     clients: list[Client] = field(default_factory=list)
@@ -52,8 +54,8 @@ class Hub:
     """The reader and its clients. Both greenlets start with the first client.
 
     `connect` opens the reader's connection, `batch` is the number of entries per read and stream, `mailbox` the
-    capacity of a client in entries, `tick_seconds` the time between two lookups of silent runs, and `resting`
-    returns those of the given runs that have ended or wait.
+    capacity of a client in entries, and `tick_seconds` the time between two lookups of silent topics. `resting` returns
+    those of the given runs that have ended or wait, `positions` the number of the newest event of each given tenant.
     """
 
     def __init__(
@@ -64,21 +66,21 @@ class Hub:
         mailbox: int = MAILBOX,
         tick_seconds: float = TICK_SECONDS,
         resting: Callable[[list[UUID]], list[Run]] = Run.resting_among,
+        positions: Callable[[list[UUID]], dict[UUID, int]] = events.positions,
     ) -> None:
         self.connect, self.batch, self.mailbox = connect, batch, mailbox
-        self.tick_seconds, self.resting = tick_seconds, resting
+        self.tick_seconds, self.resting, self.positions = tick_seconds, resting, positions
         self.watched: dict[bytes, WatchedStream] = {}
         self.control = f"hub:{os.getpid()}:{time.time_ns()}".encode()
         self.blocked = False
         self.greenlets: list[gevent.Greenlet] = []
 
-    def join(self, run_id: UUID, after: int) -> Client:
-        """Follow a run from the sequence number `after`. The client is registered before it reads, so it misses nothing."""
-        key = progress.stream_key(run_id).encode()
-        stream = self.watched.get(key)
-        client = Client(run_id, must_read=stream is not None, capacity=self.mailbox)
+    def join(self, topic: Topic, after: int) -> Client:
+        """Follow a topic from the number `after`. The client is registered before it reads, so it misses nothing."""
+        stream = self.watched.get(topic.key)
+        client = Client(topic, after, must_read=stream is not None, capacity=self.mailbox)
         if stream is None:
-            stream = self.watched[key] = WatchedStream(b"%d-0" % after)
+            stream = self.watched[topic.key] = WatchedStream(b"%d-0" % after)
         elif after < sequence_of(stream.last_id):
             # An earlier client may have sent a cursor beyond the end; clients drop entries that they get twice.
             stream.last_id = b"%d-0" % after
@@ -91,19 +93,19 @@ class Hub:
             self.leave(client)
             raise
         if not self.greenlets:
-            self.greenlets = [gevent.spawn(self._read_forever), gevent.spawn(self._check_silent_runs)]
+            self.greenlets = [gevent.spawn(self._read_forever), gevent.spawn(self._check_silent_topics)]
         return client
 
     def leave(self, client: Client) -> None:
-        key = progress.stream_key(client.run_id).encode()
+        key = client.topic.key
         clients = self.watched[key].clients
         clients.remove(client)
         if not clients:
             del self.watched[key]
 
-    def wake(self, run_id: UUID) -> None:
-        """Give every client of a run a batch at once, if only an empty one."""
-        stream = self.watched.get(progress.stream_key(run_id).encode())
+    def wake(self, topic: Topic) -> None:
+        """Give every client of a topic a batch at once, if only an empty one."""
+        stream = self.watched.get(topic.key)
         for client in stream.clients if stream else ():
             client.wake.set()
 
@@ -148,27 +150,38 @@ class Hub:
             for client in stream.clients:
                 client.put(entries)
 
-    def _check_silent_runs(self) -> None:
-        """Look up silent runs in Postgres: Redis may have lost their last event, or the worker died before sending it."""
+    def _check_silent_topics(self) -> None:
+        """Look up silent topics in Postgres: Redis may have lost their last event, or its writer died before sending it."""
         while True:
             gevent.sleep(self.tick_seconds)
             silent = self._silent_clients()
-            try:
-                for run in self.resting(list(silent)) if silent else ():
-                    conclude(run, silent[run.id])
-            except Exception as error:  # noqa: BLE001  (Postgres is away; the next tick tries again)
-                log.warning("relay.database_away", extra={"reason": repr(error)})
-            finally:
-                release()
+            for kind, look_up in ((RUN, self._conclude_runs), (BILLING, self._catch_up_tenants)):
+                try:
+                    if silent[kind]:
+                        look_up(silent[kind])
+                except Exception as error:  # noqa: BLE001  (Postgres is away; the next tick tries again)
+                    log.warning("relay.database_away", extra={"reason": repr(error)})
+                finally:
+                    release()
 
-    def _silent_clients(self) -> dict[UUID, list[Client]]:
-        """The clients that got nothing since the last tick, by run. Some of them are woken for a heartbeat."""
-        silent: dict[UUID, list[Client]] = {}
+    def _conclude_runs(self, silent: Silent) -> None:
+        for run in self.resting(list(silent)):
+            conclude(run, silent[run.id])
+
+    def _catch_up_tenants(self, silent: Silent) -> None:
+        for tenant_id, position in self.positions(list(silent)).items():
+            for client in silent[tenant_id]:
+                if client.cursor < position:
+                    client.read_again()
+
+    def _silent_clients(self) -> dict[str, Silent]:
+        """The clients that got nothing since the last tick, by kind and topic. Some of them are woken for a heartbeat."""
+        silent: dict[str, Silent] = {RUN: {}, BILLING: {}}
         for stream in list(self.watched.values()):
             for client in stream.clients:
                 client.silent_ticks += 1
                 if client.silent_ticks > 1:
-                    silent.setdefault(client.run_id, []).append(client)
+                    silent[client.topic.kind].setdefault(client.topic.id, []).append(client)
                 if client.silent_ticks % HEARTBEAT_TICKS == 0:
                     client.wake.set()
         return silent

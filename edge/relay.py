@@ -1,6 +1,6 @@
-"""The only streaming code: a run's events as server-sent events, or only its terminal event.
+"""The only streaming code: events as server-sent events, or only the terminal event of a run.
 
-A stream ends with the run, or when the run begins to wait for a person: nobody has to hold a stream for days.
+The stream of a run ends with the run, or when the run begins to wait for a person: nobody has to hold a stream for days.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ import falcon
 import gevent
 import redis
 
-from edge import metrics
+from edge import metrics, topics
 from edge.entries import last_entry
 from edge.hub import Hub
 from edge.hub import hub as process_hub
@@ -58,7 +58,7 @@ def batches(run: Run, after: int, hub: Hub = process_hub) -> Batches:
     if run.is_finished or (waits and after < known_wait):
         yield from _stored_batches(run, after, hub)
         return
-    cursor, client = after, hub.join(run.id, after)
+    cursor, client = after, hub.join(topics.of_run(run.id), after)
     until = time.monotonic() + PAUSE_SECONDS if waits else float("inf")
     try:
         while True:
@@ -151,19 +151,24 @@ class Body:
 
 
 @contextlib.contextmanager
-def slot(principal: Principal) -> Iterator[Slot | None]:
-    """One of the caller's concurrent streams; None without a limit. Released here only if the block raises.
+def one_slot(quota: str, limit: int, *owner: object) -> Iterator[Slot | None]:
+    """One of the owner's concurrent streams; None without a limit. Released here only if the block raises.
 
-    QuotaExceeded if all of the caller's slots are taken.
+    QuotaExceeded if all of the owner's slots are taken.
     """
-    limit = settings.chat_stream_concurrent_limit
-    slot = Slot.take("chat_stream_concurrency", limit, principal.tenant_id, principal.subject)
+    slot = Slot.take(quota, limit, *owner)
     try:
         yield slot
     except BaseException:
         if slot:
             slot.release()
         raise
+
+
+def slot(principal: Principal) -> contextlib.AbstractContextManager[Slot | None]:
+    """One of the caller's concurrent streams of runs, as `one_slot`."""
+    limit = settings.chat_stream_concurrent_limit
+    return one_slot("chat_stream_concurrency", limit, principal.tenant_id, principal.subject)
 
 
 def follow(
@@ -176,16 +181,17 @@ def follow(
     slot: Slot | None = None,
     hub: Hub = process_hub,
 ) -> None:
-    """Answer with the run's events after the sequence number `after`, as server-sent events made by `frame`.
+    """Answer with the run's events after the sequence number `after`, as `stream` does."""
+    resp.set_header("X-Run-Id", str(run.id))
+    stream(resp, Body(batches(run, after, hub), frame, slot, watch.permit(principal, run, hub)))
 
-    The stream releases `slot` when it closes. It holds no database connection.
-    """
+
+def stream(resp: falcon.Response, body: Body) -> None:
+    """Answer with server-sent events. The stream releases its slot when it closes. It holds no database connection."""
     release()
-    body = Body(batches(run, after, hub), frame, slot, watch.permit(principal, run, hub))
     resp.content_type = "text/event-stream; charset=utf-8"
     resp.set_header("Cache-Control", "no-store, no-transform")
     resp.set_header("X-Accel-Buffering", "no")
-    resp.set_header("X-Run-Id", str(run.id))
     resp.stream = body
 
 

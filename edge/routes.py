@@ -11,6 +11,7 @@ from edge.resources.auth.service_accounts import ServiceAccountIssue, ServiceAcc
 from edge.resources.auth.sessions import Logout, Me, Refresh, Sessions, Token
 from edge.resources.auth.signup import Register, SignupPolicy
 from edge.resources.auth.signup_requests import RequestAccess, SignupRequests
+from edge.resources.billing.events import BillingEvents, BillingStream
 from edge.resources.billing.plans import Plans
 from edge.resources.billing.usage import Usage
 from edge.resources.chat import Chat, ChatStream
@@ -112,5 +113,7 @@ def _billing() -> list[Route]:
     return [
         Route("/api/v1/billing/plans",                                          Plans()),
         Route("/api/v1/billing/tenants/{tenant_id}/usage",                      Usage()),
+        Route("/api/v1/billing/stream",                                         BillingStream()),
+        Route("/api/v1/billing/tenants/{tenant_id}/events",                     BillingEvents()),
     ]
 # fmt: on

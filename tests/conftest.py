@@ -72,6 +72,46 @@ def billing(configure):
 
 
 @pytest.fixture
+def packaged_plans(clean):
+    """The packaged plan file; the database is in line with it, also after the test."""
+    from models.billing import plans
+    from models.billing.plan_file import PACKAGED, read
+    from models.billing.plan_tables import bring_in_line
+    from models.platform.database import database, transaction
+    from models.platform.principal import Root
+
+    def restore():
+        with transaction():
+            database.execute_sql("delete from stripe_price; delete from stripe_meter")
+            database.execute_sql("delete from plan where code not in ('starter', 'pro')")
+            bring_in_line(read(PACKAGED), by=Root("test"))
+        plans._on_sale.cache_clear()
+
+    restore()
+    yield read(PACKAGED)
+    database.execute_sql("update tenant set plan_code = null")
+    restore()
+
+
+@pytest.fixture
+def limited(tenant, configure):
+    """limited(feature, soft=, hard=) sets a limit of the tenant's own plan, `small`; guardrails are on."""
+    from tests.support.plans import small_plan
+
+    configure(enable_usage_guardrails=True)
+    with small_plan(tenant) as limit:
+        yield limit
+
+
+@pytest.fixture
+def subscribed(tenant, limited, billing):
+    """subscribed(status, **columns) sets the tenant's subscription of the plan `small`; billing is on."""
+    from tests.support.plans import subscribe
+
+    return lambda *status, **columns: subscribe(tenant, *status, **columns)
+
+
+@pytest.fixture
 def jobs_named(clean):
     """jobs_named("mail.reset") -> the job rows of that name, the oldest first."""
     from models.jobs.ledger import Job

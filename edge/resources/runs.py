@@ -33,7 +33,7 @@ class Runs:
 
         A stream that ended without a terminal event waits for an approval.
         """
-        principal, after = req.context.principal, cursor(req, query)
+        principal, after = req.context.principal, cursor(req, query) or 0
         run = Run.find(principal, run_id)
         with relay.slot(principal) as slot:
             relay.follow(resp, run, principal, after=after, slot=slot)
@@ -63,11 +63,11 @@ def show(run: Run) -> RunResponse:
     )
 
 
-def cursor(req: Request, query: RunStreamQuery) -> int:
-    """The last sequence number that the client has: `after`, otherwise Last-Event-ID, otherwise 0. Invalid (422)."""
-    if query.after is not None:
+def cursor(req: Request, query: RunStreamQuery) -> int | None:
+    """The number of the last event that the client has: `after`, otherwise Last-Event-ID. None without either. Invalid (422)."""
+    text = req.get_header("Last-Event-ID")
+    if query.after is not None or not text:
         return query.after
-    text = req.get_header("Last-Event-ID") or "0"
     if not (text.isascii() and text.isdigit() and len(text) <= LONGEST_CURSOR):
         raise Invalid.at("header", "Last-Event-ID", msg="must be a sequence number", code="int_parsing")
     return int(text)

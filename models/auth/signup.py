@@ -122,11 +122,15 @@ def register(
 ) -> tuple[IssuedTokens, Tenant]:
     """Create a tenant and its owner, redeem the seat, and log the owner in.
 
-    Raises PlanNotFound, EmailTaken, SlugUnavailable or InviteInactive.
+    Raises PlanNotFound, PlanNotSold, EmailTaken, SlugUnavailable or InviteInactive.
     """
-    plan = Plan.by_code(registration.plan_code or settings.signup_default_plan_code)
-    trial_ends_at = _trial_end(plan, registration.trial_days)
-    tenant = Tenant.open(registration.tenant_name.strip(), plan=plan.code, trial_ends_at=trial_ends_at)
+    plan = Plan.to_sell(registration.plan_code or settings.signup_default_plan_code)
+    tenant = Tenant.open(
+        registration.tenant_name.strip(),
+        plan=plan.code,
+        trial_ends_at=_trial_end(plan, registration.trial_days),
+        seats=plan.seats_included if settings.enable_billing else None,
+    )
     user = User.add(
         registration.email,
         registration.password_hash,

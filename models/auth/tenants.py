@@ -22,6 +22,10 @@ class PlanNotFound(NotFound):
     code = "plan_not_found"
 
 
+class PlanNotSold(Conflict):
+    code = "plan_not_sold"
+
+
 class Plan(Model):
     """What is sold: a line of the plan file (models/billing/plan_file.py), which alone changes these rows."""
 
@@ -32,7 +36,7 @@ class Plan(Model):
     currency = CharField(default="USD")
     interval = CharField(default="monthly")  # daily, weekly, monthly or yearly
     interval_count = IntegerField(default=1)
-    seats_included = IntegerField(null=True)  # None: any number
+    seats_included = IntegerField(null=True)  # None until the plan file has been read
     extra_seat_cents = IntegerField(null=True)  # for an interval; None: no further seats are sold
     trial_days = IntegerField(default=0)
     toggles: dict[str, bool] = BinaryJSONField(default=dict)
@@ -45,6 +49,14 @@ class Plan(Model):
         plan = cls.get_or_none(cls.code == code)
         if plan is None:
             raise PlanNotFound(f"Plan '{code}' not found.")
+        return plan
+
+    @classmethod
+    def to_sell(cls, code: str) -> "Plan":
+        """The plan, for somebody who wants it now. Raises PlanNotFound, or PlanNotSold (409) if it is not active."""
+        plan = cls.by_code(code)
+        if not plan.is_active:
+            raise PlanNotSold(f"Plan '{code}' is not sold any more.")
         return plan
 
 

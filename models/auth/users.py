@@ -11,6 +11,7 @@ from peewee import CharField, Expression, ForeignKeyField, TextField, fn
 
 from models.auth import authority
 from models.auth.email_addresses import normalize_email
+from models.auth.seats import take_seat
 from models.auth.sessions import Session
 from models.auth.tenants import Tenant
 from models.platform import audit
@@ -122,7 +123,11 @@ class User(Model):
         verified: bool = False,
         display_name: str | None = None,
     ) -> "User":
-        """Create a user and their membership in a tenant. Raises EmailTaken if the address has an account."""
+        """Create a user and their membership in a tenant.
+
+        Raises SeatLimitReached, or EmailTaken if the address has an account.
+        """
+        take_seat(tenant.id)
         user = cls.insert_if_new(
             email=normalize_email(email),
             password_hash=password_hash,
@@ -239,10 +244,11 @@ class Membership(Model):
     ) -> "Membership":
         """Make a user a member of a tenant.
 
-        Raises UnknownRole, AlreadyMember, PasswordNotTheirs, or OutOfReach for a role above the caller's.
+        Raises UnknownRole, AlreadyMember, SeatLimitReached, PasswordNotTheirs, or OutOfReach for a role above the caller's.
         """
         _require_role(role)
         require(by, MEMBER_ADD, _rights(tenant_id, role))
+        take_seat(tenant_id, user_id)
         user = User.lock(user_id)
         if user is not None:
             user.require_own_password()

@@ -4,11 +4,14 @@ import time
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
+from typing import Any
 from uuid import UUID
 
 from models.auth.tenants import Plan
+from models.billing import stripe_prices
+from models.billing.stripe_prices import SEATS
 from models.platform.database import database
-from models.platform.errors import Conflict
+from models.platform.errors import Conflict, Unavailable
 from models.platform.settings import settings
 
 REMEMBERED_SECONDS = 10  # anybody may ask for the list, and it hardly ever changes
@@ -24,8 +27,14 @@ select (toggles ->> %(name)s)::boolean from plan join tenant on tenant.plan_code
 where tenant.id = %(tenant_id)s"""
 
 
-class PlanNotSold(Conflict):
-    code = "plan_not_sold"
+class SeatsNotSold(Conflict):
+    code = "seats_not_sold"
+
+
+class PlanNotPriced(Unavailable):
+    """Nobody has run `python -m workers.billing plans sync` since the plan is in the plan file."""
+
+    code = "plan_not_priced"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +72,28 @@ def of_plans() -> list[PlanFeature]:
     return [PlanFeature(*row) for row in database.execute_prepared(LIMITS, {}).fetchall()]
 
 
-def to_sell(code: str) -> Plan:
-    """The plan, for somebody who wants it now. Raises PlanNotFound, or PlanNotSold (409) if it is not active."""
-    plan = Plan.by_code(code)
-    if not plan.is_active:
-        raise PlanNotSold(f"Plan '{code}' is not sold any more.")
-    return plan
+def seats(plan: Plan, asked: int | None) -> int:
+    """How many seats a subscription of the plan has: those that are asked for, by default those that are included.
+
+    Raises SeatsNotSold (409) for more than the plan has.
+    """
+    included = plan.seats_included or 1
+    if asked is not None and asked > included and plan.extra_seat_cents is None:
+        raise SeatsNotSold(f"Plan '{plan.code}' has {included} seats, and no further ones are sold.")
+    return included if asked is None else asked
+
+
+def stripe_items(plan: Plan, seat_count: int) -> list[dict[str, Any]]:
+    """The items of a new subscription at Stripe: the seats, whose quantity is their number, and what is metered.
+
+    The price of the seats is graduated: all included seats together cost the plan's price, also if fewer are used, and each
+    further one its own. The quantity is the number of seats in any case. Raises PlanNotPriced (503).
+    """
+    prices = stripe_prices.current(plan.code)
+    if SEATS not in prices:
+        raise PlanNotPriced(f"No Stripe price configured for plan '{plan.code}'.")
+    metered = [{"price": price_id} for feature, price_id in prices.items() if feature != SEATS]
+    return [{"price": prices[SEATS], "quantity": seat_count}, *metered]
 
 
 def limit(tenant_id: UUID, feature: str) -> int | None:

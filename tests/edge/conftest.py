@@ -30,6 +30,34 @@ def process_hub(clean):
 
 
 @pytest.fixture
+def reader(clean):
+    from models.platform.settings import settings
+
+    return Reader(settings.redis_url.get_secret_value())
+
+
+@pytest.fixture
+def make_hub(reader):
+    """make_hub(tick_seconds=..., ...) -> a Hub on the test's reader, stopped at the end."""
+    from edge.hub import Hub
+
+    hubs = []
+
+    def make(**options):
+        hubs.append(Hub(lambda: reader, **options))
+        return hubs[-1]
+
+    yield make
+    for hub in hubs:
+        stop(hub)
+
+
+@pytest.fixture
+def hub(make_hub):
+    return make_hub()
+
+
+@pytest.fixture
 def http(app, process_hub):
     return falcon.testing.TestClient(app, headers={"Host": "localhost"})
 

@@ -1,17 +1,46 @@
+"""Clients that follow the billing of a tenant."""
+
+import gevent
 import pytest
 
-from tests.support.plans import small_plan, subscribe
-
 
 @pytest.fixture
-def limited(tenant, configure):
-    """limited(feature, soft=, hard=) sets a limit of the tenant's own plan, `small`; guardrails are on."""
-    configure(enable_usage_guardrails=True)
-    with small_plan(tenant) as limit:
-        yield limit
+def follow(tenant, configure):
+    """follow(hub, after=None) -> a Follower of the tenant's billing that is already registered with the hub."""
+    configure(enable_billing_stream=True)
+    followers = []
+
+    def start(hub, after=None):
+        followers.append(Follower(hub, tenant, after))
+        gevent.sleep(0.05)
+        return followers[-1]
+
+    yield start
+    for follower in followers:
+        follower.greenlet.kill()
 
 
-@pytest.fixture
-def subscribed(tenant, limited, billing):
-    """subscribed(status, **columns) sets the tenant's subscription of the plan `small`; billing is on."""
-    return lambda *status, **columns: subscribe(tenant, *status, **columns)
+class Follower:
+    """A greenlet that follows a tenant's events and keeps the numbers that it gets. `pause`: seconds after each batch."""
+
+    def __init__(self, hub, tenant, after, pause=0):
+        self.got, self.batches, self.pause = [], 0, pause
+        self.greenlet = gevent.spawn(self._follow, hub, tenant, after)
+
+    def _follow(self, hub, tenant, after):
+        from edge import billing_batches
+
+        for batch in billing_batches.batches(tenant.id, *billing_batches.beginning(tenant.id, after), hub):
+            self.batches += 1
+            self.got += [entry.sequence for entry in batch]
+            gevent.sleep(self.pause)
+
+    def has(self, numbers, seconds=10):
+        """Whether it gets exactly these numbers, in this order, within some seconds."""
+        numbers = list(numbers)
+        with gevent.Timeout(seconds, False):
+            while len(self.got) < len(numbers):
+                gevent.sleep(0.02)
+        gevent.sleep(0.05)
+        assert self.got == numbers
+        return True

@@ -28,7 +28,11 @@ PLATFORM_PARAMETERS = {"agent_name", "workflow_key", "request_id", "invite_id"}
 WITH_TENANT_ID = [
     entry for entry in WITH_PARAMETER if PLATFORM_PARAMETERS.isdisjoint(name for name, _ in PARAMETER.findall(entry[1]))
 ]
-LISTS = [entry for entry in WITHOUT_PARAMETER if entry[0] == "get" and not entry[2].action.public]
+LISTS = [
+    (method, path, operation)
+    for method, path, operation in WITHOUT_PARAMETER
+    if method == "get" and not operation.action.public and not operation.streams
+]
 
 
 def issue_token(tenant, account, scope):
@@ -45,6 +49,7 @@ def victim_ids(tenant, signed, ask_as):
     ids = {"run_id": run.id, "session_id": session.id, "jti": token.id}
     return {
         "conversation_id": "diary",
+        "tenant_id": str(tenant.id),
         "call_id": approval.call_id,
         **{name: str(row_id) for name, row_id in ids.items()},
     }
@@ -62,7 +67,7 @@ def all_rows():
 
 
 @pytest.mark.parametrize(("method", "path", "operation"), WITH_TENANT_ID)
-def test_another_tenants_id_is_a_404_and_changes_nothing(
+def test_another_tenants_id_is_refused_and_changes_nothing(
     http, signed, victim_ids, other_tenant, method, path, operation
 ):
     stranger, _ = signed("owner", tenant=other_tenant, operator=True)
@@ -70,7 +75,7 @@ def test_another_tenants_id_is_a_404_and_changes_nothing(
     answer = http.simulate_request(
         method.upper(), fill(path, victim_ids), headers=stranger, json=minimal_body(operation)
     )
-    assert answer.status_code == 404, answer.text
+    assert answer.status_code == (403 if "{tenant_id}" in path else 404), answer.text
     assert all_rows() == before
 
 

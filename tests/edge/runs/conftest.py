@@ -1,16 +1,7 @@
-"""A hub, and a run to follow."""
+"""A run to follow."""
 
 import gevent
 import pytest
-
-from tests.support.hub import Reader, stop
-
-
-@pytest.fixture
-def reader(clean):
-    from models.platform.settings import settings
-
-    return Reader(settings.redis_url.get_secret_value())
 
 
 @pytest.fixture(autouse=True)
@@ -22,27 +13,6 @@ def _nobody_watches_from_before():
     if watch.greenlet:
         gevent.kill(watch.greenlet)
     watch.greenlet = None
-
-
-@pytest.fixture
-def make_hub(reader):
-    """make_hub(tick_seconds=..., ...) -> a Hub on the test's reader, stopped at the end."""
-    from edge.hub import Hub
-
-    hubs = []
-
-    def make(**options):
-        hubs.append(Hub(lambda: reader, **options))
-        return hubs[-1]
-
-    yield make
-    for hub in hubs:
-        stop(hub)
-
-
-@pytest.fixture
-def hub(make_hub):
-    return make_hub()
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from edge import hub as hubs
 from edge import relay
 from edge.entries import streams_of
 from edge.mailbox import Client
+from edge.topics import of_run
 from models.platform.ids import uuid7
 from models.platform.redis import redis_client
 from models.runs import progress
@@ -54,7 +55,7 @@ def test_a_client_that_is_too_slow_catches_up_from_redis(make_hub, follow, write
 
 
 def test_a_mailbox_that_overflows_is_emptied():
-    client = Client(uuid7(), must_read=False, capacity=3)
+    client = Client(of_run(uuid7()), 0, must_read=False, capacity=3)
     client.silent_ticks = 4
     entry = Entry(1, b"k", b"{}", False)
     client.put([entry, entry])
@@ -86,7 +87,7 @@ def test_a_run_without_a_terminal_event_does_not_hide_others(make_hub, run, foll
         return [Run(id=run_id, terminal=None) for run_id in run_ids if run_id != run.id] + Run.resting_among([run.id])
 
     hub = make_hub(tick_seconds=QUICK, resting=ended)
-    hub.join(uuid7(), 0)
+    hub.join(of_run(uuid7()), 0)
     client = follow(hub)
     end_in_postgres()
     assert client.numbers() == [9]
@@ -128,11 +129,11 @@ def test_a_silent_client_gets_a_heartbeat_and_is_looked_up_until_it_leaves(make_
 def test_the_reader_starts_at_the_earliest_cursor(hub):
     run_id = uuid7()
     key = progress.stream_key(run_id).encode()
-    first = hub.join(run_id, 5)
+    first = hub.join(of_run(run_id), 5)
     assert (hub.watched[key].last_id, first.must_read) == (b"5-0", False)
-    second = hub.join(run_id, 7)
+    second = hub.join(of_run(run_id), 7)
     assert (hub.watched[key].last_id, second.must_read) == (b"5-0", True)
-    hub.join(run_id, 3)
+    hub.join(of_run(run_id), 3)
     assert hub.watched[key].last_id == b"3-0"
     hub.leave(first)
     assert hub.watched[key].clients[0] is second
@@ -145,7 +146,7 @@ def test_a_client_that_is_interrupted_while_it_joins_is_not_left_behind():
 
     hub = InterruptedHub()
     with pytest.raises(gevent.Timeout):
-        hub.join(uuid7(), 0)
+        hub.join(of_run(uuid7()), 0)
     assert hub.watched == {}
 
 

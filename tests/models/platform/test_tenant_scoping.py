@@ -10,6 +10,8 @@ from models.auth.service_tokens import ServiceToken
 from models.auth.sessions import Session
 from models.auth.tenants import Tenant
 from models.auth.users import Membership
+from models.billing.events import InboxEvent
+from models.billing.subscription import Subscription
 from models.conversations.conversation import Conversation
 from models.jobs.ledger import Job
 from models.platform.audit import AuditEvent
@@ -32,9 +34,12 @@ REACHED_OTHERWISE = {Membership, Session, Job, AuditEvent}
 MEMBER_SEES = {
     Approval: lambda own, both: {own},
     Conversation: lambda own, both: {own},
+    InboxEvent: lambda own, both: set(),  # those who may read billing
+    Subscription: lambda own, both: set(),
     Run: lambda own, both: {own},
     ServiceToken: lambda own, both: set(),  # admins only
 }
+ONE_EACH = {Subscription}  # of which a tenant has one row
 REQUIRED = {
     Approval: lambda: {
         "run_id": Run.create(tenant_id=Tenant.get().id, agent="triage", conversation_key="c").id,
@@ -48,6 +53,8 @@ REQUIRED = {
         "expires_at": now(),
     },
     Conversation: lambda: {"key": str(uuid7()), "entry_agent": "triage"},
+    InboxEvent: lambda: {"source": "stripe", "external_id": str(uuid7()), "type": "a", "occurred_at": now()},
+    Subscription: lambda: {"plan_code": "starter", "status": "active"},
     Run: lambda: {"conversation_key": "c", "agent": "triage"},
     ServiceToken: lambda: {
         "account": "a",
@@ -120,7 +127,7 @@ def test_a_machine_sees_its_tenant_if_its_scopes_let_it_read(model, person):
         machine = Principal(None, tenant_id, scopes=frozenset(scopes), email_verified=True, account="machine")
         return [found.id for found in model.visible_to(machine)]
 
-    assert (seen("conversations:read"), seen("conversations:write", "tools:read"), seen()) == ([row], [], [])
+    assert (seen(model.reading.scope), seen("conversations:write", "tools:read"), seen()) == ([row], [], [])
 
 
 @pytest.mark.parametrize("model", SCOPED)
@@ -134,6 +141,8 @@ def test_a_right_to_one_row_is_the_right_to_find_it(model, person):
 
 
 def make(model, principal):
+    if model in ONE_EACH and (row := model.get_or_none(model.tenant_id == principal.tenant_id)):
+        return row.id
     columns = {model.owner: principal.user_id} if model.owner else {}
     return model.create(tenant_id=principal.tenant_id, **columns, **REQUIRED[model]()).id
 

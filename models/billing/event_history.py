@@ -1,0 +1,55 @@
+"""The history of a tenant's events, the newest first: processed or not, handled or not."""
+
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from peewee import Case, fn
+
+from models.billing import events
+from models.billing.events import PROCESSED, InboxEvent
+from models.billing.normal_form import Prices, normal_form
+from models.platform.keyset import InvalidCursor, KeysetPage
+from models.platform.principal import Principal
+
+
+class InvalidEventCursor(InvalidCursor):
+    message = "Invalid cursor provided."
+
+
+class ListedEvent(NamedTuple):
+    """`event`: the normal form, None until it is processed; `payload`: Stripe's event in its place."""
+
+    id: UUID
+    received_at: datetime
+    tenant_id: UUID
+    state: str
+    position: int | None
+    event: dict[str, Any] | None
+    payload: dict[str, Any] | None
+
+
+def page(
+    principal: Principal, limit: int, cursor: str | None, *, event_type: str | None, state: str | None
+) -> KeysetPage[dict[str, Any]]:
+    """Events of the principal's tenant in the form that clients get. InvalidEventCursor."""
+    row, waiting = InboxEvent, Case(None, [(fn.num_nonnulls(InboxEvent.event) == 0, InboxEvent.payload)], None)
+    query = row.visible_to(principal).where(row.tenant_id == principal.tenant_id)
+    for column, value in ((row.type, event_type), (row.state, state)):
+        if value is not None:
+            query = query.where(column == value)
+    query = query.select(row.id, row.received_at, row.tenant_id, row.state, row.position, row.event, waiting)
+    try:
+        found = KeysetPage.of(query, ListedEvent, [row.received_at, row.id], limit, cursor)
+    except InvalidCursor:
+        raise InvalidEventCursor() from None
+    prices = events.known_prices() if any(one.event is None for one in found.items) else {}
+    return KeysetPage([_show(one, prices) for one in found.items], found.next_cursor)
+
+
+def _show(row: ListedEvent, prices: Prices) -> dict[str, Any]:
+    if row.event is not None:
+        event = {**row.event, "processing_status": row.state}
+    else:
+        event = normal_form(row.tenant_id, row.payload or {}, prices, processing_status=row.state)
+    return events.as_sent(row.position if row.state == PROCESSED else None, event)
