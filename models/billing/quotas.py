@@ -23,8 +23,9 @@ from prometheus_client import Counter
 
 from models.billing import counters
 from models.billing import standing as standings
+from models.billing.plans import PlanFeature, of_plan
 from models.billing.standing import Standing
-from models.billing.usage_limits import Limit, UsageLimitExceeded, of_plans
+from models.billing.usage_limits import UsageLimitExceeded
 from models.platform.database import Json, database, in_transaction, transaction
 from models.platform.errors import DomainError, Unavailable
 from models.platform.locks import lock_for_next
@@ -134,7 +135,7 @@ class Guard:
         """The soft limits that are reached."""
         if self.standing is None or self.standing.plan_code is None or not self.reached:
             return []
-        hard = {limit.feature: limit.hard for limit in of_plans(self.standing.plan_code)}
+        hard = {limit.key: limit.hard for limit in of_plan(self.standing.plan_code)}
         left = self.standing.seconds_left
         return [Warned(one.feature, one.used, one.limit, hard.get(one.feature), left) for one in self.reached]
 
@@ -158,7 +159,7 @@ class Guard:
         limits, used, held = _numbers(standing)
         reached = []
         for feature, quantity in self.quantities.items():
-            limit = next((limit for limit in limits if limit.feature == feature), None)
+            limit = next((limit for limit in limits if limit.key == feature), None)
             if limit is None:
                 continue
             in_use = used.get(feature, 0) + sum(of.get(feature, 0) for of in held.values())
@@ -178,7 +179,7 @@ class Guard:
         DECISIONS.labels("blocked" if not is_held else "warned" if reached else "allowed", plan).inc()
         if not is_held:
             refusing = [one for one in reached if _refuses(one)]
-            raise UsageLimitExceeded(standing.tenant_id, of_plans(plan), refusing, standing.window)
+            raise UsageLimitExceeded(standing.tenant_id, of_plan(plan), refusing, standing.window)
         self.reached = reached
 
     def _load(self) -> bool:
@@ -207,8 +208,8 @@ def _load(tenant_id: UUID) -> bool:
             limits, used, held = _numbers(found)
             fields: dict[str, str | int] = {"stamp": found.stamp}
             for limit in limits:
-                values = {"used": used.get(limit.feature, 0), "hard": limit.hard, "soft": limit.soft}
-                fields |= {f"{name}:{limit.feature}": value for name, value in values.items() if value is not None}
+                values = {"used": used.get(limit.key, 0), "hard": limit.hard, "soft": limit.soft}
+                fields |= {f"{name}:{limit.key}": value for name, value in values.items() if value is not None}
             holds.load(tenant_id, fields, held, settings.usage_guardrail_cache_ttl_seconds)
         except RedisAway:
             return False
@@ -221,11 +222,11 @@ def _locked_standing(tenant_id: UUID, *, alone: bool) -> Standing:
     return standings.read(tenant_id)
 
 
-def _numbers(standing: Standing) -> tuple[list[Limit], dict[str, int], dict[UUID, dict[str, int]]]:
+def _numbers(standing: Standing) -> tuple[list[PlanFeature], dict[str, int], dict[UUID, dict[str, int]]]:
     """The limits of a tenant, what it has used by feature, and what is reserved by holder."""
-    tenant_id, limits = standing.tenant_id, of_plans(standing.plan_code)
+    tenant_id, limits = standing.tenant_id, of_plan(standing.plan_code or "")
     used = counters.totals(tenant_id, standing.window)
-    levels = [limit.feature for limit in limits if not limit.is_metered]
+    levels = [limit.key for limit in limits if not limit.is_metered]
     used |= dict.fromkeys(levels, 0) | counters.levels(tenant_id, levels)
     open_runs = Run.select(Run.id).where((Run.tenant_id == tenant_id) & Run.state.in_(ACTIVE))
     held: dict[UUID, dict[str, int]] = {run.id: {MESSAGES: RUN[MESSAGES]} for run in open_runs}

@@ -4,7 +4,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from models.billing import counters, standing
-from models.billing.usage_limits import Limit, of_plans
+from models.billing.plans import PlanFeature, of_plan
 from models.billing.usage_windows import Window
 
 
@@ -13,7 +13,7 @@ class FeatureTotal(NamedTuple):
 
     feature: str
     used: int
-    limit: Limit | None
+    limit: PlanFeature | None
 
 
 class Totals(NamedTuple):
@@ -26,7 +26,7 @@ def of_tenant(tenant_id: UUID, window: Window | None = None) -> Totals:
     """The features of the tenant's plan and all others that it has used, by name. `window`: default is the present one."""
     present = standing.read(tenant_id)
     window = window or present.window
-    limits = {limit.feature: limit for limit in of_plans(present.plan_code)} if present.plan_code else {}
+    limits = {limit.key: limit for limit in of_plan(present.plan_code)} if present.plan_code else {}
     used = counters.totals(tenant_id, window)
     levels = [feature for feature, limit in limits.items() if not limit.is_metered]
     used |= dict.fromkeys(levels, 0) | counters.levels(tenant_id, levels)
