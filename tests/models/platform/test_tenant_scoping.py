@@ -11,6 +11,7 @@ from models.auth.sessions import Session
 from models.auth.tenants import Tenant
 from models.auth.users import Membership
 from models.billing.events import InboxEvent
+from models.billing.notices import Delivery, Notice
 from models.billing.subscription import Subscription
 from models.conversations.conversation import Conversation
 from models.jobs.ledger import Job
@@ -36,6 +37,8 @@ MEMBER_SEES = {
     Conversation: lambda own, both: {own},
     InboxEvent: lambda own, both: set(),  # those who may read billing
     Subscription: lambda own, both: set(),
+    Notice: lambda own, both: set(),
+    Delivery: lambda own, both: set(),
     Run: lambda own, both: {own},
     ServiceToken: lambda own, both: set(),  # admins only
 }
@@ -55,6 +58,8 @@ REQUIRED = {
     Conversation: lambda: {"key": str(uuid7()), "entry_agent": "triage"},
     InboxEvent: lambda: {"source": "stripe", "external_id": str(uuid7()), "type": "a", "occurred_at": now()},
     Subscription: lambda: {"plan_code": "starter", "status": "active"},
+    Notice: lambda: {"kind": "limit_80", "key": str(uuid7())},
+    Delivery: lambda: {"channel": "webhook"},
     Run: lambda: {"conversation_key": "c", "agent": "triage"},
     ServiceToken: lambda: {
         "account": "a",
