@@ -19,6 +19,7 @@ import dramatiq  # noqa: E402
 
 from workers import chat, housekeeping  # noqa: E402
 from workers.agents.catalog import catalog  # noqa: E402
+from workers.billing import usage  # noqa: E402
 from workers.broker import broker  # noqa: E402
 from workers.heartbeat import heartbeat  # noqa: E402
 from workers.mail import accounts, signup  # noqa: E402
@@ -44,4 +45,4 @@ logs.configure("worker")  # after the models are read, whose keys logs must not 
 broker.add_middleware(heartbeat)
 broker.add_middleware(Traces())
 
-__all__ = ["accounts", "broker", "chat", "housekeeping", "signup", "workflow_actors"]
+__all__ = ["accounts", "broker", "chat", "housekeeping", "signup", "usage", "workflow_actors"]

@@ -47,7 +47,9 @@ SENT = """
 update usage_batch set state = 'sent', sent_at = now(), due_at = null, error = null
 where id = any(%(ids)s::uuid[]) and state = 'sealed'"""
 LATER = "update usage_batch set due_at = now() + %(pause)s, error = %(error)s where id = %(id)s and state = 'sealed'"
-PARK = "update usage_batch set state = 'parked', due_at = null, error = %(error)s where id = %(id)s and state = 'sealed'"
+PARK = (
+    "update usage_batch set state = 'parked', due_at = null, error = %(error)s where id = %(id)s and state = 'sealed'"
+)
 # Nothing of it has arrived: it is sent as if for the first time.
 AGAIN = "update usage_batch set first_sent_at = null, due_at = now() where id = %(id)s and state = 'sealed'"
 RESUME = """
