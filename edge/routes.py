@@ -13,6 +13,7 @@ from edge.resources.auth.signup import Register, SignupPolicy
 from edge.resources.auth.signup_requests import RequestAccess, SignupRequests
 from edge.resources.billing.events import BillingEvents, BillingStream
 from edge.resources.billing.plans import Plans
+from edge.resources.billing.usage import Usage
 from edge.resources.billing.webhook import StripeWebhook
 from edge.resources.chat import Chat, ChatStream
 from edge.resources.conversations import Conversations
@@ -126,6 +127,7 @@ def _billing() -> list[Route]:
     return [
         Route("/webhooks/stripe",                                               StripeWebhook()),
         Route("/api/v1/billing/plans",                                          Plans()),
+        Route("/api/v1/billing/tenants/{tenant_id}/usage",                      Usage()),
         Route("/api/v1/billing/stream",                                         BillingStream()),
         Route("/api/v1/billing/tenants/{tenant_id}/events",                     BillingEvents()),
     ]
