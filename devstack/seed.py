@@ -1,10 +1,13 @@
 """`python -m devstack.seed`: create the demo tenant and its owner unless they exist; print the tenant's id."""
 
 from devstack.stack import EMAIL, PASSWORD
+from edge.resources.billing.provisioning import provision
 from models.auth import passwords
 from models.auth.password_hashing import PasswordHasher
 from models.auth.tenants import Plan, Tenant
 from models.auth.users import Membership, User
+from models.billing.changes import Start
+from models.billing.subscription import Subscription
 from models.platform.database import transaction
 from models.platform.principal import Root
 from models.platform.settings import settings
@@ -29,6 +32,8 @@ def seed() -> tuple[User, Tenant]:
             )
         if Membership.get_or_none(user=user.id, tenant=tenant.id) is None:
             Membership.add(user.id, tenant.id, "owner", by=Root("operator:seed"))
+        if plan and Subscription.of_tenant(tenant.id) is None:
+            provision(tenant, Start(plan_code=plan.code, billing_email=EMAIL), Root("operator:seed"))
     return user, tenant
 
 

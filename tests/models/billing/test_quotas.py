@@ -229,12 +229,16 @@ def test_other_tenants_and_other_months_do_not_count(tenant, limited, start):
         usage.record(other.id, uuid7(), {"messages": 1})
         usage.record(tenant.id, uuid7(), {"messages": 1})
         for table in ("usage_entry", "usage_tail"):
-            database.execute_sql(f"update {table} set used_at = now() - interval '32 days' where tenant_id = %s", (tenant.id,))
+            database.execute_sql(
+                f"update {table} set used_at = now() - interval '32 days' where tenant_id = %s", (tenant.id,)
+            )
     start()
     assert attempt(start) is None
 
 
-def test_a_tenant_without_a_plan_and_an_installation_without_guardrails_have_no_limits(tenant, limited, start, configure):
+def test_a_tenant_without_a_plan_and_an_installation_without_guardrails_have_no_limits(
+    tenant, limited, start, configure
+):
     limited("messages", hard=0)
     database.execute_sql("update tenant set plan_code = null")
     start()
