@@ -48,4 +48,13 @@ startup.announce(settings)
 broker.add_middleware(heartbeat)
 broker.add_middleware(Traces())
 
-__all__ = ["accounts", "billing_operations", "broker", "chat", "housekeeping", "reconciliation", "signup", "workflow_actors"]
+__all__ = [
+    "accounts",
+    "billing_operations",
+    "broker",
+    "chat",
+    "housekeeping",
+    "reconciliation",
+    "signup",
+    "workflow_actors",
+]

@@ -46,9 +46,7 @@ def running_standin(folder):
     command += ["-b", f"127.0.0.1:{port}", "devstack.stripe.server:create_app()"]
     settings = {"STANDIN_FOLDER": str(folder), "STANDIN_URL": url, "STANDIN_KEY": KEY}
     more = {"STANDIN_WEBHOOK_URL": "", "STANDIN_WEBHOOK_SECRETS": "whsec_longshore"}
-    process = Process(
-        command, folder / "log", env={**os.environ, **settings, **more}, cwd=os.environ.get("STANDIN_CWD")
-    )
+    process = Process(command, folder / "log", env={**os.environ, **settings, **more})
     try:
         wait_for(lambda: responds(f"{url}/health"), process, "the stand-in for Stripe")
         yield Standin(url)

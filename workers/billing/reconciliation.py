@@ -124,7 +124,7 @@ class Reconciliation:
 
     def _customers(self) -> Iterator[Answer]:
         if self.tenant_id is None:
-            return every("customers.list", lambda stripe, page: stripe.v1.customers.list(page))  # type: ignore[arg-type]
+            return every("customers.list", lambda stripe, page: stripe.v1.customers.list(page))
         known = BillingCustomer.stripe_id(self.tenant_id)
         return iter([ask("customers.retrieve", lambda stripe: stripe.v1.customers.retrieve(known))] if known else [])
 
@@ -145,10 +145,7 @@ class Reconciliation:
 
     def _subscriptions(self) -> Iterator[Answer]:
         if self.tenant_id is None:
-            return every(
-                "subscriptions.list",
-                lambda stripe, page: stripe.v1.subscriptions.list({**page, "status": "all"}),  # type: ignore[arg-type]
-            )
+            return every("subscriptions.list", lambda stripe, page: stripe.v1.subscriptions.list(page), status="all")
         known = BillingCustomer.stripe_id(self.tenant_id)
         page = customers.subscriptions(known) if known else None
         return iter([page.part(each) for each in page["data"]] if page else [])
