@@ -17,6 +17,7 @@ from edge.resources.billing.invoices import Invoices
 from edge.resources.billing.operations import Operations
 from edge.resources.billing.plans import Plans
 from edge.resources.billing.subscriptions import Subscriptions
+from edge.resources.billing.webhook import StripeWebhook
 from edge.resources.chat import Chat, ChatStream
 from edge.resources.conversations import Conversations
 from edge.resources.health import Health, Jwks, Root
@@ -115,6 +116,7 @@ def _agents() -> list[Route]:
 def _billing() -> list[Route]:
     subscriptions = Subscriptions()
     return [
+        Route("/webhooks/stripe",                                               StripeWebhook()),
         Route("/api/v1/billing/plans",                                          Plans()),
         Route("/api/v1/billing/stream",                                         BillingStream()),
         Route("/api/v1/billing/tenants/{tenant_id}/events",                     BillingEvents()),

@@ -20,6 +20,7 @@ import dramatiq  # noqa: E402
 from models.billing import startup  # noqa: E402
 from workers import chat, housekeeping  # noqa: E402
 from workers.agents.catalog import catalog  # noqa: E402
+from workers.billing import events as billing_events  # noqa: E402
 from workers.billing import operations as billing_operations  # noqa: E402
 from workers.billing import reconciliation  # noqa: E402
 from workers.broker import broker  # noqa: E402
@@ -50,6 +51,7 @@ broker.add_middleware(Traces())
 
 __all__ = [
     "accounts",
+    "billing_events",
     "billing_operations",
     "broker",
     "chat",

@@ -38,13 +38,18 @@ def find_tenant(thing: Object) -> UUID | None:
     """Like `tenant_of`; None if it is not known. What a customer can write, such as `client_reference_id`, says nothing."""
     kind = thing.get("object")
     values = {
-        "named": next(filter(None, map(parse_uuid, _names(thing))), None),
+        "named": hint(thing),
         "subscription": thing.get("id") if kind == "subscription" else subscription_id(thing),
         "customer": thing.get("id") if kind == "customer" else id_of(thing.get("customer")),
     }
     row = database.execute_prepared(FIND, values).fetchone()
     found: UUID | None = row[0]
     return found
+
+
+def hint(thing: Object) -> UUID | None:
+    """The tenant that an object of Stripe names, because we have written it there."""
+    return next(filter(None, map(parse_uuid, _names(thing))), None)
 
 
 def subscription_id(thing: Object) -> str | None:

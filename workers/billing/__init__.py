@@ -1,1 +1,1 @@
-"""The work of billing: what Stripe is asked for, and what it tells us."""
+"""Everything of billing that calls Stripe, or follows from what Stripe says."""
