@@ -23,7 +23,12 @@ def pytest_configure(config):
     stack = config.stash[STACK] = Stack(state, environ={**os.environ, "ENVIRONMENT": "test"})
     stack.start_parts(only=("postgres", "valkey"))
     os.environ.update(stack.env)
-    os.environ |= {"ENVIRONMENT": "test", "CHAT_WAIT_SECONDS": "5", "SERVICE_ISSUE_DEV_LOCAL": "true"}
+    os.environ |= {
+        "ENVIRONMENT": "test",
+        "CHAT_WAIT_SECONDS": "5",
+        "BILLING_WAIT_SECONDS": "0.2",
+        "SERVICE_ISSUE_DEV_LOCAL": "true",
+    }
     stack.migrate()
 
 

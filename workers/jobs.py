@@ -67,6 +67,9 @@ BILLING_REFRESH       = JobKind("billing.refresh",       queue="events",       l
 JOB_PURGE             = JobKind("job.purge",             queue="housekeeping", limit=600, retries=0)
 EVENT_PURGE           = JobKind("event.purge",           queue="housekeeping", limit=600, retries=0)
 SESSION_PURGE         = JobKind("session.purge",         queue="housekeeping", limit=600, retries=0)
+BILLING_OPERATION     = JobKind("billing.operation",     queue="events",       limit=240, retries=60, exhausted="billing.operation_fail")
+BILLING_OPERATION_FAIL = JobKind("billing.operation_fail", queue="events",     limit=240, retries=20)
+BILLING_RECONCILE     = JobKind("billing.reconcile",     queue="housekeeping", limit=3600, retries=0)
 NOOP                  = JobKind("noop",                  queue="housekeeping", limit=10,  retries=0)
 # fmt: on
 

@@ -126,6 +126,7 @@ class Settings(BaseSettings):
     billing_wait_seconds: float = (
         10  # how long a change of a subscription is waited for before it is answered as pending
     )
+    billing_calls_per_minute: int = 30  # requests of a tenant that need Stripe; 0 or less: any number
     billing_grace_days: int = 7  # how long a tenant whose payment failed may go on
     billing_event_retention_days: int = 400  # events of billing are purged after this
     enable_billing_stream: bool = False  # GET /api/v1/billing/stream
