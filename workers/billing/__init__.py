@@ -1,1 +1,1 @@
-"""What workers do for billing."""
+"""Everything of billing that calls Stripe, or follows from what Stripe says."""
