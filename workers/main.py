@@ -22,7 +22,7 @@ from workers import chat, housekeeping  # noqa: E402
 from workers.agents.catalog import catalog  # noqa: E402
 from workers.billing import events as billing_events  # noqa: E402
 from workers.billing import operations as billing_operations  # noqa: E402
-from workers.billing import (
+from workers.billing import (  # noqa: E402
     reconciliation,
     usage,
 )
