@@ -23,7 +23,12 @@ def pytest_configure(config):
     stack = config.stash[STACK] = Stack(state, environ={**os.environ, "ENVIRONMENT": "test"})
     stack.start_parts(only=("postgres", "valkey"))
     os.environ.update(stack.env)
-    os.environ |= {"ENVIRONMENT": "test", "CHAT_WAIT_SECONDS": "5", "SERVICE_ISSUE_DEV_LOCAL": "true"}
+    os.environ |= {
+        "ENVIRONMENT": "test",
+        "CHAT_WAIT_SECONDS": "5",
+        "BILLING_WAIT_SECONDS": "0.2",
+        "SERVICE_ISSUE_DEV_LOCAL": "true",
+    }
     stack.migrate()
 
 
@@ -69,6 +74,19 @@ def billing(configure):
     from tests.support.stripe import BILLING
 
     configure(**BILLING)
+
+
+@pytest.fixture
+def prices(clean):
+    """Stripe's prices of the plans, as tests.support.stripe_objects has them, until the end of the test."""
+    from models.platform.database import database
+    from tests.support.stripe_objects import PRICES
+
+    for price, (plan, feature) in PRICES.items():
+        row = (plan, feature, f"prod_{plan}", price)
+        database.execute_sql("insert into stripe_price values (%s, %s, %s, %s)", row)
+    yield
+    database.execute_sql("delete from stripe_price")
 
 
 @pytest.fixture

@@ -32,11 +32,10 @@ def settings_of(part):
 
 def sync_plans(file=None, *, prune=False, dry=False):
     """Bring the configured Stripe and the database in line with a plan file, the packaged one by default -> the changes."""
-    from workers.billing.plan_sync import PlanSync
-
     from models.billing.plan_file import PACKAGED, read
     from models.platform.database import release
     from models.platform.principal import Root
+    from workers.billing.plan_sync import PlanSync
 
     try:
         return PlanSync(file or read(PACKAGED), by=None if dry else Root("test"), prune=prune).run()
