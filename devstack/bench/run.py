@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 
+from devstack.bench import billing_edges as billing
 from devstack.bench import idle, jobs
 from devstack.bench.launch import PROCESSES, launch, pids_of
 from devstack.bench.peers import environment, server, workers
@@ -72,6 +73,8 @@ def on_fresh_stack(name: str, state: Path, limits: dict[str, str], no_peer: str)
         setup = Setup(url, pids_of(stack), no_peer=no_peer)
         if name in WITH_PEER and not no_peer:
             setup = with_peer(setup, stack)
+        if name == "billing":
+            setup = replace(setup, peer_url=billing.start_guarded(stack))
         if name in WITH_JOB_PEERS:
             setup = with_job_peers(setup, stack)
         return idle.measure(setup) if name == "idle" else load(name, setup, stack)
