@@ -51,6 +51,7 @@ class Control:
             "meter_events": usage[0],
             "meter_value": usage[1],
             "deliveries_waiting": waiting,
+            "last_delivery": self.store.rows("select coalesce(max(seq), 0) from delivery")[0][0],
             "faults": self.store.setting("faults", []),
             "webhooks": faults.WEBHOOKS | self.store.setting("webhooks", {}),
             "after_retries": self.store.setting("after_retries", standing.AFTER_RETRIES),
@@ -76,7 +77,7 @@ class Control:
         if body.get("clear"):
             self.store.set("faults", [])
         else:
-            faults.add(self.store, faults.check(body))
+            faults.add(self.store, body)
         return {"faults": self.store.setting("faults", [])}
 
     def webhooks(self, body: Object) -> Object:
