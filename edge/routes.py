@@ -13,12 +13,14 @@ from edge.resources.auth.signup import Register, SignupPolicy
 from edge.resources.auth.signup_requests import RequestAccess, SignupRequests
 from edge.resources.billing.events import BillingEvents, BillingStream
 from edge.resources.billing.plans import Plans
+from edge.resources.billing.webhook import StripeWebhook
 from edge.resources.chat import Chat, ChatStream
 from edge.resources.conversations import Conversations
 from edge.resources.health import Health, Jwks, Root
 from edge.resources.metrics import Metrics
 from edge.resources.robots import Robots
 from edge.resources.runs import Runs
+from edge.resources.tenants import Settings as TenantSettings
 from edge.resources.workflows import WorkflowRuns, Workflows
 from models.auth.password_hashing import PasswordHasher
 from models.platform.settings import Settings
@@ -26,7 +28,13 @@ from models.platform.settings import Settings
 
 def routes(settings: Settings, hasher: PasswordHasher) -> list[Route]:
     """All routes. The last one serves the OpenAPI document of the others."""
-    table = [*_installation(), *_accounts(hasher), *_agents(), *(_billing() if settings.enable_billing else ())]
+    table = [
+        *_installation(),
+        *_accounts(hasher),
+        *_agents(),
+        *_tenants(),
+        *(_billing() if settings.enable_billing else ()),
+    ]
     return [*table, Route("/openapi.json", OpenApi(document(table, settings)))]
 
 
@@ -108,8 +116,15 @@ def _agents() -> list[Route]:
     ]
 
 
+def _tenants() -> list[Route]:
+    return [
+        Route("/api/v1/tenants/settings",                                       TenantSettings()),
+    ]
+
+
 def _billing() -> list[Route]:
     return [
+        Route("/webhooks/stripe",                                               StripeWebhook()),
         Route("/api/v1/billing/plans",                                          Plans()),
         Route("/api/v1/billing/stream",                                         BillingStream()),
         Route("/api/v1/billing/tenants/{tenant_id}/events",                     BillingEvents()),

@@ -72,6 +72,19 @@ def billing(configure):
 
 
 @pytest.fixture
+def prices(clean):
+    """Stripe's prices of the plans, as tests.support.stripe_objects has them, until the end of the test."""
+    from models.platform.database import database
+    from tests.support.stripe_objects import PRICES
+
+    for price, (plan, feature) in PRICES.items():
+        row = (plan, feature, f"prod_{plan}", price)
+        database.execute_sql("insert into stripe_price values (%s, %s, %s, %s)", row)
+    yield
+    database.execute_sql("delete from stripe_price")
+
+
+@pytest.fixture
 def packaged_plans(clean):
     """The packaged plan file; the database is in line with it, also after the test."""
     from models.billing import plans

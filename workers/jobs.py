@@ -9,6 +9,7 @@ import dramatiq
 import peewee
 import redis
 
+from models.billing import inbox
 from models.jobs import lanes, recovery
 from models.jobs.ledger import CANCELLED, DEAD, QUEUED, Job
 from models.platform import tracing
@@ -59,6 +60,8 @@ MAIL_ACCESS_REQUESTED = JobKind("mail.access_requested", queue="mail",         l
 MAIL_ACCESS_REJECTED  = JobKind("mail.access_rejected",  queue="mail",         limit=60,  retries=10)
 MAIL_NOTICE           = JobKind("mail.notice",           queue="mail",         limit=60,  retries=10)
 RUN_FAIL              = JobKind("run.fail",              queue="housekeeping", limit=30,  retries=20)
+BILLING_EVENTS        = JobKind("billing.events",        queue="events",       limit=60,  retries=3)
+BILLING_REFRESH       = JobKind("billing.refresh",       queue="events",       limit=120, retries=20)
 JOB_PURGE             = JobKind("job.purge",             queue="housekeeping", limit=600, retries=0)
 EVENT_PURGE           = JobKind("event.purge",           queue="housekeeping", limit=600, retries=0)
 SESSION_PURGE         = JobKind("session.purge",         queue="housekeeping", limit=600, retries=0)
@@ -227,6 +230,15 @@ def expire_approvals() -> int:
         with transaction():
             _send_later(waiting.expire(job_id, run_id))
     return len(due)
+
+
+def resume_billing_events() -> int:
+    """Have the events of billing processed that are due although nobody works on them. Returns how many jobs that took."""
+    if not settings.enable_billing or not inbox.is_waiting(BILLING_EVENTS.name):
+        return 0
+    with transaction():
+        enqueue(BILLING_EVENTS)
+    return 1
 
 
 def _send_later(job: Job | None) -> None:

@@ -17,8 +17,10 @@ require_safe(settings, WORKER)  # the imports below already use the settings
 
 import dramatiq  # noqa: E402
 
+from models.billing import startup  # noqa: E402
 from workers import chat, housekeeping  # noqa: E402
 from workers.agents.catalog import catalog  # noqa: E402
+from workers.billing import events as billing_events  # noqa: E402
 from workers.broker import broker  # noqa: E402
 from workers.heartbeat import heartbeat  # noqa: E402
 from workers.mail import accounts, signup  # noqa: E402
@@ -41,7 +43,8 @@ if is_gevent_active() and catalog().asks_servers:
         "workers.agents.mcp.tools"
     )  # takes a second, in which this process renews no lease: so before it has any
 logs.configure("worker")  # after the models are read, whose keys logs must not show
+startup.announce(settings)
 broker.add_middleware(heartbeat)
 broker.add_middleware(Traces())
 
-__all__ = ["accounts", "broker", "chat", "housekeeping", "signup", "workflow_actors"]
+__all__ = ["accounts", "billing_events", "broker", "chat", "housekeeping", "signup", "workflow_actors"]

@@ -50,6 +50,9 @@ class Settings(BaseSettings):
     metrics_token: SecretStr | None = None  # when set, /metrics wants it as a bearer
 
     # what this service connects to
+    webhook_trusted_hosts: str = (
+        ""  # comma list of host:port that tenants' webhooks may reach though they are not public
+    )
     private_hosts: str = ""  # comma list of hosts on a private network: they may be reached without TLS
 
     # Postgres

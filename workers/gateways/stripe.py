@@ -114,15 +114,18 @@ def call(name: str, function: Call) -> Answer:
     return answer
 
 
-def every(name: str, function: "Callable[[StripeClient, dict[str, Any]], StripeObject]") -> Iterator[dict[str, Any]]:
-    """All objects of a list, page after page: `function(client, parameters)` asks for the page with these parameters."""
-    parameters: dict[str, Any] = {"limit": PAGE}
+def every(
+    name: str, function: "Callable[[StripeClient, Any], StripeObject]", **parameters: Any
+) -> Iterator[dict[str, Any]]:
+    """All objects of a list, page after page: `function(client, parameters)` asks for the page with these parameters, which
+    are those given and the page's."""
+    parameters = {**parameters, "limit": PAGE}
     while True:
         page = call(name, lambda stripe: function(stripe, parameters))  # noqa: B023  (called at once)
         yield from page["data"]
         if not page["has_more"] or not page["data"]:
             return
-        parameters = {"limit": PAGE, "starting_after": page["data"][-1]["id"]}
+        parameters = {**parameters, "starting_after": page["data"][-1]["id"]}
 
 
 def client() -> "StripeClient":

@@ -11,6 +11,7 @@ from models.auth.sessions import Session
 from models.auth.tenants import Tenant
 from models.auth.users import Membership
 from models.billing.events import InboxEvent
+from models.billing.notices import Delivery, Notice
 from models.billing.subscription import Subscription
 from models.conversations.conversation import Conversation
 from models.jobs.ledger import Job
@@ -23,6 +24,7 @@ from models.platform.model import Model, TenantModel
 from models.platform.principal import Principal
 from models.runs.approvals import Approval
 from models.runs.run import Run
+from models.tenants.settings import TenantSettings
 
 for module in pkgutil.walk_packages(models.__path__, "models."):
     if not module.name.endswith("__main__") and "migrations" not in module.name:
@@ -36,10 +38,13 @@ MEMBER_SEES = {
     Conversation: lambda own, both: {own},
     InboxEvent: lambda own, both: set(),  # those who may read billing
     Subscription: lambda own, both: set(),
+    Notice: lambda own, both: set(),
+    Delivery: lambda own, both: set(),
+    TenantSettings: lambda own, both: set(),
     Run: lambda own, both: {own},
     ServiceToken: lambda own, both: set(),  # admins only
 }
-ONE_EACH = {Subscription}  # of which a tenant has one row
+ONE_EACH = {Subscription, TenantSettings}  # of which a tenant has one row
 REQUIRED = {
     Approval: lambda: {
         "run_id": Run.create(tenant_id=Tenant.get().id, agent="triage", conversation_key="c").id,
@@ -55,6 +60,9 @@ REQUIRED = {
     Conversation: lambda: {"key": str(uuid7()), "entry_agent": "triage"},
     InboxEvent: lambda: {"source": "stripe", "external_id": str(uuid7()), "type": "a", "occurred_at": now()},
     Subscription: lambda: {"plan_code": "starter", "status": "active"},
+    Notice: lambda: {"kind": "limit_80", "key": str(uuid7())},
+    Delivery: lambda: {"channel": "webhook"},
+    TenantSettings: dict,
     Run: lambda: {"conversation_key": "c", "agent": "triage"},
     ServiceToken: lambda: {
         "account": "a",
