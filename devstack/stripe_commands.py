@@ -126,9 +126,14 @@ def fault(
     state: Path = STATE,
 ) -> None:
     """Let the next calls of an operation go wrong."""
-    rule = {"operation": operation, "fault": what, "times": times}
-    for each in call(state, "fault", **({"clear": True} if clear else rule))["faults"]:
-        print(f"{each['times']:3} x  {each['fault']}  {each['operation']}")
+    from devstack.stripe import faults
+
+    try:
+        rule = {"clear": True} if clear else {"operation": operation, "times": times, **faults.read(what)}
+    except ValueError as error:
+        raise SystemExit(str(error)) from None
+    for each in call(state, "fault", **rule)["faults"]:
+        print(f"{each['times']:3} x  {each['kind']}  {each['operation']}")
 
 
 @stripe.command()

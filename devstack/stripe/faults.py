@@ -16,40 +16,43 @@ WEBHOOKS: Object = {"twice": 0.0, "shuffle": False, "delay": 0.0, "fail_first": 
 
 
 class Fault:
-    """What is to go wrong with one call: one of KINDS, and its number."""
+    """What is to go wrong with one call: one of KINDS, its status, or how many seconds pass."""
 
-    def __init__(self, kind: str, number: float) -> None:
-        self.kind, self.seconds, self.status = kind, number, int(number)
+    def __init__(self, kind: str, status: int, seconds: float) -> None:
+        self.kind, self.status, self.seconds = kind, status, seconds
 
     def raise_status(self) -> None:
         if self.kind == "status":
             raise by_status(self.status)
 
 
-def read(text: str) -> Fault:
-    """`status=503`, `timeout=2`, `lost`, or `slow=0.5`. ValueError if it is none of them."""
+def read(text: str) -> Object:
+    """{"kind", "status", "seconds"} of `status=503`, `timeout=2`, `lost`, or `slow=0.5`. ValueError for others."""
     kind, _, value = text.partition("=")
     number = float(value or 0)
-    if kind not in KINDS or number < 0 or (kind == "status" and not 400 <= number <= 599):
+    wrong = kind not in KINDS or number < 0 or (kind == "status" and not 400 <= number <= 599)
+    if wrong:
         raise ValueError(f"{text!r} is not a fault: say status=503, timeout=2, lost or slow=0.5.")
-    return Fault(kind, number)
+    return {"kind": kind, "status": int(number), "seconds": number}
 
 
 def of_header(text: str | None) -> Fault | None:
     """The fault that a request asks for itself. A malformed one is a 400, so that a test cannot miss it."""
     try:
-        return read(text) if text else None
+        return Fault(**read(text)) if text else None
     except ValueError as error:
         raise malformed(str(error)) from None
 
 
 def add(store: Store, rule: Object) -> None:
-    """Add {"operation": "POST /v1/subscriptions*", "fault": "status=503", "times": 2}. ValueError if it is wrong."""
-    known: Object = {"operation": "*", "fault": "status=503", "times": 1}
-    if set(rule) - set(known) or not isinstance(rule.get("times", 1), int):
-        raise ValueError("A fault has an operation, a fault and a whole number of times.")
+    """Add {"operation": "POST /v1/subscriptions*", "kind", "status", "seconds", "times": 2}. ValueError if it is wrong."""
+    known: Object = {"operation": "*", "kind": "status", "status": 500, "seconds": 30, "times": 1}
+    if unknown := set(rule) - set(known):
+        raise ValueError(f"A fault has no {', '.join(unknown)}; it has {', '.join(known)}.")
     rule = known | rule
-    read(rule["fault"])
+    if not isinstance(rule["times"], int) or rule["times"] < 1:
+        raise ValueError("times is a whole number from 1.")
+    read(f"{rule['kind']}={rule['status' if rule['kind'] == 'status' else 'seconds']}")
     store.set("faults", [*store.setting("faults", []), rule])
 
 
@@ -60,5 +63,5 @@ def next_for(store: Store, method: str, path: str) -> Fault | None:
         if fnmatch.fnmatchcase(f"{method} {path}", rule["operation"]):
             rule["times"] -= 1
             store.set("faults", [each for each in rules if each["times"] > 0])
-            return read(rule["fault"])
+            return Fault(rule["kind"], rule["status"], rule["seconds"])
     return None

@@ -41,6 +41,9 @@ def draft(
         "parent": {"quote_details": None, "subscription_details": details, "type": "subscription_details"},
     }
     invoice["period_start"], invoice["period_end"] = period or (now, now)
+    if reason != "subscription_update" and customer.get("_pending"):
+        entries = customer.pop("_pending") + entries
+        world.put(customer)
     for entry in entries:
         entry["invoice"] = invoice["id"]
     url = f"/v1/invoices/{invoice['id']}/lines"

@@ -83,7 +83,7 @@ def test_a_lost_answer_was_executed_once(part, api):
     client = connect(part, max_network_retries=3)
     before = count(api, "customers")
     lost = httpx.post(
-        f"{part.url}/_standin/fault", json={"operation": "POST /v1/customers", "fault": "lost", "times": 2}
+        f"{part.url}/_standin/fault", json={"operation": "POST /v1/customers", "kind": "lost", "times": 2}
     )
     assert lost.status_code == 200
     assert client.customers.create({"email": "h@example.com"}).email == "h@example.com"
