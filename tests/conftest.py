@@ -23,7 +23,12 @@ def pytest_configure(config):
     stack = config.stash[STACK] = Stack(state, environ={**os.environ, "ENVIRONMENT": "test"})
     stack.start_parts(only=("postgres", "valkey"))
     os.environ.update(stack.env)
-    os.environ |= {"ENVIRONMENT": "test", "CHAT_WAIT_SECONDS": "5", "SERVICE_ISSUE_DEV_LOCAL": "true"}
+    os.environ |= {
+        "ENVIRONMENT": "test",
+        "CHAT_WAIT_SECONDS": "5",
+        "BILLING_WAIT_SECONDS": "0.2",
+        "SERVICE_ISSUE_DEV_LOCAL": "true",
+    }
     stack.migrate()
 
 
@@ -104,6 +109,24 @@ def packaged_plans(clean):
     yield read(PACKAGED)
     database.execute_sql("update tenant set plan_code = null")
     restore()
+
+
+@pytest.fixture
+def limited(tenant, configure):
+    """limited(feature, soft=, hard=) sets a limit of the tenant's own plan, `small`; guardrails are on."""
+    from tests.support.plans import small_plan
+
+    configure(enable_usage_guardrails=True)
+    with small_plan(tenant) as limit:
+        yield limit
+
+
+@pytest.fixture
+def subscribed(tenant, limited, billing):
+    """subscribed(status, **columns) sets the tenant's subscription of the plan `small`; billing is on."""
+    from tests.support.plans import subscribe
+
+    return lambda *status, **columns: subscribe(tenant, *status, **columns)
 
 
 @pytest.fixture

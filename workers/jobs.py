@@ -59,12 +59,17 @@ MAIL_ACCESS_KNOWN     = JobKind("mail.access_known",     queue="mail",         l
 MAIL_ACCESS_REQUESTED = JobKind("mail.access_requested", queue="mail",         limit=60,  retries=10)
 MAIL_ACCESS_REJECTED  = JobKind("mail.access_rejected",  queue="mail",         limit=60,  retries=10)
 MAIL_NOTICE           = JobKind("mail.notice",           queue="mail",         limit=60,  retries=10)
+USAGE_FOLD            = JobKind("usage.fold",            queue="events",       limit=120, retries=3)
+USAGE_FORWARD         = JobKind("usage.forward",         queue="events",       limit=600, retries=3)
 RUN_FAIL              = JobKind("run.fail",              queue="housekeeping", limit=30,  retries=20)
 BILLING_EVENTS        = JobKind("billing.events",        queue="events",       limit=60,  retries=3)
 BILLING_REFRESH       = JobKind("billing.refresh",       queue="events",       limit=120, retries=20)
 JOB_PURGE             = JobKind("job.purge",             queue="housekeeping", limit=600, retries=0)
 EVENT_PURGE           = JobKind("event.purge",           queue="housekeeping", limit=600, retries=0)
 SESSION_PURGE         = JobKind("session.purge",         queue="housekeeping", limit=600, retries=0)
+BILLING_OPERATION     = JobKind("billing.operation",     queue="events",       limit=240, retries=60, exhausted="billing.operation_fail")
+BILLING_OPERATION_FAIL = JobKind("billing.operation_fail", queue="events",     limit=240, retries=20)
+BILLING_RECONCILE     = JobKind("billing.reconcile",     queue="housekeeping", limit=3600, retries=0)
 NOOP                  = JobKind("noop",                  queue="housekeeping", limit=10,  retries=0)
 # fmt: on
 

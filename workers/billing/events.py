@@ -16,6 +16,7 @@ from models.billing.stripe_tenants import NotYet, Object, find_tenant
 from models.jobs.ledger import RUNNING, Job
 from models.platform.database import in_transaction, transaction
 from models.platform.settings import settings
+from workers.billing.checkout_paid import page_paid
 from workers.gateways.stripe import NotThere, call
 from workers.jobs import BILLING_EVENTS, BILLING_REFRESH, enqueue
 from workers.runtime import Lease, actor
@@ -135,6 +136,7 @@ HANDLERS: dict[str, Handler] = {
     "invoice.overdue": apply_invoice,
     "invoice.updated": apply_invoice,
     "invoice.upcoming": apply_invoice,
+    "checkout.session.completed": page_paid,
     "customer.created": stripe_sync.apply_customer,
     "customer.updated": stripe_sync.apply_customer,
     "customer.deleted": stripe_sync.apply_customer,
