@@ -16,6 +16,7 @@ def cancel(world: World, params: Params, id_: str) -> Object:
     if subscription["status"] not in ENDABLE:
         raise no_such("subscription", id_, "id")
     details = params.below("cancellation_details")
+    details.only(("comment", "feedback"))
     subscription["cancellation_details"] |= {
         name: details.text(name) for name in ("comment", "feedback") if name in details
     }

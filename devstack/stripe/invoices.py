@@ -188,7 +188,7 @@ def update(world: World, params: Params, id_: str) -> Object:
 
 def invoices(world: World, params: Params) -> Iterator[Object]:
     subscription, status = params.text("subscription"), params.choice("status", "draft open paid uncollectible void")
-    found = world.list(
+    found = world.listing(
         params, "invoice", customer=params.text("customer"), tags=[subscription] if subscription else None
     )
     return (invoice for invoice in found if status in (None, invoice["status"]))
