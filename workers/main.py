@@ -20,6 +20,10 @@ import dramatiq  # noqa: E402
 from models.billing import startup  # noqa: E402
 from workers import chat, housekeeping  # noqa: E402
 from workers.agents.catalog import catalog  # noqa: E402
+from workers.billing import events as billing_events  # noqa: E402
+from workers.billing import operations as billing_operations  # noqa: E402
+from workers.billing import reconciliation  # noqa: E402
+from workers.billing import usage  # noqa: E402
 from workers.broker import broker  # noqa: E402
 from workers.heartbeat import heartbeat  # noqa: E402
 from workers.mail import accounts, signup  # noqa: E402
@@ -46,4 +50,15 @@ startup.announce(settings)
 broker.add_middleware(heartbeat)
 broker.add_middleware(Traces())
 
-__all__ = ["accounts", "broker", "chat", "housekeeping", "signup", "workflow_actors"]
+__all__ = [
+    "accounts",
+    "billing_events",
+    "billing_operations",
+    "broker",
+    "chat",
+    "housekeeping",
+    "reconciliation",
+    "signup",
+    "usage",
+    "workflow_actors",
+]

@@ -27,7 +27,7 @@ def announce(settings: Settings) -> None:
         "stream": "redis" if settings.enable_billing_stream else "off",
     }
     log.info("billing.on", extra=fields)
-    kind = _kind(settings.stripe_secret_key)
+    kind = key_mode(settings.stripe_secret_key)
     if kind == "live" and not settings.hardened:
         log.warning("billing.live_key_in_development", extra={"stripe_key": fields["stripe_key"]})
     if kind == "test" and settings.hardened:
@@ -44,7 +44,7 @@ def _mask(text: str) -> str:
     return f"{text[:2]}...{text[-4:]}" if len(text) >= SHORTEST else "..."
 
 
-def _kind(key: SecretStr | None) -> str | None:
+def key_mode(key: SecretStr | None) -> str | None:
     """`live` or `test`: sk_live_..., or rk_ for a restricted key."""
     parts = key.get_secret_value().strip().split("_") if key else []
     return parts[1] if len(parts) > 2 and parts[1] in ("live", "test") else None

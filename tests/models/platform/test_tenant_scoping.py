@@ -10,7 +10,11 @@ from models.auth.service_tokens import ServiceToken
 from models.auth.sessions import Session
 from models.auth.tenants import Tenant
 from models.auth.users import Membership
+from models.billing.customers import BillingCustomer
 from models.billing.events import InboxEvent
+from models.billing.invoices import Invoice
+from models.billing.operations import BillingOperation
+from models.billing.notices import Delivery, Notice
 from models.billing.subscription import Subscription
 from models.conversations.conversation import Conversation
 from models.jobs.ledger import Job
@@ -23,23 +27,29 @@ from models.platform.model import Model, TenantModel
 from models.platform.principal import Principal
 from models.runs.approvals import Approval
 from models.runs.run import Run
+from models.tenants.settings import TenantSettings
 
 for module in pkgutil.walk_packages(models.__path__, "models."):
     if not module.name.endswith("__main__") and "migrations" not in module.name:
         importlib.import_module(module.name)
 
 # Models with a tenant that no tenant's route lists: reached by their user, or by the platform's operators alone.
-REACHED_OTHERWISE = {Membership, Session, Job, AuditEvent}
+REACHED_OTHERWISE = {Membership, Session, Job, AuditEvent, BillingCustomer}
 # What a member sees of a tenant, given their own row and all rows.
 MEMBER_SEES = {
     Approval: lambda own, both: {own},
     Conversation: lambda own, both: {own},
-    InboxEvent: lambda own, both: set(),  # those who may read billing
+    BillingOperation: lambda own, both: set(),  # those who may read billing
+    InboxEvent: lambda own, both: set(),
+    Invoice: lambda own, both: set(),
     Subscription: lambda own, both: set(),
+    Notice: lambda own, both: set(),
+    Delivery: lambda own, both: set(),
+    TenantSettings: lambda own, both: set(),
     Run: lambda own, both: {own},
     ServiceToken: lambda own, both: set(),  # admins only
 }
-ONE_EACH = {Subscription}  # of which a tenant has one row
+ONE_EACH = {Subscription, TenantSettings}  # of which a tenant has one row
 REQUIRED = {
     Approval: lambda: {
         "run_id": Run.create(tenant_id=Tenant.get().id, agent="triage", conversation_key="c").id,
@@ -52,9 +62,25 @@ REQUIRED = {
         "reason": "tool",
         "expires_at": now(),
     },
+    BillingOperation: lambda: {"actor": "a", "kind": "portal", "is_change": False},
     Conversation: lambda: {"key": str(uuid7()), "entry_agent": "triage"},
     InboxEvent: lambda: {"source": "stripe", "external_id": str(uuid7()), "type": "a", "occurred_at": now()},
+    Invoice: lambda: {
+        "stripe_invoice_id": str(uuid7()),
+        "status": "paid",
+        "currency": "USD",
+        "total_cents": 1,
+        "amount_due_cents": 1,
+        "amount_paid_cents": 1,
+        "issued_at": now(),
+        "as_of": now(),
+        "rank": 1,
+        "event_id": "e",
+    },
     Subscription: lambda: {"plan_code": "starter", "status": "active"},
+    Notice: lambda: {"kind": "limit_80", "key": str(uuid7())},
+    Delivery: lambda: {"channel": "webhook"},
+    TenantSettings: dict,
     Run: lambda: {"conversation_key": "c", "agent": "triage"},
     ServiceToken: lambda: {
         "account": "a",
