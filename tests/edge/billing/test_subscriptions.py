@@ -260,7 +260,7 @@ def test_pages_lead_back_to_our_sites_only_and_their_links_are_for_managers(owne
         "data:text/html,x",
         "/relative",
         "https:///app.example.com",
-        "https://аpp.example.com/",
+        "https://\u0430pp.example.com/",
         "https://app.example.com:99999/",
         "",
     ],

@@ -13,8 +13,8 @@ from models.auth.users import Membership
 from models.billing.customers import BillingCustomer
 from models.billing.events import InboxEvent
 from models.billing.invoices import Invoice
-from models.billing.operations import BillingOperation
 from models.billing.notices import Delivery, Notice
+from models.billing.operations import BillingOperation
 from models.billing.subscription import Subscription
 from models.conversations.conversation import Conversation
 from models.jobs.ledger import Job
