@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from models.auth.tenants import Plan
-from models.billing import plans, stripe_prices
+from models.billing import plans
+from models.billing.events import known_prices
 from models.billing.plan_file import read
 from models.platform.audit import AuditEvent
 from models.platform.database import database
@@ -102,8 +103,10 @@ def test_an_empty_account_gets_everything(account, file):
     assert calls["recurring"]["meter"] == meters()["longshore_calls"]["id"]
     assert [(tier["up_to"], tier["unit_amount_decimal"]) for tier in calls["tiers"]] == [(50, "0"), (None, "0.25")]
     assert (messages["billing_scheme"], messages["unit_amount"]) == ("per_unit", 0)
-    assert stripe_prices.meters() == {"calls": "longshore_calls", "messages": "longshore_messages"}
     meter = meters()["longshore_calls"]
+    stored = database.execute_sql("select feature, event_name, stripe_meter_id from stripe_meter order by 1").fetchall()
+    assert [row[:2] for row in stored] == [("calls", "longshore_calls"), ("messages", "longshore_messages")]
+    assert stored[0][2] == meter["id"]
     assert {name: meter[name] for name in plan_sync.METER} == plan_sync.METER
 
 
@@ -137,7 +140,7 @@ def test_a_changed_price_is_a_new_one_and_the_former_stays_known(account, file):
     new = gold()[0]["price"]
     assert new != former and prices()[new]["lookup_key"] == "longshore:gold"
     assert (prices()[former]["active"], prices()[former]["lookup_key"]) == (False, None)
-    assert stripe_prices.by_id([former, new]) == {former: ("gold", ""), new: ("gold", "")}
+    assert {each: known_prices()[each] for each in (former, new)} == {former: ("gold", ""), new: ("gold", "")}
     sync_plans(file(price=5000))
     assert gold()[0]["price"] not in (former, new) and len(prices(active=True)) == 3
 
@@ -196,7 +199,7 @@ def test_what_is_gone_from_the_file_is_archived_on_request(account, file):
         "meter longshore_calls: out of use",
     } <= set(lines)
     assert set(products(active=True)) == {"longshore_plan_gold", "longshore_feature_messages"}
-    assert stripe_prices.by_id([old]) == {old: ("old", "")}
+    assert known_prices()[old] == ("old", "")
     assert sync_plans(file(text=without_calls), prune=True) == []
 
 
