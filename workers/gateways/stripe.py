@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from models.platform import tracing
 from models.platform.clock import now
+from models.platform.database import database
 from models.platform.settings import settings
 from workers import metrics
 
@@ -99,9 +100,11 @@ def call(name: str, function: Call) -> Answer:
     """Call Stripe: `function(client)` makes exactly one request. `name`, for metrics, has few values, such as
     `customers.create`.
 
-    Retries of the library included it takes at most three times STRIPE_TIMEOUT_SECONDS, and some seconds. Must not be called
-    in a transaction. Raises ProviderError.
+    Retries of the library included it takes at most three times STRIPE_TIMEOUT_SECONDS, and some seconds. Raises
+    ProviderError, and RuntimeError in a transaction, which would be held meanwhile.
     """
+    if database.in_transaction():
+        raise RuntimeError(f"{name}: Stripe must not be called in a transaction.")
     from stripe import StripeError
 
     started, result = time.perf_counter(), "interrupted"
