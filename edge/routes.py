@@ -12,6 +12,7 @@ from edge.resources.auth.sessions import Logout, Me, Refresh, Sessions, Token
 from edge.resources.auth.signup import Register, SignupPolicy
 from edge.resources.auth.signup_requests import RequestAccess, SignupRequests
 from edge.resources.billing.checkout import Checkout, Portal, Preview
+from edge.resources.billing.dispatches import Dispatches
 from edge.resources.billing.events import BillingEvents, BillingStream
 from edge.resources.billing.invoices import Invoices
 from edge.resources.billing.operations import Operations
@@ -128,7 +129,7 @@ def _tenants() -> list[Route]:
 
 
 def _billing() -> list[Route]:
-    subscriptions = Subscriptions()
+    subscriptions, dispatches = Subscriptions(), Dispatches()
     return [
         Route("/webhooks/stripe",                                               StripeWebhook()),
         Route("/api/v1/billing/plans",                                          Plans()),
@@ -142,5 +143,9 @@ def _billing() -> list[Route]:
         Route("/api/v1/billing/tenants/{tenant_id}/preview",                    Preview()),
         Route("/api/v1/billing/tenants/{tenant_id}/invoices",                   Invoices()),
         Route("/api/v1/billing/tenants/{tenant_id}/operations/{operation_id}",  Operations()),
+        Route("/api/v1/billing/operator/events",                                dispatches),
+        Route("/api/v1/billing/operator/events/replay",                         dispatches,             "replay"),
+        Route("/api/v1/billing/operator/events/{event_id}",                     dispatches,             "one"),
+        Route("/api/v1/billing/operator/events/{event_id}/replay",              dispatches,             "replay_one"),
     ]
 # fmt: on
