@@ -13,6 +13,7 @@ from edge.resources.auth.signup import Register, SignupPolicy
 from edge.resources.auth.signup_requests import RequestAccess, SignupRequests
 from edge.resources.billing.events import BillingEvents, BillingStream
 from edge.resources.billing.plans import Plans
+from edge.resources.billing.tenant_webhook import BillingWebhook
 from edge.resources.chat import Chat, ChatStream
 from edge.resources.conversations import Conversations
 from edge.resources.health import Health, Jwks, Root
@@ -122,9 +123,13 @@ def _tenants() -> list[Route]:
 
 
 def _billing() -> list[Route]:
+    webhook = BillingWebhook()
     return [
         Route("/api/v1/billing/plans",                                          Plans()),
         Route("/api/v1/billing/stream",                                         BillingStream()),
         Route("/api/v1/billing/tenants/{tenant_id}/events",                     BillingEvents()),
+        Route("/api/v1/tenants/settings/billing-webhook/secret",                webhook,                "secret"),
+        Route("/api/v1/tenants/settings/billing-webhook/test",                  webhook,                "test"),
+        Route("/api/v1/tenants/settings/billing-webhook/deliveries",            webhook,                "deliveries"),
     ]
 # fmt: on

@@ -19,9 +19,11 @@ import dramatiq  # noqa: E402
 
 from workers import chat, housekeeping  # noqa: E402
 from workers.agents.catalog import catalog  # noqa: E402
+from workers.billing import notices as billing_notices  # noqa: E402
 from workers.broker import broker  # noqa: E402
 from workers.heartbeat import heartbeat  # noqa: E402
 from workers.mail import accounts, signup  # noqa: E402
+from workers.mail import billing as billing_mails  # noqa: E402
 from workers.workflows import actors as workflow_actors  # noqa: E402
 from workers.workflows.catalog import workflows  # noqa: E402
 
@@ -44,4 +46,13 @@ logs.configure("worker")  # after the models are read, whose keys logs must not 
 broker.add_middleware(heartbeat)
 broker.add_middleware(Traces())
 
-__all__ = ["accounts", "broker", "chat", "housekeeping", "signup", "workflow_actors"]
+__all__ = [
+    "accounts",
+    "billing_mails",
+    "billing_notices",
+    "broker",
+    "chat",
+    "housekeeping",
+    "signup",
+    "workflow_actors",
+]

@@ -1,0 +1,1 @@
+"""Everything of billing that calls Stripe, or follows from what Stripe says."""
