@@ -190,7 +190,7 @@ def _print_mail(file: Path) -> None:
 
 @app.command()
 def logs(
-    name: str | None = typer.Argument(None, help="postgres, valkey, storage, mail or openai. Default: all."),
+    name: str | None = typer.Argument(None, help="postgres, valkey, storage, mail, openai or stripe. Default: all."),
     state: Path = STATE,
     follow: bool = typer.Option(False, "--follow", "-f", help="Keep printing new lines."),
 ) -> None:

@@ -29,6 +29,7 @@ class Instance:
     minio_endpoint: str | None
     smtp_url: str | None
     openai_base_url: str | None
+    stripe_api_base: str | None
     pid: int
     started: float
 
@@ -59,6 +60,7 @@ def write(stack: Stack, tenant_id: str) -> Instance:
         minio_endpoint=env.get("MINIO_ENDPOINT"),
         smtp_url=env.get("SMTP_URL"),
         openai_base_url=env.get("OPENAI_BASE_URL"),
+        stripe_api_base=env.get("STRIPE_API_BASE"),
         pid=os.getpid(),
         started=psutil.Process().create_time(),
     )

@@ -1,10 +1,14 @@
 """`python -m devstack.seed`: create the demo tenant and its owner unless they exist; print the tenant's id."""
 
 from devstack.stack import EMAIL, PASSWORD
+from edge.resources.billing.provisioning import provision
 from models.auth import passwords
 from models.auth.password_hashing import PasswordHasher
 from models.auth.tenants import Plan, Tenant
 from models.auth.users import Membership, User
+from models.billing import stripe_prices
+from models.billing.changes import Start
+from models.billing.subscription import Subscription
 from models.platform.database import transaction
 from models.platform.principal import Root
 from models.platform.settings import settings
@@ -29,6 +33,9 @@ def seed() -> tuple[User, Tenant]:
             )
         if Membership.get_or_none(user=user.id, tenant=tenant.id) is None:
             Membership.add(user.id, tenant.id, "owner", by=Root("operator:seed"))
+        is_sold = plan is not None and stripe_prices.current(plan.code)  # not before the first `plans sync`
+        if plan and is_sold and Subscription.of_tenant(tenant.id) is None:
+            provision(tenant, Start(plan_code=plan.code, billing_email=EMAIL), Root("operator:seed"))
     return user, tenant
 
 

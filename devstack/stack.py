@@ -112,7 +112,7 @@ class Stack:
         self.acquire_lock()
         names = None if only is None else set(only)
         self.parts = {
-            part.name: part(self.state)
+            part.name: part(self.state, f"http://127.0.0.1:{self.port}")
             for part in ALL
             if (names is None or part.name in names) and not any(map(self.environ.get, part.replaced_by))
         }

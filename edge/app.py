@@ -14,6 +14,7 @@ from models.auth import breached_passwords
 from models.auth.key_file import keyset
 from models.auth.password_hashing import PasswordHasher
 from models.auth.service_account_catalogue import catalogue
+from models.billing import startup
 from models.platform import logs, tracing
 from models.platform.settings import Settings
 from models.platform.settings import settings as process_settings
@@ -35,6 +36,7 @@ def create_app(settings: Settings = process_settings, *, hasher: PasswordHasher 
     catalog()
     workflows()
     breached_passwords.require_usable()
+    startup.announce(settings)
     middleware: list[Any] = [Envelope(settings), Admission(), cors(settings)]
     if tracing.is_on():
         middleware.insert(0, Traces())

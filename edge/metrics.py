@@ -27,7 +27,7 @@ REFUSED = Counter("http_refused_total", "What clients were refused to protect ot
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 for _quota in ("chat_per_minute", "chat_stream_per_minute", "chat_stream_concurrency"):
     LIMITED.labels(_quota, "user")  # exported as 0 before the first hit
-for _reason in ("connections", "requests", "passwords", "json", "slow_body", "slow_reader"):
+for _reason in ("connections", "requests", "passwords", "json", "slow_body", "slow_reader", "large_bodies"):
     REFUSED.labels(_reason)
 VERIFICATIONS.labels("success", "access")
 SIGNINGS.labels("success", "access")

@@ -33,6 +33,7 @@ MEANINGS = {
     "run_id": "The run's id: the header `X-Run-Id` of the answer that started it.",
     "call_id": "The `call_id` of the approval, or its `id`.",
     "workflow_key": "The workflow's `key`.",
+    "operation_id": "The operation's id: the header `X-Operation-Id` of the answer that began it.",
     "cursor": "The `next_cursor` of the answer before.",
     "limit": "How many items the answer has at most.",
     "agent_name": "The agent's `name`.",

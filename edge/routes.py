@@ -11,9 +11,15 @@ from edge.resources.auth.service_accounts import ServiceAccountIssue, ServiceAcc
 from edge.resources.auth.sessions import Logout, Me, Refresh, Sessions, Token
 from edge.resources.auth.signup import Register, SignupPolicy
 from edge.resources.auth.signup_requests import RequestAccess, SignupRequests
+from edge.resources.billing.checkout import Checkout, Portal, Preview
 from edge.resources.billing.events import BillingEvents, BillingStream
+from edge.resources.billing.invoices import Invoices
+from edge.resources.billing.operations import Operations
 from edge.resources.billing.plans import Plans
+from edge.resources.billing.subscriptions import Subscriptions
 from edge.resources.billing.tenant_webhook import BillingWebhook
+from edge.resources.billing.usage import Usage
+from edge.resources.billing.webhook import StripeWebhook
 from edge.resources.chat import Chat, ChatStream
 from edge.resources.conversations import Conversations
 from edge.resources.health import Health, Jwks, Root
@@ -124,12 +130,22 @@ def _tenants() -> list[Route]:
 
 def _billing() -> list[Route]:
     webhook = BillingWebhook()
+    subscriptions = Subscriptions()
     return [
+        Route("/webhooks/stripe",                                               StripeWebhook()),
         Route("/api/v1/billing/plans",                                          Plans()),
+        Route("/api/v1/billing/tenants/{tenant_id}/usage",                      Usage()),
         Route("/api/v1/billing/stream",                                         BillingStream()),
         Route("/api/v1/billing/tenants/{tenant_id}/events",                     BillingEvents()),
         Route("/api/v1/tenants/settings/billing-webhook/secret",                webhook,                "secret"),
         Route("/api/v1/tenants/settings/billing-webhook/test",                  webhook,                "test"),
         Route("/api/v1/tenants/settings/billing-webhook/deliveries",            webhook,                "deliveries"),
+        Route("/api/v1/billing/tenants/{tenant_id}/subscription",               subscriptions),
+        Route("/api/v1/billing/tenants/{tenant_id}/subscription/cancel",        subscriptions,          "cancel"),
+        Route("/api/v1/billing/tenants/{tenant_id}/checkout",                   Checkout()),
+        Route("/api/v1/billing/tenants/{tenant_id}/portal",                     Portal()),
+        Route("/api/v1/billing/tenants/{tenant_id}/preview",                    Preview()),
+        Route("/api/v1/billing/tenants/{tenant_id}/invoices",                   Invoices()),
+        Route("/api/v1/billing/tenants/{tenant_id}/operations/{operation_id}",  Operations()),
     ]
 # fmt: on

@@ -108,6 +108,7 @@ def main() -> None:
             leader.run_step("jobs.resent", jobs.resend_unclaimed)
             leader.run_step("jobs.turns_taken", jobs.take_turns)
             leader.run_step("approvals.expired", jobs.expire_approvals)
+            leader.run_step("billing.events_resumed", jobs.resume_billing_events)
         else:
             cron.pause()
         report_alive()

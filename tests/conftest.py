@@ -23,7 +23,12 @@ def pytest_configure(config):
     stack = config.stash[STACK] = Stack(state, environ={**os.environ, "ENVIRONMENT": "test"})
     stack.start_parts(only=("postgres", "valkey"))
     os.environ.update(stack.env)
-    os.environ |= {"ENVIRONMENT": "test", "CHAT_WAIT_SECONDS": "5", "SERVICE_ISSUE_DEV_LOCAL": "true"}
+    os.environ |= {
+        "ENVIRONMENT": "test",
+        "CHAT_WAIT_SECONDS": "5",
+        "BILLING_WAIT_SECONDS": "0.2",
+        "SERVICE_ISSUE_DEV_LOCAL": "true",
+    }
     stack.migrate()
 
 
@@ -72,6 +77,19 @@ def billing(configure):
 
 
 @pytest.fixture
+def prices(clean):
+    """Stripe's prices of the plans, as tests.support.stripe_objects has them, until the end of the test."""
+    from models.platform.database import database
+    from tests.support.stripe_objects import PRICES
+
+    for price, (plan, feature) in PRICES.items():
+        row = (plan, feature, f"prod_{plan}", price)
+        database.execute_sql("insert into stripe_price values (%s, %s, %s, %s)", row)
+    yield
+    database.execute_sql("delete from stripe_price")
+
+
+@pytest.fixture
 def packaged_plans(clean):
     """The packaged plan file; the database is in line with it, also after the test."""
     from models.billing import plans
@@ -91,6 +109,24 @@ def packaged_plans(clean):
     yield read(PACKAGED)
     database.execute_sql("update tenant set plan_code = null")
     restore()
+
+
+@pytest.fixture
+def limited(tenant, configure):
+    """limited(feature, soft=, hard=) sets a limit of the tenant's own plan, `small`; guardrails are on."""
+    from tests.support.plans import small_plan
+
+    configure(enable_usage_guardrails=True)
+    with small_plan(tenant) as limit:
+        yield limit
+
+
+@pytest.fixture
+def subscribed(tenant, limited, billing):
+    """subscribed(status, **columns) sets the tenant's subscription of the plan `small`; billing is on."""
+    from tests.support.plans import subscribe
+
+    return lambda *status, **columns: subscribe(tenant, *status, **columns)
 
 
 @pytest.fixture

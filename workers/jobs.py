@@ -10,6 +10,7 @@ import dramatiq
 import peewee
 import redis
 
+from models.billing import inbox
 from models.jobs import lanes, recovery
 from models.jobs.ledger import CANCELLED, DEAD, QUEUED, Job
 from models.platform import tracing
@@ -64,14 +65,21 @@ MAIL_ACCESS_KNOWN     = JobKind("mail.access_known",     queue="mail",         l
 MAIL_ACCESS_REQUESTED = JobKind("mail.access_requested", queue="mail",         limit=60,  retries=10)
 MAIL_ACCESS_REJECTED  = JobKind("mail.access_rejected",  queue="mail",         limit=60,  retries=10)
 MAIL_NOTICE           = JobKind("mail.notice",           queue="mail",         limit=60,  retries=10)
+USAGE_FOLD            = JobKind("usage.fold",            queue="events",       limit=120, retries=3)
+USAGE_FORWARD         = JobKind("usage.forward",         queue="events",       limit=600, retries=3)
 MAIL_BILLING          = JobKind("mail.billing",          queue="mail",         limit=60,  retries=10, exhausted="billing.give_up")
 BILLING_TELL          = JobKind("billing.tell",          queue="events",       limit=60,  retries=3)
 BILLING_WEBHOOK       = JobKind("billing.webhook",       queue="events",       limit=60,  retries=9, exhausted="billing.give_up", delays=A_DAY)
 BILLING_GIVE_UP       = JobKind("billing.give_up",       queue="housekeeping", limit=30,  retries=20)
 RUN_FAIL              = JobKind("run.fail",              queue="housekeeping", limit=30,  retries=20)
+BILLING_EVENTS        = JobKind("billing.events",        queue="events",       limit=60,  retries=3)
+BILLING_REFRESH       = JobKind("billing.refresh",       queue="events",       limit=120, retries=20)
 JOB_PURGE             = JobKind("job.purge",             queue="housekeeping", limit=600, retries=0)
 EVENT_PURGE           = JobKind("event.purge",           queue="housekeeping", limit=600, retries=0)
 SESSION_PURGE         = JobKind("session.purge",         queue="housekeeping", limit=600, retries=0)
+BILLING_OPERATION     = JobKind("billing.operation",     queue="events",       limit=240, retries=60, exhausted="billing.operation_fail")
+BILLING_OPERATION_FAIL = JobKind("billing.operation_fail", queue="events",     limit=240, retries=20)
+BILLING_RECONCILE     = JobKind("billing.reconcile",     queue="housekeeping", limit=3600, retries=0)
 NOOP                  = JobKind("noop",                  queue="housekeeping", limit=10,  retries=0)
 # fmt: on
 
@@ -237,6 +245,15 @@ def expire_approvals() -> int:
         with transaction():
             _send_later(waiting.expire(job_id, run_id))
     return len(due)
+
+
+def resume_billing_events() -> int:
+    """Have the events of billing processed that are due although nobody works on them. Returns how many jobs that took."""
+    if not settings.enable_billing or not inbox.is_waiting(BILLING_EVENTS.name):
+        return 0
+    with transaction():
+        enqueue(BILLING_EVENTS)
+    return 1
 
 
 def _send_later(job: Job | None) -> None:

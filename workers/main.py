@@ -17,9 +17,16 @@ require_safe(settings, WORKER)  # the imports below already use the settings
 
 import dramatiq  # noqa: E402
 
+from models.billing import startup  # noqa: E402
 from workers import chat, housekeeping  # noqa: E402
 from workers.agents.catalog import catalog  # noqa: E402
+from workers.billing import events as billing_events  # noqa: E402
 from workers.billing import notices as billing_notices  # noqa: E402
+from workers.billing import operations as billing_operations  # noqa: E402
+from workers.billing import (  # noqa: E402
+    reconciliation,
+    usage,
+)
 from workers.broker import broker  # noqa: E402
 from workers.heartbeat import heartbeat  # noqa: E402
 from workers.mail import accounts, signup  # noqa: E402
@@ -43,16 +50,21 @@ if is_gevent_active() and catalog().asks_servers:
         "workers.agents.mcp.tools"
     )  # takes a second, in which this process renews no lease: so before it has any
 logs.configure("worker")  # after the models are read, whose keys logs must not show
+startup.announce(settings)
 broker.add_middleware(heartbeat)
 broker.add_middleware(Traces())
 
 __all__ = [
     "accounts",
+    "billing_events",
     "billing_mails",
     "billing_notices",
+    "billing_operations",
     "broker",
     "chat",
     "housekeeping",
+    "reconciliation",
     "signup",
+    "usage",
     "workflow_actors",
 ]

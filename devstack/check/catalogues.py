@@ -1,4 +1,4 @@
-"""The catalogues of agents, workflows and service accounts load and match the code."""
+"""The catalogues of agents, workflows, service accounts and plans load and match the code."""
 
 from collections.abc import Iterator
 from importlib import import_module
@@ -11,7 +11,7 @@ UNUSED_SCOPES = ("chat:write",)
 
 
 def find(root: Path) -> list[str]:
-    return [*loading(), *accounts(root)]
+    return [*loading(), *accounts(root), *plans(root)]
 
 
 def loading() -> list[str]:
@@ -38,3 +38,13 @@ def accounts(root: Path) -> Iterator[str]:
             family, verb = scope.split(":")
             if scope not in scopes and not (verb == "*" and family in families):
                 yield f"the service account {name} has the scope {scope}, which does not exist"
+
+
+def plans(root: Path) -> list[str]:
+    """The packaged plan file."""
+    plan_file = import_module(defining(root, "models", "PlanFile"))
+    try:
+        plan_file.read(plan_file.PACKAGED)
+    except SystemExit as refusal:
+        return str(refusal).splitlines()
+    return []

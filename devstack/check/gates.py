@@ -35,7 +35,7 @@ GATES = (
     Gate("types",        "strict_types", "mypy --strict on everything that ships", fast=False),
     Gate("migrations",   "migrations",   "up, down and up again, on tables with rows in them", fast=False),
     Gate("jobs",         "jobs",         "every job has an actor, every actor and every cron line has a job", fast=False),
-    Gate("catalogues",   "catalogues",   "the catalogues of agents and service accounts load and match the code", fast=False),
+    Gate("catalogues",   "catalogues",   "the catalogues of agents, service accounts and plans load and match the code", fast=False),
     Gate("deployment",   "deployment",   "docker-compose.yml: safe settings, least rights, pinned images", fast=False),
     Gate("style",        "style",        "ruff format and ruff check", fixes=True),
     Gate("imports",      "imports",      "which modules may import which (.importlinter)"),

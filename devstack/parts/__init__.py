@@ -5,8 +5,9 @@ from devstack.parts.mail import Mail
 from devstack.parts.model import Model
 from devstack.parts.postgres import Postgres
 from devstack.parts.storage import Storage
+from devstack.parts.stripe import Stripe
 from devstack.parts.valkey import Valkey
 
-ALL: tuple[type[Part], ...] = (Postgres, Valkey, Storage, Mail, Model)
+ALL: tuple[type[Part], ...] = (Postgres, Valkey, Storage, Mail, Model, Stripe)
 
 __all__ = ["ALL", "Part"]

@@ -14,6 +14,7 @@ _KILL_TIMEOUT = 10  # seconds
 class Part(ABC):
     """One embedded service. Its data is in `<state>/<name>`, its log in `<state>/logs`; both survive a restart.
 
+    edge_url      where the edge will be, for parts that call it
     replaced_by   environment variables; if one of them is set, this part is not needed
     stop_signal   what `stop` sends
     """
@@ -23,7 +24,8 @@ class Part(ABC):
     replaced_by: ClassVar[tuple[str, ...]]
     stop_signal: ClassVar[int] = signal.SIGTERM
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: Path, edge_url: str = "") -> None:
+        self.edge_url = edge_url
         self.folder = state / self.name
         self.log = state / "logs" / f"{self.name}.log"
         self.process: Process | None = None

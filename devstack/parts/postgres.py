@@ -31,8 +31,8 @@ class Postgres(Part):
     name, title, replaced_by = "postgres", "PostgreSQL", ("DATABASE_URL",)
     stop_signal = signal.SIGINT  # fast shutdown: connections are closed, no data is lost
 
-    def __init__(self, state: Path) -> None:
-        super().__init__(state)
+    def __init__(self, state: Path, edge_url: str = "") -> None:
+        super().__init__(state, edge_url)
         digest = hashlib.sha256(str(self.folder.resolve()).encode()).hexdigest()[:12]
         self.socket = Path(tempfile.gettempdir()) / f"longshore-pg-{digest}"  # socket paths must be short
         self.user = "pgserver" if os.geteuid() == 0 else None  # Postgres refuses to run as root

@@ -53,6 +53,15 @@ class Registration:
     plan_code: str | None = None
     trial_days: int | None = None
 
+    @property
+    def plan(self) -> str:
+        return self.plan_code or settings.signup_default_plan_code
+
+    @property
+    def longest_trial(self) -> int | None:
+        """Days, if the trial is to be shorter than the plan's and may be."""
+        return self.trial_days if settings.allow_signup_trial_override else None
+
 
 def current_policy() -> SignupPolicy:
     is_public = settings.signup_access_policy == PUBLIC
@@ -124,11 +133,11 @@ def register(
 
     Raises PlanNotFound, PlanNotSold, EmailTaken, SlugUnavailable or InviteInactive.
     """
-    plan = Plan.to_sell(registration.plan_code or settings.signup_default_plan_code)
+    plan = Plan.to_sell(registration.plan)
     tenant = Tenant.open(
         registration.tenant_name.strip(),
         plan=plan.code,
-        trial_ends_at=_trial_end(plan, registration.trial_days),
+        trial_ends_at=_trial_end(plan, registration.longest_trial),
         seats=plan.seats_included if settings.enable_billing else None,
     )
     user = User.add(
@@ -152,8 +161,6 @@ def register(
     return replace(tokens, device_token=devices.issue(user.id, user.password_hash)), tenant
 
 
-def _trial_end(plan: Plan, requested_days: int | None) -> datetime | None:
-    days = plan.trial_days
-    if requested_days is not None and settings.allow_signup_trial_override:
-        days = min(requested_days, plan.trial_days)
+def _trial_end(plan: Plan, longest: int | None) -> datetime | None:
+    days = plan.trial_days if longest is None else min(longest, plan.trial_days)
     return now() + timedelta(days=days) if days else None

@@ -12,7 +12,7 @@ from uuid import UUID
 from peewee import BooleanField, CharField, TextField, fn
 
 from models.platform import audit
-from models.platform.authorization import BILLING_READ, Caller
+from models.platform.authorization import BILLING_READ
 from models.platform.client_info import UNKNOWN_CLIENT, ClientInfo
 from models.platform.clock import now
 from models.platform.database import in_transaction
@@ -60,10 +60,15 @@ class BillingOperation(TenantModel):
     @classmethod
     @in_transaction
     def open(
-        cls, tenant_id: UUID, kind: str, request: dict[str, Any], by: Caller, client: ClientInfo = UNKNOWN_CLIENT
+        cls,
+        tenant_id: UUID,
+        kind: str,
+        request: dict[str, Any],
+        by: Principal | str,
+        client: ClientInfo = UNKNOWN_CLIENT,
     ) -> "BillingOperation":
         """A new operation. The caller enqueues its job in the same transaction. ChangePending (409)."""
-        actor = by.subject if isinstance(by, Principal) else str(by)
+        actor = by.subject if isinstance(by, Principal) else by
         is_change = kind in CHANGES
         operation = cls.insert_if_new(tenant_id=tenant_id, kind=kind, request=request, actor=actor, is_change=is_change)
         if operation is None:

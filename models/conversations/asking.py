@@ -86,9 +86,7 @@ class Question:
 
 
 @in_transaction
-def ask(
-    principal: Principal, question: Question, guard: Guard | None = None
-) -> tuple[Run, bool]:
+def ask(principal: Principal, question: Question, guard: Guard | None = None) -> tuple[Run, bool]:
     """Add a question and its queued run. Returns (run, whether it is new): a repeated request gets its earlier run.
 
     `guard`: reserves what the run may use, unless it is an earlier one; the run gets its holder's id.

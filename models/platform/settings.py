@@ -126,6 +126,7 @@ class Settings(BaseSettings):
     billing_wait_seconds: float = (
         10  # how long a change of a subscription is waited for before it is answered as pending
     )
+    billing_calls_per_minute: int = 30  # requests of a tenant that need Stripe; 0 or less: any number
     billing_grace_days: int = 7  # how long a tenant whose payment failed may go on
     billing_event_retention_days: int = 400  # events of billing are purged after this
     enable_billing_stream: bool = False  # GET /api/v1/billing/stream
@@ -135,7 +136,8 @@ class Settings(BaseSettings):
     # what a tenant's plan allows
     enable_usage_guardrails: bool = False  # refuse runs of tenants that have used up a limit of their plan
     usage_guardrail_soft_limit_mode: Annotated[str, Field(pattern="^(warn|block)$")] = "warn"
-    usage_guardrail_cache_ttl_seconds: int = 30  # how long what a tenant has used is remembered; 0: not at all
+    usage_guardrail_cache_ttl_seconds: int = 30  # until Postgres is asked again what a tenant has used; 0: each time
+    usage_rate_limit_per_minute: int = 600  # usage records per tenant; 0 or less: any number
 
     # object storage
     storage_provider: str = "minio"

@@ -96,7 +96,7 @@ class Loop:
         turn = self.turn
         yield turn.agent_update()
         yield turn.lifecycle("agent_start")
-        yield from self._find_mcp_tools()
+        yield from self._find_tools()
         yield from compact(turn, self.journal, self.scope, self.checkpoint, self.wait)
         for _ in range(turn.options.get("max_turns") or DEFAULT_MAX_TURNS):
             response = yield from self._next_response()
@@ -112,9 +112,12 @@ class Loop:
                 span.hand_off()
         raise ProviderError("max_turns_exceeded")
 
-    def _find_mcp_tools(self) -> Generator[Event, None, None]:
-        """Ask the agent's MCP servers what they have. The run goes on without those that do not say."""
+    def _find_tools(self) -> Generator[Event, None, None]:
+        """Ask the agent's MCP servers what they have. The run goes on without those that do not say, and without what the
+        tenant's plan does not allow."""
         turn = self.turn
+        for tool in turn.withheld:
+            yield turn.lifecycle("tools_withheld", tool_name=tool.name)
         turn.mcp_tools = []
         servers = turn.catalog.servers_of(turn.agent)
         if not servers:
@@ -300,7 +303,7 @@ class Loop:
         turn.input = items.history_after_handoff(turn.input, policy)
         yield turn.agent_update()
         yield turn.lifecycle("agent_start")
-        yield from self._find_mcp_tools()
+        yield from self._find_tools()
 
     def _ask(self, agent: str, question: str, number: int, emit: Emit) -> str:
         """The answer of another agent, whose steps are below the call's. Of its events, clients see its start and end."""

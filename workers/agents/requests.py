@@ -9,20 +9,14 @@ from workers.agents.turn import Turn
 
 def next_request(turn: Turn) -> dict[str, Any]:
     """The request, in the form of the Responses wire."""
-    agent, request = turn.agent, turn.request
+    agent = turn.agent
     body: dict[str, Any] = {
         "model": turn.model,
         "input": turn.input,
         "store": False,
         "tools": _tools(turn),
         **(turn.config.get("model_settings") or {}),
-        "instructions": agent.instructions(
-            user_name=request.user_name,
-            tenant_id=str(request.tenant_id),
-            user_id=str(request.user_id) if request.user_id else None,
-            conversation_id=request.conversation_id,
-            request_message=request.history[-1]["content"],
-        ),
+        "instructions": _instructions(turn),
     }
     if agent.output_schema:
         schema, strict = agent.output_schema, is_strict(agent.output_schema)
@@ -33,10 +27,25 @@ def next_request(turn: Turn) -> dict[str, Any]:
     return body
 
 
+def _instructions(turn: Turn) -> str:
+    request = turn.request
+    text = turn.agent.instructions(
+        user_name=request.user_name,
+        tenant_id=str(request.tenant_id),
+        user_id=str(request.user_id) if request.user_id else None,
+        conversation_id=request.conversation_id,
+        request_message=request.history[-1]["content"],
+    )
+    names = ", ".join(tool.name for tool in turn.withheld)
+    return (
+        f"{text}\n\nThe plan of this user's organisation does not include: {names}. Say so if it is needed."
+        if names
+        else text
+    )
+
+
 def _tools(turn: Turn) -> list[dict[str, Any]]:
-    catalog, location = turn.catalog, turn.request.location
-    hosted = [tool for tool in catalog.tools_of(turn.agent) if tool.hosted is not None]
-    tools = [_declare(tool, location) for tool in [*hosted, *turn.functions]]
+    tools = [_declare(tool, turn.request.location) for tool in [*turn.hosted, *turn.functions]]
     for handoff in turn.agent.targets:
         target = turn.catalog.agents[handoff.agent]
         description = f"Pass the conversation to {target.display_name}. {target.description}"

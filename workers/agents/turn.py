@@ -5,6 +5,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from models.billing import plans
 from models.conversations.chat_context import HistoryMessage
 from models.platform.database import release
 from models.runs import tool_policy
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 Event = dict[str, Any]
 USAGE = ("input_tokens", "output_tokens", "total_tokens")
+TOGGLES = {"web_search": "enable_web_search"}  # of a plan, by the beginning of a hosted tool's type
 LARGE_FIELDS = ("instructions", "tools", "input")  # of a response: prompts, and what the client sent itself
 
 
@@ -74,12 +76,40 @@ class Turn:
         self.items: list[dict[str, Any]] = [{"type": "user_message", "role": "user", "content_text": question}]
         self.usage: dict[str, int] = {**dict.fromkeys(USAGE, 0), "requests": 0}
         self.response_id: str | None = None
+        self._toggles: dict[str, bool] = {}
         self.target: str | None = None  # the model that answers, as we name it
 
     @property
     def functions(self) -> list[Tool]:
         """What the agent may call and runs here."""
         return [*self.catalog.functions_of(self.agent), *self.mcp_tools]
+
+    @property
+    def hosted(self) -> list[Tool]:
+        """What the agent has, the provider runs, and the tenant's plan allows."""
+        return [tool for tool in self._hosted_tools if self._is_allowed(tool)]
+
+    @property
+    def withheld(self) -> list[Tool]:
+        """What the tenant's plan does not allow the agent."""
+        return [tool for tool in self._hosted_tools if not self._is_allowed(tool)]
+
+    @property
+    def _hosted_tools(self) -> list[Tool]:
+        return [tool for tool in self.catalog.tools_of(self.agent) if tool.hosted is not None]
+
+    def _is_allowed(self, tool: Tool) -> bool:
+        kind = (tool.hosted or {}).get("type", "")
+        return all(self._toggle(toggle) for prefix, toggle in TOGGLES.items() if kind.startswith(prefix))
+
+    def _toggle(self, name: str) -> bool:
+        """What the plan says is looked up once for a turn, if one of its agents has such a tool at all."""
+        if name not in self._toggles:
+            try:
+                self._toggles[name] = plans.toggle(self.request.tenant_id, name)
+            finally:
+                release()
+        return self._toggles[name]
 
     @property
     def model(self) -> str:

@@ -32,11 +32,18 @@ Call: TypeAlias = "Callable[[StripeClient], StripeObject]"
 
 
 class Answer(dict[str, Any]):
-    """An object of Stripe as plain JSON data; decimal numbers are texts. `at`: Stripe's clock when it answered."""
+    """An object of Stripe as plain JSON data; decimal numbers are texts.
 
-    def __init__(self, data: dict[str, Any], at: datetime) -> None:
+    `at`: Stripe's clock when it answered. `replayed`: it is what was answered when the idempotency key was first used.
+    """
+
+    def __init__(self, data: dict[str, Any], at: datetime, *, replayed: bool = False) -> None:
         super().__init__(data)
-        self.at = at
+        self.at, self.replayed = at, replayed
+
+    def part(self, data: dict[str, Any]) -> "Answer":
+        """An object in this answer, such as an item of a list, with what is known of the answer."""
+        return Answer(data, self.at, replayed=self.replayed)
 
 
 class ProviderError(Exception):
@@ -114,15 +121,16 @@ def call(name: str, function: Call) -> Answer:
     return answer
 
 
-def every(name: str, function: "Callable[[StripeClient, dict[str, Any]], StripeObject]") -> Iterator[dict[str, Any]]:
-    """All objects of a list, page after page: `function(client, parameters)` asks for the page with these parameters."""
-    parameters: dict[str, Any] = {"limit": PAGE}
+def every(name: str, function: "Callable[[StripeClient, Any], StripeObject]", **parameters: Any) -> Iterator[Answer]:
+    """All objects of a list, page after page: `function(client, parameters)` asks for the page with these parameters, which
+    are those given and the page's."""
+    parameters = {**parameters, "limit": PAGE}
     while True:
         page = call(name, lambda stripe: function(stripe, parameters))  # noqa: B023  (called at once)
-        yield from page["data"]
+        yield from map(page.part, page["data"])
         if not page["has_more"] or not page["data"]:
             return
-        parameters = {"limit": PAGE, "starting_after": page["data"][-1]["id"]}
+        parameters = {**parameters, "starting_after": page["data"][-1]["id"]}
 
 
 def client() -> "StripeClient":
@@ -151,9 +159,12 @@ def _client(key: str, base: str | None, seconds: float) -> "StripeClient":
 
 
 def _answer(found: "StripeObject") -> Answer:
-    response = found.last_response
-    date = response.headers.get("Date") if response is not None and response.headers else None
-    return Answer(found.to_dict(for_json=True), _time(date) or now())
+    headers = found.last_response.headers if found.last_response is not None else {}
+    return Answer(
+        found.to_dict(for_json=True),
+        _time(headers.get("Date")) or now(),
+        replayed=headers.get("Idempotent-Replayed") == "true",
+    )
 
 
 def _time(header: str | None) -> datetime | None:

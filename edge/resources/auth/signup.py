@@ -11,12 +11,14 @@ from edge.hashing import in_line
 from edge.request import Request
 from edge.resources.auth.passwords import DEVICE_HEADER, rejected_as_422
 from edge.resources.auth.sessions import show_tokens
+from edge.resources.billing.provisioning import provision
 from edge.schemas.auth import signup as schemas
 from models.auth import passwords, signup
 from models.auth.invite_reservations import Reservation
 from models.auth.password_hashing import PasswordHasher
 from models.auth.tenants import Tenant
 from models.auth.tokens import IssuedTokens
+from models.billing import changes
 from models.platform.authorization import PUBLIC
 from models.platform.database import release, transaction
 from workers.jobs import MAIL_VERIFY, enqueue
@@ -67,6 +69,12 @@ class Register:
             with transaction():
                 tokens, tenant = signup.register(registration, reservation, client=req.context.client)
                 enqueue(MAIL_VERIFY, user_id=tokens.user_id)
+                wish = changes.Start(
+                    plan_code=registration.plan,
+                    billing_email=registration.email,
+                    longest_trial=registration.longest_trial,
+                )
+                provision(tenant, wish, f"user:{tokens.user_id}", req.context.client)
         return tokens, tenant
 
     def _registration(self, body: schemas.UserRegisterRequest) -> signup.Registration:

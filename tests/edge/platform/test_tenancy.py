@@ -1,5 +1,7 @@
 """Tenants cannot see or change each other's rows, on every route of the table."""
 
+from collections import defaultdict
+
 import pytest
 
 from edge.openapi import PARAMETER
@@ -8,7 +10,9 @@ from models.auth.service_token_issuing import ServiceTokenRequest
 from models.auth.service_tokens import ServiceToken
 from models.auth.sessions import Session
 from models.auth.tenants import Tenant
+from models.billing.operations import BillingOperation
 from models.conversations.conversation import Conversation, Message
+from models.platform.database import transaction
 from models.platform.principal import Principal, Root
 from models.runs.approvals import Approval
 from models.runs.run import Run
@@ -16,6 +20,7 @@ from tests.support.approvals import wait
 from tests.support.routes import (
     ADMIN_ONLY,
     TENANT_ONLY,
+    UNKNOWN_ID,
     USERS_ONLY,
     WITH_PARAMETER,
     WITHOUT_PARAMETER,
@@ -46,7 +51,9 @@ def victim_ids(tenant, signed, ask_as):
     run, [approval] = wait(ask_as(user, "a secret", "diary", role="owner"))
     token, _ = issue_token(tenant, "analytics-batch", "conversations:read")
     session = Session.get(Session.user_id == user.id)
-    ids = {"run_id": run.id, "session_id": session.id, "jti": token.id}
+    with transaction():
+        operation = BillingOperation.open(tenant.id, "portal", {}, "user:test")
+    ids = {"run_id": run.id, "session_id": session.id, "jti": token.id, "operation_id": operation.id}
     return {
         "conversation_id": "diary",
         "tenant_id": str(tenant.id),
@@ -62,7 +69,7 @@ def other_tenant(tenant):
 
 def all_rows():
     """Every row that a stranger must not change."""
-    models = (Approval, Conversation, Message, Run, Session, ServiceToken)
+    models = (Approval, BillingOperation, Conversation, Message, Run, Session, ServiceToken)
     return [list(model.select().order_by(model.id).dicts()) for model in models]
 
 
@@ -108,7 +115,9 @@ def test_another_tenant_in_the_header_is_a_403_and_changes_nothing(
 @pytest.mark.parametrize(("method", "path", "operation"), ADMIN_ONLY)
 def test_a_lowered_role_has_only_the_rights_of_that_role(http, signed, victim_ids, method, path, operation, role):
     headers, _ = signed("owner")
-    answer = http.simulate_request(method.upper(), fill(path), headers={**headers, "X-Tenant-Role": role}, json={})
+    ids = defaultdict(lambda: UNKNOWN_ID, tenant_id=victim_ids["tenant_id"])
+    headers = {**headers, "X-Tenant-Role": role}
+    answer = http.simulate_request(method.upper(), fill(path, ids), headers=headers, json={})
     allowed = Principal(None, None, role).has_role(operation.action.role)
     assert (answer.status_code == 403) is not allowed, answer.text
 

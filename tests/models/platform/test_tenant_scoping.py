@@ -10,8 +10,11 @@ from models.auth.service_tokens import ServiceToken
 from models.auth.sessions import Session
 from models.auth.tenants import Tenant
 from models.auth.users import Membership
+from models.billing.customers import BillingCustomer
 from models.billing.events import InboxEvent
+from models.billing.invoices import Invoice
 from models.billing.notices import Delivery, Notice
+from models.billing.operations import BillingOperation
 from models.billing.subscription import Subscription
 from models.conversations.conversation import Conversation
 from models.jobs.ledger import Job
@@ -31,12 +34,14 @@ for module in pkgutil.walk_packages(models.__path__, "models."):
         importlib.import_module(module.name)
 
 # Models with a tenant that no tenant's route lists: reached by their user, or by the platform's operators alone.
-REACHED_OTHERWISE = {Membership, Session, Job, AuditEvent}
+REACHED_OTHERWISE = {Membership, Session, Job, AuditEvent, BillingCustomer}
 # What a member sees of a tenant, given their own row and all rows.
 MEMBER_SEES = {
     Approval: lambda own, both: {own},
     Conversation: lambda own, both: {own},
-    InboxEvent: lambda own, both: set(),  # those who may read billing
+    BillingOperation: lambda own, both: set(),  # those who may read billing
+    InboxEvent: lambda own, both: set(),
+    Invoice: lambda own, both: set(),
     Subscription: lambda own, both: set(),
     Notice: lambda own, both: set(),
     Delivery: lambda own, both: set(),
@@ -57,8 +62,21 @@ REQUIRED = {
         "reason": "tool",
         "expires_at": now(),
     },
+    BillingOperation: lambda: {"actor": "a", "kind": "portal", "is_change": False},
     Conversation: lambda: {"key": str(uuid7()), "entry_agent": "triage"},
     InboxEvent: lambda: {"source": "stripe", "external_id": str(uuid7()), "type": "a", "occurred_at": now()},
+    Invoice: lambda: {
+        "stripe_invoice_id": str(uuid7()),
+        "status": "paid",
+        "currency": "USD",
+        "total_cents": 1,
+        "amount_due_cents": 1,
+        "amount_paid_cents": 1,
+        "issued_at": now(),
+        "as_of": now(),
+        "rank": 1,
+        "event_id": "e",
+    },
     Subscription: lambda: {"plan_code": "starter", "status": "active"},
     Notice: lambda: {"kind": "limit_80", "key": str(uuid7())},
     Delivery: lambda: {"channel": "webhook"},

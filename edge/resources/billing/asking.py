@@ -1,0 +1,77 @@
+"""Asking something of Stripe for a tenant: its operation is sent to a worker, and waited for as long as a request may.
+
+No database connection is held meanwhile. What is not done by then goes on by itself.
+"""
+
+import time
+from uuid import UUID
+
+import falcon
+
+from edge.request import Request
+from edge.resources.billing.tenant import tenant_of
+from models.billing.operations import FAILED, BillingOperation, OperationNotFound
+from models.platform import limits
+from models.platform.database import in_transaction, release
+from models.platform.errors import DomainError
+from models.platform.settings import settings
+from workers.jobs import BILLING_OPERATION, enqueue
+
+OPERATION_HEADER = "X-Operation-Id"
+FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5  # seconds between two looks at the row
+# The status of an answer by the error code of its operation.
+STATUS = {
+    "card_declined": 402,
+    "payment_required": 402,
+    "promotion_code_unknown": 404,
+    "provider_unavailable": 503,
+    "provider_rejected": 502,
+    "provider_authentication": 502,
+    "provider_not_there": 502,
+}
+
+
+class OperationFailed(DomainError):
+    def __init__(self, operation: BillingOperation):
+        details = {"operation_id": str(operation.id), **(operation.result or {})}
+        super().__init__(operation.error_message, details=details, headers={OPERATION_HEADER: str(operation.id)})
+        self.code = operation.error_code or "internal_error"
+        self.status = STATUS.get(self.code, 500)
+        if self.status == 503:
+            self.headers["Retry-After"] = "10"
+
+
+def asking_tenant(req: Request, tenant_id: str) -> UUID:
+    """The tenant of the path, whose calls that need Stripe are limited. TenantMismatch (403), QuotaExceeded (429)."""
+    tenant = tenant_of(req, tenant_id)
+    limits.hit("billing_calls_per_minute", settings.billing_calls_per_minute, 60, tenant)
+    return tenant
+
+
+@in_transaction
+def send(operation: BillingOperation) -> None:
+    """Send the operation to a worker after the commit."""
+    enqueue(BILLING_OPERATION, tenant_id=operation.tenant_id, operation_id=str(operation.id))
+
+
+def outcome(resp: falcon.Response, operation: BillingOperation) -> BillingOperation:
+    """The operation as it is after BILLING_WAIT_SECONDS at most. Raises OperationFailed."""
+    resp.set_header(OPERATION_HEADER, str(operation.id))
+    operation = _wait(operation.id)
+    if operation.state == FAILED:
+        raise OperationFailed(operation)
+    return operation
+
+
+def _wait(operation_id: UUID) -> BillingOperation:
+    end, pause = time.monotonic() + settings.billing_wait_seconds, FIRST_PAUSE
+    while True:
+        operation = BillingOperation.reload(operation_id)
+        release()
+        if operation is None:  # its tenant is gone
+            raise OperationNotFound()
+        left = end - time.monotonic()
+        if operation.is_finished or left <= 0:
+            return operation
+        time.sleep(min(pause, left))
+        pause = min(pause * 1.5, LONGEST_PAUSE)

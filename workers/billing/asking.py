@@ -1,0 +1,68 @@
+"""Calls of Stripe on behalf of an operation, and what came of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+from uuid import UUID
+
+from models.billing.operations import BillingOperation
+from models.billing.stripe_order import Order
+from models.platform.database import release
+from workers.gateways.stripe import Answer, Call, call
+
+Options: TypeAlias = Any  # the library's own type is not imported at run time
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What is written when the operation ends.
+
+    `result`: what the caller gets. `subscriptions`: what Stripe now says of the tenant's. `email`: that Stripe now has.
+    """
+
+    result: Mapping[str, Any] = field(default_factory=dict)
+    subscriptions: Sequence[Answer] = ()
+    email: str | None = None
+
+
+class Refused(Exception):
+    """The operation has come to nothing, and trying again would not help. `code` is stable, and what the caller gets.
+
+    `subscriptions`: what Stripe says of the tenant's, if that was learnt on the way.
+    """
+
+    def __init__(
+        self, code: str, message: str, details: Mapping[str, Any] | None = None, subscriptions: Sequence[Answer] = ()
+    ):
+        super().__init__(message)
+        self.code, self.message, self.details, self.subscriptions = code, message, dict(details or {}), subscriptions
+
+
+def ask(name: str, function: Call) -> Answer:
+    """Call Stripe without a database connection. Raises ProviderError."""
+    release()
+    return call(name, function)
+
+
+def change(name: str, function: Call) -> Answer:
+    """Call Stripe for a change of a subscription, and return the subscription as it is now.
+
+    A repeated call is answered as the first time, and much may have happened since.
+    """
+    answer = ask(name, function)
+    return subscription(answer["id"]) if answer.replayed else answer
+
+
+def subscription(subscription_id: str) -> Answer:
+    return ask("subscriptions.retrieve", lambda stripe: stripe.v1.subscriptions.retrieve(subscription_id))
+
+
+def order_of(answer: Answer, asked: UUID) -> Order:
+    """How new it is what this answer says. `asked`: an id that is greater than those of earlier answers about the same
+    thing: of two answers of one second the later one counts."""
+    return Order.of_answer(answer.at, asked.hex, replayed=answer.replayed)
+
+
+def once(operation: BillingOperation, name: str) -> Options:
+    """The options of a call that is made once for this operation, however often it is tried."""
+    return {"idempotency_key": f"{operation.id}:{name}"}
