@@ -1,4 +1,4 @@
-"""Commands for operators: `python -m models <command>`. Each is a module with HELP, `configure(parser)` and `run(args)`."""
+"""Commands for operators: `python -m models <command>`, one module each."""
 
 import argparse
 import getpass
@@ -29,8 +29,16 @@ class CommandFailed(Exception):
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m models") -> int:
-    """Run one command and return its exit status: 0 for done, 1 as the command says, 2 for an error that was printed."""
-    args = _parser(prog).parse_args(argv)
+    """Run one of these commands, and return its exit status as `run` does."""
+    return run(argv, prog, "models.commands", NAMES)
+
+
+def run(argv: Sequence[str] | None, prog: str, package: str, names: Sequence[str]) -> int:
+    """Run one command and return its exit status: 0 for done, 1 as the command says, 2 for an error that was printed.
+
+    Each name is a module of the package with HELP, `configure(parser)` and `run(args)`.
+    """
+    args = _parser(prog, package, names).parse_args(argv)
     try:
         return int(args.run(args))
     except (CommandFailed, DomainError) as error:
@@ -46,11 +54,11 @@ def actor() -> Root:
         return Root("operator:cli")
 
 
-def _parser(prog: str) -> argparse.ArgumentParser:
+def _parser(prog: str, package: str, names: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=prog, description="Operate an installation from a shell.")
     commands = parser.add_subparsers(required=True, metavar="command")
-    for name in NAMES:
-        module = importlib.import_module(f"models.commands.{name.replace('-', '_')}")
+    for name in names:
+        module = importlib.import_module(f"{package}.{name.replace('-', '_')}")
         command = commands.add_parser(name, help=module.HELP, description=module.HELP)
         module.configure(command)
         command.set_defaults(run=module.run)

@@ -1,12 +1,12 @@
-"""Operations towards the stand-in for Stripe."""
+"""A Stripe for tests of workers, and operations towards it."""
 
 import pytest
 
-from tests.support.billing import standin, stripe, work  # noqa: F401  (fixtures)
+from tests.support.billing import account, priced, stripe, stripe_part, work  # noqa: F401  (fixtures)
 
 
 @pytest.fixture
-def ask_for(tenant, stripe):  # noqa: F811
+def ask_for(tenant, account):  # noqa: F811
     """ask_for("start", plan_code="pro", ...) -> the open operation of a wish, whose job waits."""
     from models.billing import changes
     from models.platform.database import transaction

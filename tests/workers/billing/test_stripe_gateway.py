@@ -226,7 +226,7 @@ def test_a_list_is_read_to_its_end(server):
         }
 
     server.answers = [(200, page("cus_1", "cus_2", more=True), {}), (200, page("cus_3", more=False), {})]
-    found = every("customers.list", lambda stripe, page: stripe.v1.customers.list({"email": "jo@example.com", **page}))
+    found = every("customers.list", lambda stripe, page: stripe.v1.customers.list(page), email="jo@example.com")
     assert [each["id"] for each in found] == ["cus_1", "cus_2", "cus_3"]
     assert [request for request, _, _ in server.calls] == [
         "GET /v1/customers?email=jo%40example.com&limit=100",
