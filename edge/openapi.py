@@ -28,6 +28,7 @@ MEANINGS = {
     "X-Operator-Reason": "Why the operator does so; it is written to the audit log.",
     "Idempotency-Key": "A repeated request with the same key gets the run that the first one started.",
     "Last-Event-ID": "The sequence number of the last event that the client has.",
+    "If-Match": "The ETag of the answer that the change is based on; without it, the last one wins. Beyond the contract.",
     "conversation_id": "The conversation's id, as the client chose it or as an answer has it.",
     "run_id": "The run's id: the header `X-Run-Id` of the answer that started it.",
     "call_id": "The `call_id` of the approval, or its `id`.",

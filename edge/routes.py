@@ -17,6 +17,7 @@ from edge.resources.billing.invoices import Invoices
 from edge.resources.billing.operations import Operations
 from edge.resources.billing.plans import Plans
 from edge.resources.billing.subscriptions import Subscriptions
+from edge.resources.billing.usage import Usage
 from edge.resources.billing.webhook import StripeWebhook
 from edge.resources.chat import Chat, ChatStream
 from edge.resources.conversations import Conversations
@@ -24,6 +25,7 @@ from edge.resources.health import Health, Jwks, Root
 from edge.resources.metrics import Metrics
 from edge.resources.robots import Robots
 from edge.resources.runs import Runs
+from edge.resources.tenants import Settings as TenantSettings
 from edge.resources.workflows import WorkflowRuns, Workflows
 from models.auth.password_hashing import PasswordHasher
 from models.platform.settings import Settings
@@ -31,7 +33,13 @@ from models.platform.settings import Settings
 
 def routes(settings: Settings, hasher: PasswordHasher) -> list[Route]:
     """All routes. The last one serves the OpenAPI document of the others."""
-    table = [*_installation(), *_accounts(hasher), *_agents(), *(_billing() if settings.enable_billing else ())]
+    table = [
+        *_installation(),
+        *_accounts(hasher),
+        *_agents(),
+        *_tenants(),
+        *(_billing() if settings.enable_billing else ()),
+    ]
     return [*table, Route("/openapi.json", OpenApi(document(table, settings)))]
 
 
@@ -113,11 +121,18 @@ def _agents() -> list[Route]:
     ]
 
 
+def _tenants() -> list[Route]:
+    return [
+        Route("/api/v1/tenants/settings",                                       TenantSettings()),
+    ]
+
+
 def _billing() -> list[Route]:
     subscriptions = Subscriptions()
     return [
         Route("/webhooks/stripe",                                               StripeWebhook()),
         Route("/api/v1/billing/plans",                                          Plans()),
+        Route("/api/v1/billing/tenants/{tenant_id}/usage",                      Usage()),
         Route("/api/v1/billing/stream",                                         BillingStream()),
         Route("/api/v1/billing/tenants/{tenant_id}/events",                     BillingEvents()),
         Route("/api/v1/billing/tenants/{tenant_id}/subscription",               subscriptions),

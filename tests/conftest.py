@@ -112,6 +112,24 @@ def packaged_plans(clean):
 
 
 @pytest.fixture
+def limited(tenant, configure):
+    """limited(feature, soft=, hard=) sets a limit of the tenant's own plan, `small`; guardrails are on."""
+    from tests.support.plans import small_plan
+
+    configure(enable_usage_guardrails=True)
+    with small_plan(tenant) as limit:
+        yield limit
+
+
+@pytest.fixture
+def subscribed(tenant, limited, billing):
+    """subscribed(status, **columns) sets the tenant's subscription of the plan `small`; billing is on."""
+    from tests.support.plans import subscribe
+
+    return lambda *status, **columns: subscribe(tenant, *status, **columns)
+
+
+@pytest.fixture
 def jobs_named(clean):
     """jobs_named("mail.reset") -> the job rows of that name, the oldest first."""
     from models.jobs.ledger import Job

@@ -59,6 +59,8 @@ MAIL_ACCESS_KNOWN     = JobKind("mail.access_known",     queue="mail",         l
 MAIL_ACCESS_REQUESTED = JobKind("mail.access_requested", queue="mail",         limit=60,  retries=10)
 MAIL_ACCESS_REJECTED  = JobKind("mail.access_rejected",  queue="mail",         limit=60,  retries=10)
 MAIL_NOTICE           = JobKind("mail.notice",           queue="mail",         limit=60,  retries=10)
+USAGE_FOLD            = JobKind("usage.fold",            queue="events",       limit=120, retries=3)
+USAGE_FORWARD         = JobKind("usage.forward",         queue="events",       limit=600, retries=3)
 RUN_FAIL              = JobKind("run.fail",              queue="housekeeping", limit=30,  retries=20)
 BILLING_EVENTS        = JobKind("billing.events",        queue="events",       limit=60,  retries=3)
 BILLING_REFRESH       = JobKind("billing.refresh",       queue="events",       limit=120, retries=20)

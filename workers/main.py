@@ -22,7 +22,10 @@ from workers import chat, housekeeping  # noqa: E402
 from workers.agents.catalog import catalog  # noqa: E402
 from workers.billing import events as billing_events  # noqa: E402
 from workers.billing import operations as billing_operations  # noqa: E402
-from workers.billing import reconciliation  # noqa: E402
+from workers.billing import (  # noqa: E402
+    reconciliation,
+    usage,
+)
 from workers.broker import broker  # noqa: E402
 from workers.heartbeat import heartbeat  # noqa: E402
 from workers.mail import accounts, signup  # noqa: E402
@@ -58,5 +61,6 @@ __all__ = [
     "housekeeping",
     "reconciliation",
     "signup",
+    "usage",
     "workflow_actors",
 ]

@@ -1,6 +1,6 @@
 """Metrics of the workers. With PROMETHEUS_MULTIPROC_DIR set, the edge's /metrics shows them too."""
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 from models.platform.clock import now
 from models.runs.run import Run
@@ -34,6 +34,14 @@ TOOL_SECONDS = Histogram(
     "Time of such a call.",
     ["tool"],
     buckets=(0.005, 0.025, 0.1, 0.5, 1, 2.5, 5, 10, 30, 120, 600),
+)
+USAGE_BATCHES = Counter(
+    "usage_batches_total", "Batches of usage for Stripe's meters, by what came of an attempt.", ["result"]
+)
+USAGE_UNFORWARDED = Gauge(
+    "usage_unforwarded_seconds",
+    "Age of the oldest usage that Stripe's meters could have and do not.",
+    multiprocess_mode="mostrecent",
 )
 RUN_SECONDS = Histogram(
     "run_seconds",

@@ -51,10 +51,11 @@ PIECES = """
     union all
     select feature, used_at, quantity from usage_entry
     where tenant_id = %(tenant_id)s and used_at >= %(last)s and used_at < %(end)s"""
-TOTALS = f"select feature, sum(quantity) from ({PIECES}) as pieces group by feature"
-BY_DAY = f"""
-select feature, date_trunc('day', at) as day, sum(quantity) from ({PIECES}) as pieces
+TOTALS = "select feature, sum(quantity) from ({pieces}) as pieces group by feature"
+BY_DAY = """
+select feature, date_trunc('day', at) as day, sum(quantity) from ({pieces}) as pieces
 group by feature, day having sum(quantity) <> 0 order by feature, day"""
+TOTALS, BY_DAY = TOTALS.replace("{pieces}", PIECES), BY_DAY.replace("{pieces}", PIECES)
 LEVELS = """
 select feature, sum(quantity) from (
     select feature, quantity from usage_counter where tenant_id = %(tenant_id)s and feature = any(%(features)s)
@@ -76,7 +77,7 @@ def fold(limit: int = FOLDED_AT_ONCE) -> dict[UUID, int]:
     """Fold entries into the counters, the oldest first. Returns how many of each tenant; nothing: there are no more."""
     lock("usage-fold")
     rows = database.execute_sql(FOLD, {"limit": limit, "is_billed": settings.enable_billing}).fetchall()
-    return {tenant_id: number for tenant_id, number in rows}
+    return dict(rows)
 
 
 def totals(tenant_id: UUID, window: Window) -> dict[str, int]:

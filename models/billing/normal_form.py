@@ -101,10 +101,10 @@ def subscription_section(subscription: Object, prices: Prices) -> dict[str, Any]
         "status": _text(subscription.get("status")) or UNKNOWN,
         "seat_count": item.get("quantity"),
         "auto_renew": not at_period_end,
-        "current_period_start": _time(item.get("current_period_start")),
-        "current_period_end": _time(item.get("current_period_end")),
-        "trial_ends_at": _time(subscription.get("trial_end")),
-        "cancel_at": _time(ends),
+        "current_period_start": time_of(item.get("current_period_start")),
+        "current_period_end": time_of(item.get("current_period_end")),
+        "trial_ends_at": time_of(subscription.get("trial_end")),
+        "cancel_at": time_of(ends),
     }
 
 
@@ -157,8 +157,8 @@ def invoice_section(invoice: Object) -> dict[str, Any]:
         "billing_reason": _text(invoice.get("billing_reason")),
         "hosted_invoice_url": _text(invoice.get("hosted_invoice_url")) or _text(invoice.get("invoice_pdf")),
         "collection_method": _text(invoice.get("collection_method")),
-        "period_start": _time(invoice.get("period_start")),
-        "period_end": _time(invoice.get("period_end")),
+        "period_start": time_of(invoice.get("period_start")),
+        "period_end": time_of(invoice.get("period_end")),
     }
 
 
@@ -176,8 +176,8 @@ def _usage_lines(invoice: Object, prices: Prices) -> Iterator[dict[str, Any]]:
         yield {
             "feature_key": feature,
             "quantity": int(quantity),
-            "period_start": _time(period.get("start")),
-            "period_end": _time(period.get("end")),
+            "period_start": time_of(period.get("start")),
+            "period_end": time_of(period.get("end")),
             "amount_cents": line.get("amount"),
         }
 
@@ -217,5 +217,6 @@ def _text(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _time(seconds: Any) -> str | None:
+def time_of(seconds: int | None) -> str | None:
+    """A time of Stripe's, in seconds, as clients get it."""
     return None if seconds is None else iso(datetime.fromtimestamp(seconds, UTC))

@@ -19,6 +19,7 @@ LIMITS = """
 select plan_code, feature, coalesce(display_name, feature), description, unit, soft_limit, hard_limit, is_metered, included,
     unit_cents
 from plan_limit order by plan_code, feature"""
+LIMITS_OF_PLAN = LIMITS.replace("order by", "where plan_code = %(plan)s order by")
 OF_TENANT = """
 select soft_limit, hard_limit from plan_limit join tenant on tenant.plan_code = plan_limit.plan_code
 where tenant.id = %(tenant_id)s and feature = %(feature)s"""
@@ -70,6 +71,11 @@ def _on_sale(period: int) -> list[tuple[Plan, list[PlanFeature]]]:  # noqa: ARG0
 def of_plans() -> list[PlanFeature]:
     """The features of all plans, by plan and key."""
     return [PlanFeature(*row) for row in database.execute_prepared(LIMITS, {}).fetchall()]
+
+
+def of_plan(code: str) -> list[PlanFeature]:
+    """The features of one plan, by key."""
+    return [PlanFeature(*row) for row in database.execute_prepared(LIMITS_OF_PLAN, {"plan": code}).fetchall()]
 
 
 def seats(plan: Plan, asked: int | None) -> int:

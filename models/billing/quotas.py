@@ -16,14 +16,16 @@ A limit can be overshot only by what nobody can know before: the tokens of the r
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 from prometheus_client import Counter
 
-from models.billing import counters, standing
+from models.billing import counters
+from models.billing import standing as standings
+from models.billing.plans import PlanFeature, of_plan
 from models.billing.standing import Standing
-from models.billing.usage_limits import Limit, UsageLimitExceeded, of_plans
+from models.billing.usage_limits import UsageLimitExceeded
 from models.platform.database import Json, database, in_transaction, transaction
 from models.platform.errors import DomainError, Unavailable
 from models.platform.locks import lock_for_next
@@ -93,10 +95,7 @@ class Guard:
                 with transaction():
                     return change()
             except _MustLoad:
-                if attempt < LOADS:
-                    self._load()
-                else:
-                    self.is_alone = True
+                self.is_alone = attempt >= LOADS or not self._load()
             except RedisAway:
                 self.is_alone = True
             except DomainError:
@@ -112,17 +111,18 @@ class Guard:
         """Take the quantities, or raise. Call it in `change`, before anything is stored."""
         if not self.is_on or self.tenant_id is None:
             return
-        self.standing = self._read_standing(alone=self.is_alone)
+        self.standing = _locked_standing(self.tenant_id, alone=self.is_alone)
         self.standing.require_live()
         if self.standing.plan_code is None:
             return
         if self.is_alone:
-            self._decide()
+            self._decide(self.standing)
         else:
-            self._ask_redis()
+            self._ask_redis(self.standing)
         if not self.is_run:
             listed = [{"feature": feature, "quantity": number} for feature, number in self.quantities.items() if number]
-            self._execute(HOLD, holder=self.holder, listed=Json(listed))
+            values = {"tenant_id": self.tenant_id, "holder": self.holder, "listed": Json(listed)}
+            database.execute_prepared(HOLD, values)
 
     def release(self) -> None:
         """Nothing was begun: what was reserved is free again. Repeatable."""
@@ -135,17 +135,16 @@ class Guard:
         """The soft limits that are reached."""
         if self.standing is None or self.standing.plan_code is None or not self.reached:
             return []
-        hard = {limit.feature: limit.hard for limit in of_plans(self.standing.plan_code)}
+        hard = {limit.key: limit.hard for limit in of_plan(self.standing.plan_code)}
         left = self.standing.seconds_left
         return [Warned(one.feature, one.used, one.limit, hard.get(one.feature), left) for one in self.reached]
 
     # ------------------------------------------------------------- how it is decided
 
-    def _ask_redis(self) -> None:
-        assert self.tenant_id and self.standing
+    def _ask_redis(self, standing: Standing) -> None:
         answer = holds.reserve(
-            self.tenant_id,
-            self.standing.stamp,
+            standing.tenant_id,
+            standing.stamp,
             self.holder,
             self.quantities,
             soft_refuses=settings.usage_guardrail_soft_limit_mode == "block",
@@ -153,15 +152,14 @@ class Guard:
         if answer.is_held is None:
             raise _MustLoad
         self.is_reserved = answer.is_held
-        self._conclude(self.standing, answer.reached, is_held=answer.is_held)
+        self._conclude(standing, answer.reached, is_held=answer.is_held)
 
-    def _decide(self) -> None:
+    def _decide(self, standing: Standing) -> None:
         """As the script of models/runs/holds.py does, from Postgres. The tenant's lock is held alone."""
-        assert self.tenant_id and self.standing and self.standing.plan_code
-        limits, used, held = _numbers(self.standing)
+        limits, used, held = _numbers(standing)
         reached = []
         for feature, quantity in self.quantities.items():
-            limit = next((limit for limit in limits if limit.feature == feature), None)
+            limit = next((limit for limit in limits if limit.key == feature), None)
             if limit is None:
                 continue
             in_use = used.get(feature, 0) + sum(of.get(feature, 0) for of in held.values())
@@ -171,8 +169,8 @@ class Guard:
             elif limit.soft is not None and in_use + least > limit.soft:
                 reached.append(Reached(feature, "soft_limit", limit.soft, in_use))
         refusing = [one for one in reached if _refuses(one)]
-        self._conclude(self.standing, reached, is_held=self.holder in held or not refusing)
-        self._execute(NEXT_GENERATION)
+        self._conclude(standing, reached, is_held=self.holder in held or not refusing)
+        database.execute_prepared(NEXT_GENERATION, {"tenant_id": standing.tenant_id})
 
     def _conclude(self, standing: Standing, reached: list[Reached], *, is_held: bool) -> None:
         plan = standing.plan_code or ""
@@ -181,42 +179,15 @@ class Guard:
         DECISIONS.labels("blocked" if not is_held else "warned" if reached else "allowed", plan).inc()
         if not is_held:
             refusing = [one for one in reached if _refuses(one)]
-            raise UsageLimitExceeded(standing.tenant_id, of_plans(plan), refusing, standing.window)
+            raise UsageLimitExceeded(standing.tenant_id, of_plan(plan), refusing, standing.window)
         self.reached = reached
 
-    def _load(self) -> None:
-        """Give Redis the tenant's numbers, unless somebody has while we waited for the lock."""
-        assert self.tenant_id
-        with transaction():
-            found = self._read_standing(alone=True)
-            try:
-                if found.plan_code is None or holds.is_loaded(self.tenant_id, found.stamp):
-                    return
-                limits, used, held = _numbers(found)
-                fields: dict[str, str | int] = {"stamp": found.stamp}
-                for limit in limits:
-                    fields[f"used:{limit.feature}"] = used.get(limit.feature, 0)
-                    fields |= {
-                        f"{kind}:{limit.feature}": value
-                        for kind, value in (("hard", limit.hard), ("soft", limit.soft))
-                        if value is not None
-                    }
-                holds.load(self.tenant_id, fields, held, settings.usage_guardrail_cache_ttl_seconds)
-            except RedisAway:
-                self.is_alone = True
+    def _load(self) -> bool:
+        return self.tenant_id is not None and _load(self.tenant_id)
 
     def _forget(self) -> None:
         if self.is_on and self.tenant_id is not None:
             holds.forget(self.tenant_id)
-
-    def _read_standing(self, *, alone: bool) -> Standing:
-        """The standing, with the tenant's lock: one round trip, and the standing is read when the lock is held."""
-        assert self.tenant_id
-        lock_for_next("usage", self.tenant_id, is_shared=not alone)
-        return standing.read(self.tenant_id)
-
-    def _execute(self, statement: str, **values: Any) -> None:
-        database.execute_prepared(statement, {"tenant_id": self.tenant_id, **values})
 
 
 @in_transaction
@@ -227,14 +198,38 @@ def settle(tenant_id: UUID, holder: UUID, used: Mapping[str, int]) -> None:
     database.after_commit(lambda: holds.settle(tenant_id, holder, dict(used)))
 
 
-def _numbers(standing: Standing) -> tuple[list[Limit], dict[str, int], dict[UUID, dict[str, int]]]:
+def _load(tenant_id: UUID) -> bool:
+    """Give Redis the tenant's numbers, unless somebody has while we waited for the lock. False if Redis is away."""
+    with transaction():
+        found = _locked_standing(tenant_id, alone=True)
+        try:
+            if found.plan_code is None or holds.is_loaded(tenant_id, found.stamp):
+                return True
+            limits, used, held = _numbers(found)
+            fields: dict[str, str | int] = {"stamp": found.stamp}
+            for limit in limits:
+                values = {"used": used.get(limit.key, 0), "hard": limit.hard, "soft": limit.soft}
+                fields |= {f"{name}:{limit.key}": value for name, value in values.items() if value is not None}
+            holds.load(tenant_id, fields, held, settings.usage_guardrail_cache_ttl_seconds)
+        except RedisAway:
+            return False
+    return True
+
+
+def _locked_standing(tenant_id: UUID, *, alone: bool) -> Standing:
+    """The standing, with the tenant's lock: one round trip, and the standing is read when the lock is held."""
+    lock_for_next("usage", tenant_id, is_shared=not alone)
+    return standings.read(tenant_id)
+
+
+def _numbers(standing: Standing) -> tuple[list[PlanFeature], dict[str, int], dict[UUID, dict[str, int]]]:
     """The limits of a tenant, what it has used by feature, and what is reserved by holder."""
-    tenant_id, limits = standing.tenant_id, of_plans(standing.plan_code)
+    tenant_id, limits = standing.tenant_id, of_plan(standing.plan_code or "")
     used = counters.totals(tenant_id, standing.window)
-    levels = [limit.feature for limit in limits if not limit.is_metered]
+    levels = [limit.key for limit in limits if not limit.is_metered]
     used |= dict.fromkeys(levels, 0) | counters.levels(tenant_id, levels)
-    open_runs = Run.select(Run.id).where((Run.tenant_id == tenant_id) & Run.state.in_(ACTIVE)).tuples()
-    held: dict[UUID, dict[str, int]] = {run_id: {MESSAGES: RUN[MESSAGES]} for (run_id,) in open_runs}
+    open_runs = Run.select(Run.id).where((Run.tenant_id == tenant_id) & Run.state.in_(ACTIVE))
+    held: dict[UUID, dict[str, int]] = {run.id: {MESSAGES: RUN[MESSAGES]} for run in open_runs}
     for holder, feature, quantity in database.execute_prepared(HOLDS, {"tenant_id": tenant_id}).fetchall():
         held.setdefault(holder, {})[feature] = quantity
     return limits, used, held

@@ -1,48 +1,28 @@
-"""The limits of plans, and what a tenant is told when it has reached one."""
+"""What a tenant is told that may not go on: it has reached a limit of its plan, or has no live subscription."""
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
+from models.billing.plans import PlanFeature
 from models.billing.usage_windows import Window
 from models.platform.clock import iso, now
-from models.platform.database import database, in_transaction
 from models.platform.errors import DomainError, RateLimited
 from models.runs.holds import Reached
-from models.runs.usage import INPUT_TOKENS, MESSAGES, OUTPUT_TOKENS
 
-UNITS = {MESSAGES: "messages", INPUT_TOKENS: "tokens", OUTPUT_TOKENS: "tokens"}
 LEVEL_RETRY_SECONDS = 60  # a level falls when something is deleted
-LIMITS = """
-select plan_code, feature, unit, soft_limit, hard_limit, is_metered, display_name from plan_limit
-where %(plan)s::text is null or plan_code = %(plan)s order by plan_code, feature"""
-SET_LIMIT = """
-insert into plan_limit (plan_code, feature, unit, soft_limit, hard_limit)
-values (%(plan)s, %(feature)s, %(unit)s, %(soft)s, %(hard)s)
-on conflict (plan_code, feature) do update
-    set unit = excluded.unit, soft_limit = excluded.soft_limit, hard_limit = excluded.hard_limit"""
-
-
-class Limit(NamedTuple):
-    """A limit of a plan. `soft` and `hard`: None for no limit. `is_metered`: it counts by window, otherwise it is a level."""
-
-    plan_code: str
-    feature: str
-    unit: str
-    soft: int | None
-    hard: int | None
-    is_metered: bool = True
-    display_name: str | None = None
 
 
 class UsageLimitExceeded(RateLimited):
     code = "usage_limit_exceeded"
     is_detail = True
 
-    def __init__(self, tenant_id: UUID, limits: Sequence[Limit], reached: Sequence[Reached], window: Window) -> None:
+    def __init__(
+        self, tenant_id: UUID, limits: Sequence[PlanFeature], reached: Sequence[Reached], window: Window
+    ) -> None:
         """`reached`: the limits that refuse, at least one, in the order of `limits`."""
-        of = {limit.feature: limit for limit in limits}
+        of = {limit.key: limit for limit in limits}
         breaches = [_breach(of[one.feature], one, window) for one in reached]
         first = breaches[0]
         text = f"The plan's limit of {first['limit_value']} {first['unit']} is reached."
@@ -84,19 +64,7 @@ class SubscriptionInactive(DomainError):
         super().__init__(text, details=details)
 
 
-@in_transaction
-def set_limit(plan: str, feature: str, *, soft: int | None, hard: int | None) -> None:
-    """Set a limit of a plan. It counts as soon as what is remembered of its tenants has expired."""
-    values = {"plan": plan, "feature": feature, "unit": UNITS[feature], "soft": soft, "hard": hard}
-    database.execute_prepared(SET_LIMIT, values)
-
-
-def of_plans(plan: str | None = None) -> list[Limit]:
-    """The limits of one plan, or of all plans."""
-    return [Limit._make(row) for row in database.execute_prepared(LIMITS, {"plan": plan}).fetchall()]
-
-
-def _breach(limit: Limit, reached: Reached, window: Window) -> dict[str, Any]:
+def _breach(limit: PlanFeature, reached: Reached, window: Window) -> dict[str, Any]:
     return {
         "feature_key": reached.feature,
         "limit_type": reached.kind,

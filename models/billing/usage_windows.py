@@ -9,20 +9,20 @@ MONTHS = {"monthly": 1, "yearly": 12}
 
 
 class Interval(NamedTuple):
-    """How often a plan renews: `name` is daily, weekly, monthly or yearly."""
+    """How often a plan renews: `unit` is daily, weekly, monthly or yearly."""
 
-    name: str
-    count: int
+    unit: str
+    times: int
 
     @property
     def longest(self) -> timedelta:
-        return timedelta(days=self.count * (LENGTHS.get(self.name) or 31 * MONTHS[self.name]))
+        return timedelta(days=self.times * (LENGTHS.get(self.unit) or 31 * MONTHS[self.unit]))
 
-    def after(self, start: datetime, times: int = 1) -> datetime:
-        """The time that is so many intervals later. The 31st becomes the last day of a shorter month."""
-        if self.name in LENGTHS:
-            return start + timedelta(days=LENGTHS[self.name] * self.count * times)
-        months = start.month - 1 + MONTHS[self.name] * self.count * times
+    def after(self, start: datetime, number: int = 1) -> datetime:
+        """The time that is this number of intervals later. The 31st becomes the last day of a shorter month."""
+        if self.unit in LENGTHS:
+            return start + timedelta(days=LENGTHS[self.unit] * self.times * number)
+        months = start.month - 1 + MONTHS[self.unit] * self.times * number
         year, month = start.year + months // 12, months % 12 + 1
         return start.replace(year=year, month=month, day=min(start.day, monthrange(year, month)[1]))
 

@@ -77,6 +77,8 @@ WORKFLOW_READ          = Action("workflow.read",          scope="conversations:r
 BILLING_READ           = Action("billing.read",           scope="billing:read",          role="viewer", machines=True, elsewhere=ANY_SCOPE)
 BILLING_MANAGE         = Action("billing.manage",         scope="billing:manage",        role="admin",  machines=True, elsewhere=ANY_SCOPE)
 BILLING_OPERATE        = Action("billing.operate",        scope=PLATFORM_OPERATOR,       rows=Rows.ALL)
+TENANT_SETTINGS_READ   = Action("tenant_settings.read",   role="admin", elsewhere=ANY_SCOPE)
+TENANT_SETTINGS_CHANGE = Action("tenant_settings.change", role="admin", elsewhere=ANY_SCOPE)
 SERVICE_TOKEN_READ     = Action("service_token.read",     role="admin", elsewhere=PLATFORM_OPERATOR, everywhere=True)
 SERVICE_TOKEN_ISSUE    = Action("service_token.issue",    role="admin", elsewhere=PLATFORM_OPERATOR, everywhere=True)
 SERVICE_TOKEN_REVOKE   = Action("service_token.revoke",   role="admin", elsewhere=PLATFORM_OPERATOR, everywhere=True)

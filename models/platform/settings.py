@@ -50,6 +50,9 @@ class Settings(BaseSettings):
     metrics_token: SecretStr | None = None  # when set, /metrics wants it as a bearer
 
     # what this service connects to
+    webhook_trusted_hosts: str = (
+        ""  # comma list of host:port that tenants' webhooks may reach though they are not public
+    )
     private_hosts: str = ""  # comma list of hosts on a private network: they may be reached without TLS
 
     # Postgres
@@ -133,7 +136,8 @@ class Settings(BaseSettings):
     # what a tenant's plan allows
     enable_usage_guardrails: bool = False  # refuse runs of tenants that have used up a limit of their plan
     usage_guardrail_soft_limit_mode: Annotated[str, Field(pattern="^(warn|block)$")] = "warn"
-    usage_guardrail_cache_ttl_seconds: int = 30  # how long what a tenant has used is remembered; 0: not at all
+    usage_guardrail_cache_ttl_seconds: int = 30  # until Postgres is asked again what a tenant has used; 0: each time
+    usage_rate_limit_per_minute: int = 600  # usage records per tenant; 0 or less: any number
 
     # object storage
     storage_provider: str = "minio"

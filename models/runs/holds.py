@@ -131,7 +131,7 @@ def reserve(
 
 def is_loaded(tenant_id: UUID, stamp: str) -> bool:
     """Whether the tenant's numbers are known, for this stamp. RedisAway."""
-    return _eval(_IS_LOADED, tenant_id, stamp) == 1
+    return bool(_eval(_IS_LOADED, tenant_id, stamp))
 
 
 def load(tenant_id: UUID, fields: dict[str, str | int], holders: dict[UUID, dict[str, int]], seconds: float) -> None:

@@ -55,6 +55,8 @@ ADMIN = MEMBER | {
     "service_token.issue",
     "service_token.read",
     "service_token.revoke",
+    "tenant_settings.change",
+    "tenant_settings.read",
 }
 INVITES = {"invite.issue", "invite.read", "invite.revoke"}
 REQUESTS = {"signup_request.approve", "signup_request.read", "signup_request.reject"}
@@ -84,6 +86,8 @@ THERE = {
     "run.cancel",
     "run.read",
     "run.retry",
+    "tenant_settings.change",
+    "tenant_settings.read",
     "workflow.read",
 }
 

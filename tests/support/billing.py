@@ -41,27 +41,27 @@ def stripe_part(tmp_path_factory):
 
 
 @pytest.fixture
-def stripe(stripe_part, configure, packaged_plans):
+def stripe_account(stripe_part, configure, packaged_plans):
     """Billing is on, and this process's Stripe is the stand-in; its account has what earlier tests have made."""
     configure(**settings_of(stripe_part))
     return stripe_part
 
 
 @pytest.fixture
-def priced(stripe):
+def priced(stripe_account):
     """The packaged plans can be bought."""
     sync_plans()
-    return stripe
+    return stripe_account
 
 
 @pytest.fixture
-def account(stripe, clean, configure):
+def account(stripe_account, clean, configure):
     """The account at Stripe, where the packaged plans can be bought, without limits or faults."""
     configure(billing_calls_per_minute=0)
-    if _prices() != _SYNCED.get(stripe.url):
+    if _prices() != _SYNCED.get(stripe_account.url):
         sync_plans()
-        _SYNCED[stripe.url] = _prices()
-    found = Account(stripe.url)
+        _SYNCED[stripe_account.url] = _prices()
+    found = Account(stripe_account.url)
     yield found
     found.tell("fault", clear=True)
 

@@ -46,6 +46,7 @@ def invoice(*lines, **more):
     return {
         "id": "in_1",
         "object": "invoice",
+        "created": START,
         "customer": "cus_1",
         "status": "paid",
         "amount_due": 9900,

@@ -4,7 +4,7 @@ Repeatable: each step looks at what is there. A process that dies in between lea
 prices that are sold here are replaced before the former ones are archived.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from models.billing import stripe_prices
@@ -95,7 +95,7 @@ class PlanSync:
         by_name = {meter["event_name"]: meter for meter in sorted(found, key=lambda meter: meter["status"] == "active")}
         return [self._meter(key, by_name) for key in plan_objects.metered(self.file)]
 
-    def _meter(self, key: str, by_name: dict[str, Params]) -> Meter:
+    def _meter(self, key: str, by_name: Mapping[str, Params]) -> Meter:
         name, title = plan_objects.event_name(key), self.file.features[key].display_name
         there = by_name.get(name)
         if there is None:

@@ -69,7 +69,7 @@ class BillingEventResponse(BaseModel):
     status: str
     subscription: BillingEventSubscriptionResponse | None = None
     invoice: BillingEventInvoiceResponse | None = None
-    usage: list[BillingEventUsageResponse] = []
+    usage: list[BillingEventUsageResponse] = Field(default_factory=list)
     processing_status: StripeEventStatus = Field(
         StripeEventStatus("processed"), description="How far we are with it. Beyond the contract."
     )
@@ -79,5 +79,5 @@ class BillingEventResponse(BaseModel):
 
 
 class BillingEventHistoryResponse(BaseModel):
-    items: list[BillingEventResponse] = []
+    items: list[BillingEventResponse] = Field(default_factory=list)
     next_cursor: str | None = None

@@ -30,9 +30,9 @@ class BillingPlanResponse(BaseModel):
     currency: str
     trial_days: int | None = None
     seat_included: int | None = None
-    feature_toggles: dict[str, bool] = {}
+    feature_toggles: dict[str, bool] = Field(default_factory=dict)
     is_active: bool = True
-    features: list[PlanFeatureResponse] = []
+    features: list[PlanFeatureResponse] = Field(default_factory=list)
     extra_seat_cents: int | None = Field(
         None, description="The price of each further seat; null: none are sold. Beyond the contract."
     )

@@ -3,7 +3,7 @@
 import gevent
 import pytest
 
-from tests.support.billing import account, priced, stripe, stripe_part  # noqa: F401  (fixtures)
+from tests.support.billing import account, priced, stripe_account, stripe_part  # noqa: F401  (fixtures)
 
 
 @pytest.fixture

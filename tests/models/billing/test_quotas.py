@@ -1,6 +1,7 @@
 """What tenants may begin: reservations in Redis, and what Postgres decides where Redis is away or has forgotten."""
 
 from datetime import timedelta
+from threading import Thread
 
 import pytest
 import redis
@@ -11,8 +12,9 @@ from models.billing.quotas import RUN, Guard
 from models.billing.usage_limits import NoUsagePolicy, SubscriptionInactive, UsageLimitExceeded
 from models.conversations import asking
 from models.platform.clock import now
-from models.platform.database import database, transaction
+from models.platform.database import database, release, transaction
 from models.platform.ids import uuid7
+from models.platform.principal import Principal, scopes_for
 from models.platform.redis import redis_client
 from models.runs import holds, progress, usage
 from models.runs.run import FAILED, Run
@@ -90,7 +92,7 @@ def test_all_breaches_are_told(tenant, limited, start):
     with pytest.raises(UsageLimitExceeded) as refused:
         start()
     breaches = [(one["feature_key"], one["usage"], one["unit"]) for one in refused.value.details["breaches"]]
-    assert breaches == [("messages", 0, "messages"), ("output_tokens", 6, "tokens")]
+    assert breaches == [("messages", 0, "units"), ("output_tokens", 6, "units")]
     assert Run.select().count() == 0
 
 
@@ -144,6 +146,29 @@ def test_a_redis_that_forgets_lets_nobody_in_twice(tenant, limited, start):
     assert begun(crowd(60, act)) == 20
 
 
+@pytest.mark.parametrize("is_away", [False, True])
+def test_who_asks_postgres_waits_for_those_that_begin_meanwhile(tenant, limited, start, redis_away, is_away):
+    """One has reserved and not committed yet when Redis forgets, or cannot be reached any more."""
+    limited("messages", hard=2)
+    start()
+    principal = Principal(None, tenant.id, "member", frozenset(scopes_for("member")), None, True)
+    guard, answers = Guard(tenant.id, uuid7(), RUN), []
+    other = Thread(target=lambda: (answers.append(attempt(start)), release()))
+
+    def change():
+        run, _ = asking.ask(principal, asking.Question("Hello", "triage", None, {}, None), guard)
+        redis_client().flushdb()
+        redis_away(is_away)
+        other.start()
+        other.join(0.5)
+        assert not answers
+        return run
+
+    assert guard.begin(change)
+    other.join(10)
+    assert answers == [None]
+
+
 def test_a_redis_that_restarts_with_old_data_is_not_believed(tenant, limited, start):
     limited("messages", hard=3)
     start()
@@ -195,11 +220,7 @@ def test_a_repeated_reservation_of_a_holder_is_the_same(tenant, limited):
 
 
 def test_other_work_reserves_amounts_and_levels(tenant, limited, configure):
-    limited("messages")
-    database.execute_sql(
-        """insert into plan_limit (plan_code, feature, unit, hard_limit, is_metered)
-           values ('small', 'storage.bytes', 'bytes', 1000, false)"""
-    )
+    limited("storage.bytes", hard=1000, is_metered=False)
 
     def reserve(quantity):
         guard = Guard(tenant.id, uuid7(), {"storage.bytes": quantity}, is_run=False)
@@ -249,28 +270,6 @@ def test_a_tenant_without_a_plan_and_an_installation_without_guardrails_have_no_
 
 
 # ------------------------------------------------------------- with billing
-
-
-@pytest.fixture
-def subscribed(tenant, limited, configure):
-    """subscribed(status, **columns) sets the tenant's subscription of the plan `small`."""
-    configure(enable_billing=True, billing_grace_days=7)
-
-    def make(status="active", **columns):
-        values = {
-            "id": uuid7(), "tenant_id": tenant.id, "plan_code": "small", "status": status, "starts_at": now(),
-            "current_period_start": now() - timedelta(days=1), "current_period_end": now() + timedelta(days=29),
-            "updated_at": now(),
-        } | columns  # fmt: skip
-        names = ", ".join(values)
-        places = ", ".join(["%s"] * len(values))
-        changes = ", ".join(f"{name} = excluded.{name}" for name in values if name != "id")
-        database.execute_sql(
-            f"insert into subscription ({names}) values ({places}) on conflict (tenant_id) do update set {changes}",
-            tuple(values.values()),
-        )
-
-    return make
 
 
 def test_a_tenant_without_a_subscription_is_told_to_start_one(subscribed, start):

@@ -13,6 +13,7 @@ from models.auth.users import Membership
 from models.billing.customers import BillingCustomer
 from models.billing.events import InboxEvent
 from models.billing.invoices import Invoice
+from models.billing.notices import Delivery, Notice
 from models.billing.operations import BillingOperation
 from models.billing.subscription import Subscription
 from models.conversations.conversation import Conversation
@@ -26,6 +27,7 @@ from models.platform.model import Model, TenantModel
 from models.platform.principal import Principal
 from models.runs.approvals import Approval
 from models.runs.run import Run
+from models.tenants.settings import TenantSettings
 
 for module in pkgutil.walk_packages(models.__path__, "models."):
     if not module.name.endswith("__main__") and "migrations" not in module.name:
@@ -41,10 +43,13 @@ MEMBER_SEES = {
     InboxEvent: lambda own, both: set(),
     Invoice: lambda own, both: set(),
     Subscription: lambda own, both: set(),
+    Notice: lambda own, both: set(),
+    Delivery: lambda own, both: set(),
+    TenantSettings: lambda own, both: set(),
     Run: lambda own, both: {own},
     ServiceToken: lambda own, both: set(),  # admins only
 }
-ONE_EACH = {Subscription}  # of which a tenant has one row
+ONE_EACH = {Subscription, TenantSettings}  # of which a tenant has one row
 REQUIRED = {
     Approval: lambda: {
         "run_id": Run.create(tenant_id=Tenant.get().id, agent="triage", conversation_key="c").id,
@@ -73,6 +78,9 @@ REQUIRED = {
         "event_id": "e",
     },
     Subscription: lambda: {"plan_code": "starter", "status": "active"},
+    Notice: lambda: {"kind": "limit_80", "key": str(uuid7())},
+    Delivery: lambda: {"channel": "webhook"},
+    TenantSettings: dict,
     Run: lambda: {"conversation_key": "c", "agent": "triage"},
     ServiceToken: lambda: {
         "account": "a",

@@ -301,7 +301,9 @@ def test_whatever_a_tool_returns_can_be_journaled_sent_and_recorded(asked, monke
 
 
 def used_by(run):
-    rows = database.execute_sql("select feature, quantity from usage_record where run_id = %s", (run.id,))
+    rows = database.execute_sql(
+        "select feature, sum(quantity)::int from usage_entry where source = %s group by feature", (f"run:{run.id}",)
+    )
     return dict(rows.fetchall())
 
 

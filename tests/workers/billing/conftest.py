@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.billing import account, priced, stripe, stripe_part, work  # noqa: F401  (fixtures)
+from tests.support.billing import account, priced, stripe_account, stripe_part, work  # noqa: F401  (fixtures)
 
 
 @pytest.fixture

@@ -144,5 +144,5 @@ def test_what_a_step_has_used_that_is_stopped_is_counted_once(person, run_workfl
 
 
 def counted(run):
-    statement = "select feature, sum(quantity)::int from usage_record where tenant_id = %s group by feature"
+    statement = "select feature, sum(quantity)::int from usage_entry where tenant_id = %s group by feature"
     return dict(database.execute_sql(statement, (run.tenant_id,)).fetchall())

@@ -226,7 +226,7 @@ def test_tokens_are_counted_once_per_attempt_and_a_message_once_per_run(person, 
     retry(me, run)
     do_jobs()
     rows = database.execute_sql(
-        "select feature, sum(quantity) from usage_record where tenant_id = %s group by feature", (run.tenant_id,)
+        "select feature, sum(quantity) from usage_entry where tenant_id = %s group by feature", (run.tenant_id,)
     ).fetchall()
     counted, usage = {name: int(total) for name, total in rows}, Run.get_by_id(run.id).usage
     assert counted == {"messages": 1, **{name: usage[name] for name in ("input_tokens", "output_tokens")}}

@@ -1,0 +1,74 @@
+"""The settings of a tenant."""
+
+import re
+from typing import cast
+from uuid import UUID
+
+import falcon
+from pydantic import AnyUrl
+
+from edge.endpoint import endpoint
+from edge.request import Request
+from edge.schemas.tenants import BillingContactModel, TenantSettingsResponse, TenantSettingsUpdateRequest
+from models.platform.authorization import TENANT_SETTINGS_CHANGE, TENANT_SETTINGS_READ
+from models.platform.database import transaction
+from models.tenants.settings import Contact, TenantSettings
+
+TAG = re.compile("[0-9]{1,9}")
+
+
+class Settings:
+    @endpoint("Get Tenant Settings", "tenants", action=TENANT_SETTINGS_READ, tenant=True, answer_headers=("ETag",))
+    def on_get(self, req: Request, resp: falcon.Response) -> TenantSettingsResponse:
+        """Who is told about billing, the billing webhook, and values that the tenant keeps. `ETag` names their version."""
+        return _answer(resp, TenantSettings.of_tenant(_tenant(req)))
+
+    @endpoint(
+        "Update Tenant Settings",
+        "tenants",
+        action=TENANT_SETTINGS_CHANGE,
+        tenant=True,
+        headers=("If-Match",),
+        answer_headers=("ETag",),
+    )
+    def on_put(self, req: Request, resp: falcon.Response, body: TenantSettingsUpdateRequest) -> TenantSettingsResponse:
+        """Replace all settings. With `If-Match`, the ETag of an answer, only if nobody has changed them since: otherwise 412."""
+        with transaction():
+            row = TenantSettings.save_all(
+                req.context.principal,
+                _tenant(req),
+                contacts=[Contact(**contact.model_dump()) for contact in body.billing_contacts],
+                webhook_url=None if body.billing_webhook_url is None else str(body.billing_webhook_url),
+                plan_metadata=body.plan_metadata,
+                flags=body.flags,
+                versions=_versions(req),
+                client=req.context.client,
+            )
+        return _answer(resp, row)
+
+
+def _tenant(req: Request) -> UUID:
+    return cast(UUID, req.context.principal.tenant_id)  # the action needs one
+
+
+def _versions(req: Request) -> list[int] | None:
+    """The versions that If-Match names; None for any. Weak tags and those that are not ours match none (RFC 9110, 13.1.1)."""
+    if not (req.get_header("If-Match") or "").strip():
+        return None
+    tags = req.if_match or []
+    if "*" in tags:
+        return None
+    ours = [tag for tag in tags if not getattr(tag, "is_weak", False) and TAG.fullmatch(tag)]
+    return [int(tag) for tag in ours]
+
+
+def _answer(resp: falcon.Response, row: TenantSettings) -> TenantSettingsResponse:
+    resp.set_header("ETag", f'"{row.version}"')
+    return TenantSettingsResponse(
+        tenant_id=str(row.tenant_id),
+        billing_contacts=[BillingContactModel(**contact) for contact in row.billing_contacts],
+        billing_webhook_url=None if row.billing_webhook_url is None else AnyUrl(row.billing_webhook_url),
+        plan_metadata=row.plan_metadata,
+        flags=row.flags,
+        updated_at=row.updated_at,
+    )

@@ -1,0 +1,132 @@
+"""Notices: what the people of a tenant are told about its billing, each once.
+
+A notice is a row, written in the transaction of what it tells of. `python -m scheduler.main` has them told within a minute:
+workers/billing/notices.py.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from peewee import CharField, IntegerField, TextField, UUIDField
+
+from models.billing.normal_form import invoice_section, time_of
+from models.platform.authorization import BILLING_READ
+from models.platform.clock import iso, now
+from models.platform.database import database, in_transaction
+from models.platform.model import BinaryJSONField, DateTimeTZField, TenantModel
+
+PAYMENT_FAILED, ACTION_REQUIRED = "payment_failed", "payment_action_required"
+TRIAL_WILL_END, CANCELED = "trial_will_end", "subscription_canceled"
+LIMIT_80, LIMIT_100, OPERATION_FAILED = "limit_80", "limit_100", "operation_failed"
+KINDS = (PAYMENT_FAILED, ACTION_REQUIRED, TRIAL_WILL_END, CANCELED, LIMIT_80, LIMIT_100, OPERATION_FAILED)
+MAIL, WEBHOOK = "mail", "webhook"
+PENDING, DELIVERED, GIVEN_UP = "pending", "delivered", "given_up"
+OLDEST = timedelta(days=3)  # what happened earlier is not told any more: it is history, such as after a replay
+PURGE = "delete from {table} where id in (select id from {table} where created_at < now() - %(days)s * interval '1 day' limit 5000)"
+
+
+class Notice(TenantModel):
+    """`key`: what it is about; the same kind is told once about it. `details`: what texts and webhooks say."""
+
+    owner, reading = None, BILLING_READ
+    kind = CharField()
+    key = CharField()
+    details: dict[str, Any] = BinaryJSONField(default=dict)
+    told_at = DateTimeTZField(null=True)
+
+    class Meta:
+        table_name = "billing_notice"
+
+
+class Delivery(TenantModel):
+    """A notice on its way to one mail address, or to the tenant's webhook, which has no `address` here."""
+
+    owner, reading = None, BILLING_READ
+    notice_id = UUIDField(null=True)  # null: a test of the webhook
+    channel = CharField()
+    address = CharField(default="")
+    state = CharField(default=PENDING)
+    attempts = IntegerField(default=0)
+    status_code = IntegerField(null=True)
+    error = TextField(null=True)
+    finished_at = DateTimeTZField(null=True)
+
+    class Meta:
+        table_name = "billing_delivery"
+
+    @in_transaction
+    def end(self, state: str, *, status_code: int | None = None, error: str | None = None) -> bool:
+        """Record how it ended, if it has not ended yet. Returns whether it had not."""
+        columns = {"state": state, "status_code": status_code, "error": error, "finished_at": now()}
+        is_open = (Delivery.id == self.id) & (Delivery.state == PENDING)
+        return bool(Delivery.update(attempts=Delivery.attempts + 1, **columns).where(is_open).execute())
+
+    @in_transaction
+    def fail(self, status_code: int | None, error: str) -> None:
+        """Record a failed attempt; there will be another one."""
+        is_open = (Delivery.id == self.id) & (Delivery.state == PENDING)
+        Delivery.update(attempts=Delivery.attempts + 1, status_code=status_code, error=error).where(is_open).execute()
+
+
+@in_transaction
+def tell(tenant_id: UUID, kind: str, key: str, **details: Any) -> bool:
+    """Have the tenant told, unless it was told before about this `key`. Returns whether it was not. `details` can be any JSON."""
+    if kind not in KINDS:
+        raise ValueError(kind)
+    return Notice.insert_if_new(tenant_id=tenant_id, kind=kind, key=key, details=details) is not None
+
+
+@in_transaction
+def limit_reached(
+    tenant_id: UUID, feature: str, percent: int, window: tuple[datetime, datetime], *, used: int, limit: int
+) -> bool:
+    """80 or 100 % of a limit are used. Returns whether that is new in this window, which begins and ends at these times."""
+    start, end = map(iso, window)
+    details = {"feature_key": feature, "used": used, "limit": limit, "window_start": start, "window_end": end}
+    return tell(tenant_id, LIMIT_100 if percent >= 100 else LIMIT_80, f"{feature}:{start}", **details)
+
+
+@in_transaction
+def operation_failed(tenant_id: UUID, operation_id: UUID, kind: str, message: str) -> bool:
+    """Stripe has refused what the tenant asked for, after the request was answered."""
+    return tell(tenant_id, OPERATION_FAILED, str(operation_id), operation=kind, message=message)
+
+
+@in_transaction
+def of_stripe_event(tenant_id: UUID, payload: Mapping[str, Any]) -> None:
+    """Tell what an event of Stripe means for people, if it does and is news. Call it for every event that is processed."""
+    thing, kind = payload.get("data", {}).get("object") or {}, str(payload.get("type"))
+    if now() - datetime.fromtimestamp(payload["created"], UTC) > OLDEST:
+        return
+    if kind == "invoice.payment_failed":
+        tell(tenant_id, PAYMENT_FAILED, thing["id"], **_of_invoice(thing))
+    elif kind == "invoice.payment_action_required":
+        tell(tenant_id, ACTION_REQUIRED, thing["id"], **_of_invoice(thing))
+    elif kind == "customer.subscription.trial_will_end":
+        tell(
+            tenant_id, TRIAL_WILL_END, f"{thing['id']}:{thing['trial_end']}", trial_ends_at=time_of(thing["trial_end"])
+        )
+    elif kind == "customer.subscription.deleted":
+        ended_at = thing.get("ended_at") or payload["created"]
+        tell(tenant_id, CANCELED, thing["id"], ended_at=time_of(ended_at))
+
+
+def _of_invoice(invoice: Mapping[str, Any]) -> dict[str, Any]:
+    section = invoice_section(invoice)
+    known = ("invoice_id", "amount_due_cents", "currency", "hosted_invoice_url")
+    more = {"number": invoice.get("number"), "next_attempt_at": time_of(invoice.get("next_payment_attempt"))}
+    return {name: section[name] for name in known} | more
+
+
+def untold(limit: int) -> list[Notice]:
+    """Notices that nobody was told yet, the oldest first, locked; those that another worker has locked are left out."""
+    query = Notice.select().where(Notice.told_at.is_null()).order_by(Notice.id).limit(limit)
+    return list(query.for_update(skip_locked=True))
+
+
+def purge(days: int) -> int:
+    """Delete notices, with their deliveries, and tests of webhooks, older than `days` days. Returns how many, at most."""
+    statements = [PURGE.format(table=table) for table in ("billing_notice", "billing_delivery")]
+    return sum(database.execute_sql(statement, {"days": days}).rowcount for statement in statements)
