@@ -14,6 +14,7 @@ CURRENT = """
 select feature, stripe_price_id from stripe_price where plan_code = %(plan_code)s and is_current order by feature"""
 BY_ID = "select stripe_price_id, plan_code, feature from stripe_price where stripe_price_id = any(%(ids)s)"
 RETIRE = "update stripe_price set is_current = false where is_current and not stripe_price_id = any(%(ids)s)"
+RETIRE_PLANS = "update stripe_price set is_current = false where is_current and plan_code = any(%(codes)s)"
 SET = """
 insert into stripe_price (plan_code, feature, stripe_product_id, stripe_price_id)
 values (%(plan_code)s, %(feature)s, %(product_id)s, %(price_id)s)
@@ -56,6 +57,12 @@ def by_id(price_ids: Collection[str]) -> dict[str, tuple[str, str]]:
 def meters() -> dict[str, str]:
     """The names of Stripe's meter events by feature."""
     return dict(database.execute_prepared(METERS, {}).fetchall())
+
+
+@in_transaction
+def retire(plan_codes: Collection[str]) -> None:
+    """Nothing of these plans can be bought until the next sync."""
+    database.execute_sql(RETIRE_PLANS, {"codes": list(plan_codes)})
 
 
 @in_transaction

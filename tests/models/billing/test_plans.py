@@ -239,6 +239,30 @@ def test_former_prices_stay_known_but_are_not_sold(packaged_plans):
         plans.stripe_items(Plan.to_sell("starter"), 1)
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "is_sold"),
+    [
+        ("price_cents = 500", "price_cents = 501", False),
+        ("seats_included = 3", "seats_included = 4", False),
+        ("seats_included = 3", "seats_included = 3\nextra_seat_cents = 1", False),
+        ('interval = "yearly"', 'interval = "monthly"', False),
+        ('unit_cents = "0.5"', 'unit_cents = "0.6"', False),
+        ("calls = { included = 5", "calls = { included = 6", False),
+        ('calls = { included = 5, unit_cents = "0.5" }', "", False),
+        ("messages = { hard = 9 }", "messages = { hard = 10 }", True),
+        ("jobs_at_once = 7", "jobs_at_once = 8", True),
+        ('name = "Gold"', 'name = "Golden"', True),
+    ],
+)
+def test_a_plan_that_costs_something_else_cannot_be_bought_until_stripe_knows(change, before, after, is_sold):
+    change(FILE)
+    with transaction():
+        stripe_prices.replace([price("gold", "", "p1"), price("gold", "calls", "p2"), price("starter", "", "p3")], [])
+    assert change(FILE.replace(before, after))
+    assert bool(stripe_prices.current("gold")) is is_sold and stripe_prices.current("starter")
+    assert set(stripe_prices.by_id(["p1", "p2"])) == {"p1", "p2"}
+
+
 def test_two_prices_of_one_thing_cannot_both_be_current(packaged_plans):
     with pytest.raises(Exception, match="stripe_price_current"), transaction():
         stripe_prices.replace([price("pro", "", "p1"), price("pro", "", "p2")], [])
