@@ -71,6 +71,5 @@ def test_what_is_paid_on_a_page_ends_the_trial_that_was_there(done, row, account
     states = {one["id"]: one["status"] for one in account.of("subscription", tenant)}
     assert states == {trial: "canceled", session["subscription"]: "active"}
     assert (row().stripe_subscription_id, row().plan_code, row().status) == (session["subscription"], "pro", "active")
-    with transaction():
-        checkout_paid.replace_others(tenant.id, session)
-    assert work() == 0, "nothing is left to be replaced"
+    done("cancel", at_period_end=False)
+    assert done("start", plan_code="pro").state == "succeeded", "the card of the page is the customer's"
