@@ -13,6 +13,7 @@ from devstack import instance, quality
 from devstack.job_commands import jobs
 from devstack.options import STATE
 from devstack.stack import ROOT, key_file
+from devstack.stripe_commands import stripe
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -21,6 +22,7 @@ app = typer.Typer(
     help="Longshore on one machine: start it, talk to it, test it, measure it.",
 )
 app.add_typer(jobs, name="jobs")
+app.add_typer(stripe, name="stripe")
 quality.register(app)
 console = Console(highlight=False)
 # Options, --help too, go to the program behind the command.
@@ -29,6 +31,7 @@ PASS_THROUGH: dict[str, Any] = {
     "ignore_unknown_options": True,
     "help_option_names": [],
 }
+HELP = {"-h", "--help"}
 MAILS_LISTED = 50
 
 
@@ -129,8 +132,18 @@ def tool_rules(context: typer.Context, state: Path = STATE) -> None:
 
 @app.command(context_settings=PASS_THROUGH)
 def plans(context: typer.Context, state: Path = STATE) -> None:
-    """Show the plans, and set what they allow: list, limit PLAN FEATURE [--soft N] [--hard N], share PLAN JOBS."""
+    """Show the plans, or put a tenant on one where billing is off: list, put TENANT PLAN --reason TEXT."""
     _run_on_database("plans", context, state)
+
+
+@app.command(context_settings=PASS_THROUGH)
+def billing(context: typer.Context, state: Path = STATE) -> None:
+    """Operate billing, such as `billing plans sync`, which brings Stripe in line with the plan file. --help lists all."""
+    if not HELP & set(context.args):
+        instance.use_database(state)
+    from workers.billing.commands import main
+
+    raise typer.Exit(main(context.args, prog="./dev billing"))
 
 
 @app.command(context_settings=PASS_THROUGH)
@@ -140,7 +153,7 @@ def audit(context: typer.Context, state: Path = STATE) -> None:
 
 
 def _run_on_database(name: str, context: typer.Context, state: Path) -> None:
-    if not {"-h", "--help"} & set(context.args):
+    if not HELP & set(context.args):
         instance.use_database(state)
     _run_models_command(name, context)
 

@@ -18,6 +18,7 @@ from edge.resources.billing.invoices import Invoices
 from edge.resources.billing.operations import Operations
 from edge.resources.billing.plans import Plans
 from edge.resources.billing.subscriptions import Subscriptions
+from edge.resources.billing.tenant_webhook import BillingWebhook
 from edge.resources.billing.usage import Usage
 from edge.resources.billing.webhook import StripeWebhook
 from edge.resources.chat import Chat, ChatStream
@@ -129,13 +130,16 @@ def _tenants() -> list[Route]:
 
 
 def _billing() -> list[Route]:
-    subscriptions, dispatches = Subscriptions(), Dispatches()
+    webhook, subscriptions, dispatches = BillingWebhook(), Subscriptions(), Dispatches()
     return [
         Route("/webhooks/stripe",                                               StripeWebhook()),
         Route("/api/v1/billing/plans",                                          Plans()),
         Route("/api/v1/billing/tenants/{tenant_id}/usage",                      Usage()),
         Route("/api/v1/billing/stream",                                         BillingStream()),
         Route("/api/v1/billing/tenants/{tenant_id}/events",                     BillingEvents()),
+        Route("/api/v1/tenants/settings/billing-webhook/secret",                webhook,                "secret"),
+        Route("/api/v1/tenants/settings/billing-webhook/test",                  webhook,                "test"),
+        Route("/api/v1/tenants/settings/billing-webhook/deliveries",            webhook,                "deliveries"),
         Route("/api/v1/billing/tenants/{tenant_id}/subscription",               subscriptions),
         Route("/api/v1/billing/tenants/{tenant_id}/subscription/cancel",        subscriptions,          "cancel"),
         Route("/api/v1/billing/tenants/{tenant_id}/checkout",                   Checkout()),
