@@ -31,6 +31,7 @@ PASS_THROUGH: dict[str, Any] = {
     "ignore_unknown_options": True,
     "help_option_names": [],
 }
+HELP = {"-h", "--help"}
 MAILS_LISTED = 50
 
 
@@ -131,8 +132,18 @@ def tool_rules(context: typer.Context, state: Path = STATE) -> None:
 
 @app.command(context_settings=PASS_THROUGH)
 def plans(context: typer.Context, state: Path = STATE) -> None:
-    """Show the plans, and set what they allow: list, limit PLAN FEATURE [--soft N] [--hard N], share PLAN JOBS."""
+    """Show the plans, or put a tenant on one where billing is off: list, put TENANT PLAN --reason TEXT."""
     _run_on_database("plans", context, state)
+
+
+@app.command(context_settings=PASS_THROUGH)
+def billing(context: typer.Context, state: Path = STATE) -> None:
+    """Operate billing, such as `billing plans sync`, which brings Stripe in line with the plan file. --help lists all."""
+    if not HELP & set(context.args):
+        instance.use_database(state)
+    from workers.billing.commands import main
+
+    raise typer.Exit(main(context.args, prog="./dev billing"))
 
 
 @app.command(context_settings=PASS_THROUGH)
@@ -142,7 +153,7 @@ def audit(context: typer.Context, state: Path = STATE) -> None:
 
 
 def _run_on_database(name: str, context: typer.Context, state: Path) -> None:
-    if not {"-h", "--help"} & set(context.args):
+    if not HELP & set(context.args):
         instance.use_database(state)
     _run_models_command(name, context)
 

@@ -30,6 +30,8 @@ class Instance:
     smtp_url: str | None
     openai_base_url: str | None
     stripe_api_base: str | None
+    stripe_secret_key: str | None = None
+    enable_billing: str | None = None
     pid: int
     started: float
 
@@ -61,6 +63,8 @@ def write(stack: Stack, tenant_id: str) -> Instance:
         smtp_url=env.get("SMTP_URL"),
         openai_base_url=env.get("OPENAI_BASE_URL"),
         stripe_api_base=env.get("STRIPE_API_BASE"),
+        stripe_secret_key=env.get("STRIPE_SECRET_KEY"),
+        enable_billing=env.get("ENABLE_BILLING"),
         pid=os.getpid(),
         started=psutil.Process().create_time(),
     )
@@ -90,7 +94,7 @@ def require(state: Path) -> Instance:
 
 
 def use_database(state: Path) -> None:
-    """Use the database, Redis and secret of the running instance, unless DATABASE_URL is set already.
+    """Use the database, Redis, Stripe and secret of the running instance, unless DATABASE_URL is set already.
 
     Call it before anything imports `models.platform.settings`. SystemExit if no instance is running.
     """
@@ -102,6 +106,9 @@ def use_database(state: Path) -> None:
         "REDIS_URL": instance.redis_url,
         "BROKER_URL": instance.broker_url,
         "SECRET_KEY": secret_key(state),
+        "ENABLE_BILLING": instance.enable_billing,
+        "STRIPE_API_BASE": instance.stripe_api_base,
+        "STRIPE_SECRET_KEY": instance.stripe_secret_key,
     }
     for name, value in values.items():
         if value and not os.environ.get(name):

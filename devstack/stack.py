@@ -154,8 +154,15 @@ class Stack:
         self.run("-m", "workers.agents")
 
     def migrate(self) -> None:
-        """Bring the database schema up to date."""
+        """Bring the database schema up to date, and with billing what Stripe sells."""
         self.run("-m", "models", "migrate", "up")
+        if self.env.get("ENABLE_BILLING", "").lower() in ("1", "true", "on", "yes") and not self._has_live_key:
+            self.run("-m", "workers.billing", "plans", "sync")
+
+    @property
+    def _has_live_key(self) -> bool:
+        """Whether money would be real: then only a person brings Stripe in line."""
+        return "_live_" in self.env.get("STRIPE_SECRET_KEY", "")
 
     def seed(self) -> str:
         """Create the demo account unless it exists; return its tenant's id."""

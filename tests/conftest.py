@@ -52,7 +52,8 @@ def clean():
     from models.platform.redis import redis_client
     from workers.broker import broker
 
-    database.execute_sql("truncate tenant, users, job, audit_event, signup_request, signup_invite cascade")
+    tables = "tenant, users, job, audit_event, signup_request, signup_invite, stripe_price, stripe_meter"
+    database.execute_sql(f"truncate {tables} cascade")
     redis_client().flushdb()
     broker.client.flushdb()
     yield
@@ -100,14 +101,13 @@ def packaged_plans(clean):
 
     def restore():
         with transaction():
-            database.execute_sql("delete from stripe_price; delete from stripe_meter")
             database.execute_sql("delete from plan where code not in ('starter', 'pro')")
             bring_in_line(read(PACKAGED), by=Root("test"))
         plans._on_sale.cache_clear()
 
     restore()
     yield read(PACKAGED)
-    database.execute_sql("update tenant set plan_code = null")
+    database.execute_sql("truncate tenant cascade")  # whose plans may be ones that go now
     restore()
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from models.auth.tenants import Plan
+from models.billing import stripe_prices
 from models.billing.plan_file import PlanEntry, PlanFile
 from models.platform import audit
 from models.platform.database import database, in_transaction
@@ -17,6 +18,11 @@ PLANS = (
 LIMITS = (
     "display_name", "description", "unit", "soft_limit", "hard_limit", "is_metered", "included", "unit_cents",
 )  # fmt: skip
+# What Stripe's prices are made of, in both.
+PRICED = (
+    "price_cents", "currency", "interval", "interval_count", "seats_included", "extra_seat_cents", "is_active",
+    "is_metered", "included", "unit_cents",
+)  # fmt: skip
 WRITE_LIMIT = f"""
 insert into plan_limit (plan_code, feature, {", ".join(LIMITS)})
 values (%(plan_code)s, %(feature)s, {", ".join(f"%({name})s" for name in LIMITS)})
@@ -29,7 +35,11 @@ LimitRows = dict[tuple[str, str], dict[str, Any]]  # by the plan's code and the 
 
 @in_transaction
 def bring_in_line(file: PlanFile, *, by: Root | None) -> list[str]:
-    """Write what differs from the file, and return a line for each change. `by`: for the audit log; None: only look."""
+    """Write what differs from the file, and return a line for each change. `by`: for the audit log; None: only look.
+
+    A plan that costs something else now cannot be bought until Stripe has the new price: nobody pays another one than they
+    are shown.
+    """
     lock("plans")
     plans, limits = _plans(file), _limits(file)
     stored, stored_limits = _stored(), _stored_limits()
@@ -39,6 +49,7 @@ def bring_in_line(file: PlanFile, *, by: Root | None) -> list[str]:
     changes = [*_differences(stored, plans), *_differences(stored_limits, limits)]
     if changes and by is not None:
         _write(plans, limits, stored_limits)
+        stripe_prices.retire({*_repriced(stored, plans), *(code for code, _ in _repriced(stored_limits, limits))})
         audit.record("plans.changed", by, changes=changes)
     return changes
 
@@ -90,6 +101,17 @@ def _differences(stored: dict[Any, dict[str, Any]], wanted: dict[Any, dict[str, 
             yield from (
                 f"{name}: {each} {before[each]} -> {after[each]}" for each in after if after[each] != before[each]
             )
+
+
+def _repriced(stored: dict[Any, dict[str, Any]], wanted: dict[Any, dict[str, Any]]) -> set[Any]:
+    """The keys of rows whose price differs."""
+
+    def price(row: dict[str, Any] | None) -> list[Any]:
+        if row is None or row.get("is_metered") is False:  # which is at no Stripe
+            return []
+        return [row[name] for name in PRICED if name in row]
+
+    return {key for key in stored.keys() | wanted.keys() if price(stored.get(key)) != price(wanted.get(key))}
 
 
 def _write(plans: Rows, limits: LimitRows, stored_limits: LimitRows) -> None:

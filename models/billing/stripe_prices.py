@@ -12,13 +12,12 @@ from models.platform.database import database, in_transaction
 SEATS = ""  # the feature of a plan's own price
 CURRENT = """
 select feature, stripe_price_id from stripe_price where plan_code = %(plan_code)s and is_current order by feature"""
-BY_ID = "select stripe_price_id, plan_code, feature from stripe_price where stripe_price_id = any(%(ids)s)"
 RETIRE = "update stripe_price set is_current = false where is_current and not stripe_price_id = any(%(ids)s)"
+RETIRE_PLANS = "update stripe_price set is_current = false where is_current and plan_code = any(%(codes)s)"
 SET = """
 insert into stripe_price (plan_code, feature, stripe_product_id, stripe_price_id)
 values (%(plan_code)s, %(feature)s, %(product_id)s, %(price_id)s)
 on conflict (stripe_price_id) do update set is_current = true"""
-METERS = "select feature, event_name from stripe_meter order by feature"
 SET_METER = """
 insert into stripe_meter (feature, event_name, stripe_meter_id) values (%(feature)s, %(event_name)s, %(meter_id)s)
 on conflict (feature) do update set event_name = excluded.event_name, stripe_meter_id = excluded.stripe_meter_id"""
@@ -47,15 +46,10 @@ def current(plan_code: str) -> dict[str, str]:
     return dict(database.execute_prepared(CURRENT, {"plan_code": plan_code}).fetchall())
 
 
-def by_id(price_ids: Collection[str]) -> dict[str, tuple[str, str]]:
-    """(the plan's code, the feature) by the price's id, of those ids that are, or were, prices of our plans."""
-    rows = database.execute_prepared(BY_ID, {"ids": list(price_ids)}).fetchall()
-    return {price_id: (plan_code, feature) for price_id, plan_code, feature in rows}
-
-
-def meters() -> dict[str, str]:
-    """The names of Stripe's meter events by feature."""
-    return dict(database.execute_prepared(METERS, {}).fetchall())
+@in_transaction
+def retire(plan_codes: Collection[str]) -> None:
+    """Nothing of these plans can be bought until the next sync."""
+    database.execute_sql(RETIRE_PLANS, {"codes": list(plan_codes)})
 
 
 @in_transaction

@@ -6,19 +6,20 @@ Every call has a key that is made of the operation's id, so a job that runs agai
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
 from prometheus_client import Counter, Histogram
 
-from models.billing import events, stripe_sync
+from models.billing import events, notices, stripe_sync
 from models.billing.customers import BillingCustomer
 from models.billing.operations import (
     CANCEL,
     CHANGES,
     CHECKOUT,
+    CHECKOUT_PAID,
     PORTAL,
     PREVIEW,
     PROVISION,
-    REPLACE,
     START,
     UPDATE,
     BillingOperation,
@@ -27,7 +28,8 @@ from models.billing.subscription import Subscription
 from models.platform.clock import now
 from models.platform.database import in_transaction, release, transaction
 from models.platform.ids import parse_uuid
-from workers.billing import changing, starting
+from models.platform.settings import settings
+from workers.billing import changing, checkout_paid, starting
 from workers.billing.asking import Outcome, Refused, order_of
 from workers.gateways.stripe import CardDeclined, ProviderAuthentication, ProviderError, ProviderRejected
 from workers.jobs import BILLING_OPERATION, BILLING_OPERATION_FAIL
@@ -71,7 +73,7 @@ KINDS = {
     PROVISION: Kind(starting.start,     8 * HOUR,    starting.find_started,   "longshore.subscription.started"),
     UPDATE:    Kind(changing.update,    15 * MINUTE, changing.find_updated,   "longshore.subscription.updated"),
     CANCEL:    Kind(changing.cancel,    15 * MINUTE, changing.find_cancelled, "longshore.subscription.canceled"),
-    REPLACE:   Kind(changing.replace,   8 * HOUR),
+    CHECKOUT_PAID: Kind(checkout_paid.settle, 8 * HOUR),
     CHECKOUT:  Kind(starting.checkout,  MINUTE),
     PORTAL:    Kind(starting.portal,    MINUTE),
     PREVIEW:   Kind(changing.preview,   MINUTE),
@@ -166,7 +168,7 @@ def _fail(lease: Lease, operation: BillingOperation, refused: Refused) -> None:
 @in_transaction
 def _apply(operation: BillingOperation, outcome: Outcome) -> None:
     for answer in outcome.subscriptions:
-        stripe_sync.apply_subscription(answer, order_of(answer, operation.id), operation.tenant_id)
+        stripe_sync.apply_subscription(answer, order_of(answer), operation.tenant_id)
     if outcome.email:
         BillingCustomer.keep_email(operation.tenant_id, outcome.email)
         Subscription.update(billing_email=outcome.email).where(Subscription.tenant_id == operation.tenant_id).execute()
@@ -187,6 +189,10 @@ def _tell(operation: BillingOperation) -> None:
     if operation.kind not in CHANGES or event is None:
         return
     if operation.error_code:
+        message = operation.error_message or operation.error_code
+        open_for = now() - operation.created_at
+        if open_for > timedelta(seconds=settings.billing_wait_seconds):  # the request was answered without it
+            notices.operation_failed(operation.tenant_id, operation.id, operation.kind, message)
         text = f"{operation.kind.capitalize()} failed: {operation.error_message}"
         events.record(
             operation.tenant_id, "longshore.operation.failed", status="failed", summary=text, subscription=row

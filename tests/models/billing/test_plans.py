@@ -7,6 +7,7 @@ import pytest
 
 from models.auth.tenants import Plan, PlanNotFound, PlanNotSold, Tenant
 from models.billing import plans, stripe_prices
+from models.billing.events import known_prices
 from models.billing.plan_file import read
 from models.billing.plan_tables import bring_in_line
 from models.billing.plans import PlanNotPriced, SeatsNotSold
@@ -211,6 +212,10 @@ def test_seats(packaged_plans):
         plans.seats(pro, 6)
 
 
+def meters():
+    return database.execute_sql("select feature, event_name, stripe_meter_id from stripe_meter order by 1").fetchall()
+
+
 def price(plan_code, feature, price_id):
     return Price(plan_code, feature, f"prod_{feature}", price_id)
 
@@ -223,20 +228,42 @@ def test_former_prices_stay_known_but_are_not_sold(packaged_plans):
         )
     pro = Plan.to_sell("pro")
     assert plans.stripe_items(pro, 7) == [{"price": "p1", "quantity": 7}, {"price": "p2"}]
-    assert stripe_prices.meters() == {"messages": "longshore_messages"}
+    assert meters() == [("messages", "longshore_messages", "mtr_1")]
     with transaction():
         stripe_prices.replace([price("pro", "", "p4"), price("starter", "", "p3")], [meter._replace(meter_id="mtr_2")])
     assert plans.stripe_items(pro, 5) == [{"price": "p4", "quantity": 5}]
-    assert stripe_prices.by_id(["p1", "p2", "p4", "px"]) == {
-        "p1": ("pro", ""),
-        "p2": ("pro", "messages"),
-        "p4": ("pro", ""),
-    }
+    assert meters() == [("messages", "longshore_messages", "mtr_2")]
+    former = {"p1": ("pro", ""), "p2": ("pro", "messages"), "p3": ("starter", "")}
+    assert known_prices() == {**former, "p4": ("pro", "")}
     with transaction():
         stripe_prices.replace([price("pro", "", "p1")], [])
-    assert plans.stripe_items(pro, 5) == [{"price": "p1", "quantity": 5}] and stripe_prices.meters() == {}
+    assert plans.stripe_items(pro, 5) == [{"price": "p1", "quantity": 5}] and meters() == []
     with pytest.raises(PlanNotPriced):
         plans.stripe_items(Plan.to_sell("starter"), 1)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_sold"),
+    [
+        ("price_cents = 500", "price_cents = 501", False),
+        ("seats_included = 3", "seats_included = 4", False),
+        ("seats_included = 3", "seats_included = 3\nextra_seat_cents = 1", False),
+        ('interval = "yearly"', 'interval = "monthly"', False),
+        ('unit_cents = "0.5"', 'unit_cents = "0.6"', False),
+        ("calls = { included = 5", "calls = { included = 6", False),
+        ('calls = { included = 5, unit_cents = "0.5" }', "", False),
+        ("messages = { hard = 9 }", "messages = { hard = 10 }", True),
+        ("jobs_at_once = 7", "jobs_at_once = 8", True),
+        ('name = "Gold"', 'name = "Golden"', True),
+    ],
+)
+def test_a_plan_that_costs_something_else_cannot_be_bought_until_stripe_knows(change, before, after, is_sold):
+    change(FILE)
+    with transaction():
+        stripe_prices.replace([price("gold", "", "p1"), price("gold", "calls", "p2"), price("starter", "", "p3")], [])
+    assert change(FILE.replace(before, after))
+    assert bool(stripe_prices.current("gold")) is is_sold and stripe_prices.current("starter")
+    assert set(known_prices()) == {"p1", "p2", "p3"}
 
 
 def test_two_prices_of_one_thing_cannot_both_be_current(packaged_plans):

@@ -12,6 +12,7 @@ import stripe
 from prometheus_client import REGISTRY
 
 from models.platform.clock import now
+from models.platform.database import transaction
 from models.platform.settings import settings
 from workers.gateways.stripe import (
     API_VERSION,
@@ -206,6 +207,12 @@ def test_without_a_key_nothing_is_sent(server, configure, key):
     with pytest.raises(ProviderAuthentication, match="STRIPE_SECRET_KEY is not configured"):
         create()
     assert not server.calls
+
+
+def test_no_transaction_is_held_while_stripe_answers(server, clean):
+    with transaction(), pytest.raises(RuntimeError, match="must not be called in a transaction"):
+        create()
+    assert not server.calls and create()["id"] == "cus_1"
 
 
 def test_connections_are_kept_by_each_thread(server):
