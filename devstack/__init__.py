@@ -1,1 +1,1 @@
-"""Everything the product needs, on one machine: Postgres, Valkey, S3, a mail sink, a model stand-in, and the CLI ./dev."""
+"""Everything the product needs, on one machine: Postgres, Valkey, S3, a mail sink, stand-ins for a model and Stripe, and the CLI ./dev."""

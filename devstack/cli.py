@@ -13,6 +13,7 @@ from devstack import instance, quality
 from devstack.job_commands import jobs
 from devstack.options import STATE
 from devstack.stack import ROOT, key_file
+from devstack.stripe_commands import stripe
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -21,6 +22,7 @@ app = typer.Typer(
     help="Longshore on one machine: start it, talk to it, test it, measure it.",
 )
 app.add_typer(jobs, name="jobs")
+app.add_typer(stripe, name="stripe")
 quality.register(app)
 console = Console(highlight=False)
 # Options, --help too, go to the program behind the command.

@@ -12,11 +12,13 @@ from edge.resources.auth.sessions import Logout, Me, Refresh, Sessions, Token
 from edge.resources.auth.signup import Register, SignupPolicy
 from edge.resources.auth.signup_requests import RequestAccess, SignupRequests
 from edge.resources.billing.checkout import Checkout, Portal, Preview
+from edge.resources.billing.dispatches import Dispatches
 from edge.resources.billing.events import BillingEvents, BillingStream
 from edge.resources.billing.invoices import Invoices
 from edge.resources.billing.operations import Operations
 from edge.resources.billing.plans import Plans
 from edge.resources.billing.subscriptions import Subscriptions
+from edge.resources.billing.tenant_webhook import BillingWebhook
 from edge.resources.billing.usage import Usage
 from edge.resources.billing.webhook import StripeWebhook
 from edge.resources.chat import Chat, ChatStream
@@ -128,13 +130,16 @@ def _tenants() -> list[Route]:
 
 
 def _billing() -> list[Route]:
-    subscriptions = Subscriptions()
+    webhook, subscriptions, dispatches = BillingWebhook(), Subscriptions(), Dispatches()
     return [
         Route("/webhooks/stripe",                                               StripeWebhook()),
         Route("/api/v1/billing/plans",                                          Plans()),
         Route("/api/v1/billing/tenants/{tenant_id}/usage",                      Usage()),
         Route("/api/v1/billing/stream",                                         BillingStream()),
         Route("/api/v1/billing/tenants/{tenant_id}/events",                     BillingEvents()),
+        Route("/api/v1/tenants/settings/billing-webhook/secret",                webhook,                "secret"),
+        Route("/api/v1/tenants/settings/billing-webhook/test",                  webhook,                "test"),
+        Route("/api/v1/tenants/settings/billing-webhook/deliveries",            webhook,                "deliveries"),
         Route("/api/v1/billing/tenants/{tenant_id}/subscription",               subscriptions),
         Route("/api/v1/billing/tenants/{tenant_id}/subscription/cancel",        subscriptions,          "cancel"),
         Route("/api/v1/billing/tenants/{tenant_id}/checkout",                   Checkout()),
@@ -142,5 +147,9 @@ def _billing() -> list[Route]:
         Route("/api/v1/billing/tenants/{tenant_id}/preview",                    Preview()),
         Route("/api/v1/billing/tenants/{tenant_id}/invoices",                   Invoices()),
         Route("/api/v1/billing/tenants/{tenant_id}/operations/{operation_id}",  Operations()),
+        Route("/api/v1/billing/operator/events",                                dispatches),
+        Route("/api/v1/billing/operator/events/replay",                         dispatches,             "replay"),
+        Route("/api/v1/billing/operator/events/{event_id}",                     dispatches,             "one"),
+        Route("/api/v1/billing/operator/events/{event_id}/replay",              dispatches,             "replay_one"),
     ]
 # fmt: on

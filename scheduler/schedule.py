@@ -1,11 +1,12 @@
 """The cron table: which job is enqueued when. Times are UTC."""
 
-from workers.jobs import BILLING_RECONCILE, EVENT_PURGE, JOB_PURGE, SESSION_PURGE, USAGE_FOLD, JobKind
+from workers.jobs import BILLING_RECONCILE, BILLING_TELL, EVENT_PURGE, JOB_PURGE, SESSION_PURGE, USAGE_FOLD, JobKind
 
 # fmt: off
 #           minute hour day month weekday
 CRON: list[tuple[str, JobKind]] = [
     ("* * * * *",  USAGE_FOLD),     # what was counted is summed up and forwarded
+    ("* * * * *",  BILLING_TELL),   # notices of billing that nobody was told yet
     ("17 3 * * *", JOB_PURGE),      # jobs that finished longer ago than JOB_RETENTION_DAYS
     ("27 3 * * *", EVENT_PURGE),    # events of runs and of billing, older than is set
     ("7 4 * * *", BILLING_RECONCILE),  # our subscriptions against Stripe's

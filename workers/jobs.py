@@ -1,6 +1,7 @@
 """Every kind of job, one per line; and the only code that sends jobs to workers."""
 
 import logging
+import random
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -30,19 +31,24 @@ BUSY_RESEND_SECONDS = 60  # resend age of jobs in queues that still hold message
 @dataclass(frozen=True, slots=True)
 class JobKind:
     """`limit`: seconds that one attempt may take. `retries`: attempts after the first failure. `exhausted`: name of the
-    job that is enqueued, with the same run and arguments, when all attempts have failed."""
+    job that is enqueued, with the same run and arguments, when all attempts have failed. `delays`: seconds to wait after
+    each failure, more or less, where the usual ones are too short; they should be as many as `retries`."""
 
     name: str
     queue: str
     limit: float = 60
     retries: int = 3
     exhausted: str | None = None
+    delays: tuple[int, ...] = ()
 
     def backoff(self, failures: int) -> float:
-        """Seconds to wait after the n-th failure: 1, 2, 4 ..., at most LONGEST_BACKOFF."""
+        """Seconds to wait after the n-th failure: 1, 2, 4 ..., at most LONGEST_BACKOFF; or about that one of `delays`."""
+        if self.delays:
+            return self.delays[min(max(1, failures), len(self.delays)) - 1] * random.uniform(0.8, 1.2)  # noqa: S311
         return min(LONGEST_BACKOFF, 2.0 ** max(0, failures - 1))
 
 
+A_DAY = (5, 60, 300, 1800, 3600, 7200, 14_400, 21_600, 28_800)  # about, together
 QUEUES = ("agents", "index", "events", "mail", "housekeeping")
 
 # fmt: off
@@ -61,6 +67,10 @@ MAIL_ACCESS_REJECTED  = JobKind("mail.access_rejected",  queue="mail",         l
 MAIL_NOTICE           = JobKind("mail.notice",           queue="mail",         limit=60,  retries=10)
 USAGE_FOLD            = JobKind("usage.fold",            queue="events",       limit=120, retries=3)
 USAGE_FORWARD         = JobKind("usage.forward",         queue="events",       limit=600, retries=3)
+MAIL_BILLING          = JobKind("mail.billing",          queue="mail",         limit=60,  retries=10, exhausted="billing.give_up")
+BILLING_TELL          = JobKind("billing.tell",          queue="events",       limit=60,  retries=3)
+BILLING_WEBHOOK       = JobKind("billing.webhook",       queue="events",       limit=60,  retries=9, exhausted="billing.give_up", delays=A_DAY)
+BILLING_GIVE_UP       = JobKind("billing.give_up",       queue="housekeeping", limit=30,  retries=20)
 RUN_FAIL              = JobKind("run.fail",              queue="housekeeping", limit=30,  retries=20)
 BILLING_EVENTS        = JobKind("billing.events",        queue="events",       limit=60,  retries=3)
 BILLING_REFRESH       = JobKind("billing.refresh",       queue="events",       limit=120, retries=20)

@@ -21,6 +21,7 @@ from models.billing import startup  # noqa: E402
 from workers import chat, housekeeping  # noqa: E402
 from workers.agents.catalog import catalog  # noqa: E402
 from workers.billing import events as billing_events  # noqa: E402
+from workers.billing import notices as billing_notices  # noqa: E402
 from workers.billing import operations as billing_operations  # noqa: E402
 from workers.billing import (  # noqa: E402
     reconciliation,
@@ -29,6 +30,7 @@ from workers.billing import (  # noqa: E402
 from workers.broker import broker  # noqa: E402
 from workers.heartbeat import heartbeat  # noqa: E402
 from workers.mail import accounts, signup  # noqa: E402
+from workers.mail import billing as billing_mails  # noqa: E402
 from workers.workflows import actors as workflow_actors  # noqa: E402
 from workers.workflows.catalog import workflows  # noqa: E402
 
@@ -55,6 +57,8 @@ broker.add_middleware(Traces())
 __all__ = [
     "accounts",
     "billing_events",
+    "billing_mails",
+    "billing_notices",
     "billing_operations",
     "broker",
     "chat",

@@ -64,6 +64,16 @@ def stripe_called(operation: str, result: str, seconds: float) -> None:
     STRIPE_SECONDS.labels(operation).observe(seconds)
 
 
+NOTICES = Counter("billing_notices_total", "Notices of billing by how their delivery ended.", ["channel", "result"])
+for _channel in ("mail", "webhook"):
+    for _result in ("delivered", "given_up"):
+        NOTICES.labels(_channel, _result)  # exported as 0 before the first one
+
+
+def notice_ended(channel: str, result: str) -> None:
+    NOTICES.labels(channel, result).inc()
+
+
 def job_done(name: str, result: str, seconds: float) -> None:
     """`result`: succeeded, dead, cancelled, retried, waiting, released, lost or unrecorded."""
     JOBS.labels(name, result).inc()

@@ -12,7 +12,7 @@ import httpx
 
 from devstack.bench import idle, jobs
 from devstack.bench.launch import PROCESSES, launch, pids_of
-from devstack.bench.peers import environment, server, workers
+from devstack.bench.peers import bare_webhook, environment, server, workers
 from devstack.bench.report import Row
 from devstack.bench.tools import PEER, Setup, sign_in
 from devstack.process import Process, responds, wait_for
@@ -32,6 +32,13 @@ NO_LIMITS = {
     "TENANT_JOBS_AT_ONCE": "100000",
     "LOG_LEVEL": "WARNING",
 }
+# Of no account; nothing is asked of Stripe.
+BILLING = {
+    "ENABLE_BILLING": "true",
+    "STRIPE_SECRET_KEY": "sk_test_bench",
+    "STRIPE_WEBHOOK_SECRET": "whsec_bench",
+}
+WITH_BILLING = ("webhooks",)
 WITH_LIMITS = ("admission",)
 JOBS = ("pickup", "throughput", "claim")
 WITH_PEER = ("first-token", "chats", "streams", "reads", "memory", "idle")  # compared with the FastAPI peer
@@ -45,6 +52,8 @@ def measure(name: str, state: Path) -> list[Row]:
     if name == "fairness":
         return fairness(state)
     limits = {} if name in WITH_LIMITS else NO_LIMITS
+    if name in WITH_BILLING:
+        limits = limits | BILLING
     if name == "journal":
         limits = limits | {"BENCH_NO_JOURNAL": str(state / "no-journal")}
     return on_fresh_stack(name, state, limits, prepare() if name in WITH_PEER else "")
@@ -72,6 +81,9 @@ def on_fresh_stack(name: str, state: Path, limits: dict[str, str], no_peer: str)
         setup = Setup(url, pids_of(stack), no_peer=no_peer)
         if name in WITH_PEER and not no_peer:
             setup = with_peer(setup, stack)
+        if name == "webhooks":
+            bare_url, bare_pid = bare_webhook.start(stack)
+            setup = replace(setup, pids=setup.pids | {"bare": bare_pid}, peer_url=bare_url)
         if name in WITH_JOB_PEERS:
             setup = with_job_peers(setup, stack)
         return idle.measure(setup) if name == "idle" else load(name, setup, stack)

@@ -89,8 +89,8 @@ def request(method: str, path: str, headers: dict[str, str], body: bytes = b"") 
     return f"{method} {path} HTTP/1.1\r\n{lines}\r\n".encode() + body
 
 
-def exchange(sock: socket.socket, raw: bytes) -> None:
-    """Send a request on an open connection and read the whole answer. SystemExit unless its status is 200."""
+def exchange(sock: socket.socket, raw: bytes, status: int = 200) -> None:
+    """Send a request on an open connection and read the whole answer. SystemExit unless it has this status."""
     sock.sendall(raw)
     data = sock.recv(262144)
     while b"\r\n\r\n" not in data:
@@ -99,7 +99,7 @@ def exchange(sock: socket.socket, raw: bytes) -> None:
             raise SystemExit("the service closed the connection")
         data += part
     head, _, body = data.partition(b"\r\n\r\n")
-    if not head.startswith(b"HTTP/1.1 200"):
+    if not head.startswith(b"HTTP/1.1 %d" % status):
         raise SystemExit(data.decode(errors="replace"))
     at = head.lower().index(b"content-length:") + 15
     left = int(head[at:].split(b"\r\n", 1)[0]) - len(body)

@@ -36,6 +36,8 @@ class Stripe(Part):
             "gunicorn",
             "-k",
             "gevent",
+            "--workers",
+            "1",  # WEB_CONCURRENCY would say otherwise
             "--keep-alive",
             "75",
             "--worker-connections",

@@ -39,6 +39,7 @@ def update(world: World, params: Params, id_: str) -> Object:
     behaviour = str(params.choice("payment_behavior", subscriptions.BEHAVIOURS, "allow_incomplete"))
     subscriptions.read_settings(world, subscription, params, customer)
     details = params.below("cancellation_details")
+    details.only(("comment", "feedback"))
     subscription["cancellation_details"] |= {
         name: details.text(name) for name in ("comment", "feedback") if name in details
     }

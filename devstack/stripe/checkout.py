@@ -11,15 +11,12 @@ from devstack.stripe.world import World
 
 FIELDS = (
     "mode line_items success_url cancel_url client_reference_id customer customer_email metadata subscription_data"
-    " payment_method_collection allow_promotion_codes discounts expires_at locale ui_mode billing_address_collection"
-    " payment_method_types automatic_tax customer_update tax_id_collection submit_type"
+    " payment_method_collection allow_promotion_codes discounts expires_at locale ui_mode"
 )
-_DATA = (
-    "trial_period_days trial_end trial_settings metadata description billing_mode default_tax_rates proration_behavior"
-)
+_DATA = "trial_period_days trial_end trial_settings metadata description"
 _NULLS = (
     "after_expiration billing_address_collection client_secret collected_information consent consent_collection"
-    " currency_conversion customer_account customer_details integration_identifier invoice invoice_creation locale"
+    " currency_conversion customer_account customer_details integration_identifier invoice invoice_creation"
     " origin_context payment_intent payment_link payment_method_configuration_details permissions recovered_from"
     " return_url saved_payment_method_options setup_intent shipping_address_collection shipping_cost submit_type"
     " subscription wallet_options"
@@ -61,6 +58,7 @@ def create(world: World, params: Params) -> Object:
         ],
         "expires_at": _expiry(params, now),
         "livemode": False,
+        "locale": params.text("locale"),
         "metadata": params.metadata(),
         "mode": "subscription",
         "payment_method_collection": collection,
@@ -145,7 +143,7 @@ def retrieve(world: World, params: Params, id_: str) -> Object:
 
 def sessions(world: World, params: Params) -> Iterator[Object]:
     subscription, status = params.text("subscription"), params.choice("status", "complete expired open")
-    found = world.list(params, "checkout.session", customer=params.text("customer"))
+    found = world.listing(params, "checkout.session", customer=params.text("customer"))
     return (item for item in found if status in (None, item["status"]) and subscription in (None, item["subscription"]))
 
 

@@ -1,7 +1,6 @@
 """What the real service does not have: faults, time, refusals and deliveries by command. JSON under /_standin."""
 
 import json
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -51,6 +50,7 @@ class Control:
             "meter_events": usage[0],
             "meter_value": usage[1],
             "deliveries_waiting": waiting,
+            "last_delivery": self.store.rows("select coalesce(max(seq), 0) from delivery")[0][0],
             "faults": self.store.setting("faults", []),
             "webhooks": faults.WEBHOOKS | self.store.setting("webhooks", {}),
             "after_retries": self.store.setting("after_retries", standing.AFTER_RETRIES),
@@ -76,7 +76,7 @@ class Control:
         if body.get("clear"):
             self.store.set("faults", [])
         else:
-            faults.add(self.store, faults.check(body))
+            faults.add(self.store, body)
         return {"faults": self.store.setting("faults", [])}
 
     def webhooks(self, body: Object) -> Object:
@@ -93,16 +93,20 @@ class Control:
 
     def resend(self, body: Object) -> Object:
         """Send an event, or with {"all": true} every one, once more."""
-        now = time.time()
-        events = [row[0] for row in self.store.rows("select id from object where kind = 'event' order by seq")]
-        chosen = events if body.get("all") else [self._world().get("event", str(body["event"]))["id"]]
-        endpoints = [endpoint["id"] for endpoint in self.store.find("webhook_endpoint")]
-        self.store.db.executemany(
-            "insert into delivery (event, endpoint, due) values (?, ?, ?)",
-            [(event, endpoint, now) for event in chosen for endpoint in endpoints],
-        )
+        if body.get("all"):
+            events = self.store.rows("select id, tag from object where kind = 'event' order by seq")
+        else:
+            events = self.store.rows("select id, tag from object where kind = 'event' and id = ?", (body["event"],))
+        if not events:
+            raise ValueError(f"There is no event {body.get('event', 'yet')}.")
+        count, world = 0, self._world()
+        with self.store.transaction():
+            for event, type_ in events:
+                endpoints = world.endpoints_for(type_)
+                world.deliver(event, endpoints)
+                count += len(endpoints)
         self.sender.wake()
-        return {"deliveries": len(chosen) * len(endpoints)}
+        return {"deliveries": count}
 
     def deliveries(self, body: Object) -> Object:
         """Attempts that are over, after the one numbered `after`: [{"seq", "event", "type", "attempts", "state", "answer"}]."""

@@ -10,7 +10,7 @@ from devstack.stripe.store import new_id
 from devstack.stripe.world import World
 
 _TEXTS = "business_name description email individual_name name phone"
-FIELDS = f"{_TEXTS} address balance invoice_prefix invoice_settings metadata next_invoice_sequence preferred_locales shipping tax_exempt"
+FIELDS = f"{_TEXTS} address balance invoice_settings metadata preferred_locales tax_exempt"
 _ADDRESS = "city country line1 line2 postal_code state"
 
 
@@ -77,6 +77,7 @@ def _apply(customer: Object, params: Params) -> None:
 
 def _set_default(world: World, customer: Object, params: Params) -> None:
     settings = params.below("invoice_settings")
+    settings.only(("default_payment_method",))
     if "default_payment_method" not in settings:
         return
     id_ = settings.text("default_payment_method")
@@ -94,7 +95,7 @@ def retrieve(world: World, params: Params, id_: str) -> Object:
 
 def customers(world: World, params: Params) -> Iterator[Object]:
     email, clock = params.text("email"), params.text("test_clock")
-    found = world.list(params, "customer", tags=[email] if email else None)
+    found = world.listing(params, "customer", tags=[email] if email else None)
     return (item for item in found if item["test_clock"] == clock or (email and not clock))
 
 

@@ -75,7 +75,7 @@ def delete_coupon(world: World, params: Params, id_: str) -> Object:
 
 
 def coupons(world: World, params: Params) -> Iterator[Object]:
-    return (_current(world, coupon) for coupon in world.list(params, "coupon"))
+    return (_current(world, coupon) for coupon in world.listing(params, "coupon"))
 
 
 def _current(world: World, coupon: Object) -> Object:
@@ -136,7 +136,7 @@ def codes(world: World, params: Params) -> Iterator[Object]:
     """Codes are compared without regard to case."""
     code, coupon, customer = (params.text("code") or "").lower(), params.text("coupon"), params.text("customer")
     active = params.flag("active") if "active" in params else None
-    for item in world.list(params, "promotion_code"):
+    for item in world.listing(params, "promotion_code"):
         if (
             code in ("", item["code"].lower())
             and coupon in (None, item["promotion"]["coupon"])
@@ -152,6 +152,7 @@ def redeem(world: World, rows: list[Params], customer: Object, subscription: str
 
 
 def _redeem(world: World, row: Params, customer: Object, subscription: str, start: int) -> str:
+    row.only(("coupon", "discount", "promotion_code"))
     if kept := row.text("discount"):
         return str(world.get("discount", kept, row.name("discount"))["id"])
     code = row.text("promotion_code")

@@ -16,6 +16,7 @@ def cancel(world: World, params: Params, id_: str) -> Object:
     if subscription["status"] not in ENDABLE:
         raise no_such("subscription", id_, "id")
     details = params.below("cancellation_details")
+    details.only(("comment", "feedback"))
     subscription["cancellation_details"] |= {
         name: details.text(name) for name in ("comment", "feedback") if name in details
     }
@@ -45,7 +46,11 @@ def end(
     rows = subscription["items"]["data"]
     entries = subscription.pop("_pending", [])
     if prorate and subscription["status"] != "trialing":
-        entries = entries + [entry for row in rows if (entry := lines.unused(world, row, now))]
+        credit = [entry for row in rows if (entry := lines.unused(world, row, now))]
+        if not invoice:  # it waits for the customer's next invoice
+            customer = world.get("customer", subscription["customer"])
+            world.put(customer | {"_pending": [*customer.get("_pending", []), *credit]})
+        entries = entries + credit
     cut = [row | {"current_period_end": min(row["current_period_end"], now)} for row in rows]
     used = [entry for entry in items.use_lines(world, cut, subscription["customer"]) if entry["quantity"]]
     subscription |= {"status": "canceled", "ended_at": now, "_pending": []}

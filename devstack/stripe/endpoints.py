@@ -9,7 +9,7 @@ from devstack.stripe.store import new_id
 from devstack.stripe.world import World
 
 OURS = "we_standin_environment"  # the endpoint that the environment names
-FIELDS = "url enabled_events description metadata api_version disabled connect"
+FIELDS = "url enabled_events description metadata disabled"
 
 
 def retrieve_event(world: World, params: Params, id_: str) -> Object:
@@ -22,8 +22,8 @@ def events(world: World, params: Params) -> Iterator[Object]:
     if one and types:
         raise malformed("You may only specify one of these parameters: type, types.", "types")
     if one and one.endswith("*"):
-        return (event for event in world.list(params, "event") if event["type"].startswith(one[:-1]))
-    return world.list(params, "event", tags=types or ([one] if one else None))
+        return (event for event in world.listing(params, "event") if event["type"].startswith(one[:-1]))
+    return world.listing(params, "event", tags=types or ([one] if one else None))
 
 
 def create(world: World, params: Params) -> Object:
@@ -31,7 +31,7 @@ def create(world: World, params: Params) -> Object:
     endpoint: Object = {
         "id": new_id("we_1"),
         "object": "webhook_endpoint",
-        "api_version": params.text("api_version"),
+        "api_version": API_VERSION,
         "application": None,
         "created": world.now(),
         "description": params.text("description"),
@@ -78,7 +78,7 @@ def delete(world: World, params: Params, id_: str) -> Object:
 
 
 def endpoints(world: World, params: Params) -> Iterator[Object]:
-    return world.list(params, "webhook_endpoint")
+    return world.listing(params, "webhook_endpoint")
 
 
 def register(world: World, url: str, secrets: list[str]) -> None:

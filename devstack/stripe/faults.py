@@ -1,7 +1,6 @@
 """Faults on request: of calls of the API, and of the delivery of webhooks. README.md lists them."""
 
 import fnmatch
-from typing import Any
 
 from devstack.stripe.errors import by_status, malformed
 from devstack.stripe.shapes import Object
@@ -17,9 +16,9 @@ WEBHOOKS: Object = {"twice": 0.0, "shuffle": False, "delay": 0.0, "fail_first": 
 
 
 class Fault:
-    """What is to go wrong with one call."""
+    """What is to go wrong with one call: one of KINDS, its status, or how many seconds pass."""
 
-    def __init__(self, kind: str = "", status: int = 500, seconds: float = 0) -> None:
+    def __init__(self, kind: str, status: int, seconds: float) -> None:
         self.kind, self.status, self.seconds = kind, status, seconds
 
     def raise_status(self) -> None:
@@ -27,34 +26,34 @@ class Fault:
             raise by_status(self.status)
 
 
-def of_header(text: str | None) -> Fault | None:
-    """`status=503`, `timeout=2`, `lost`, or `slow=0.5`. Malformed ones are a 400, so that a test cannot miss it."""
-    if not text:
-        return None
+def read(text: str) -> Object:
+    """{"kind", "status", "seconds"} of `status=503`, `timeout=2`, `lost`, or `slow=0.5`. ValueError for others."""
     kind, _, value = text.partition("=")
+    number = float(value or 0)
+    wrong = kind not in KINDS or number < 0 or (kind == "status" and not 400 <= number <= 599)
+    if wrong:
+        raise ValueError(f"{text!r} is not a fault: say status=503, timeout=2, lost or slow=0.5.")
+    return {"kind": kind, "status": int(number), "seconds": number}
+
+
+def of_header(text: str | None) -> Fault | None:
+    """The fault that a request asks for itself. A malformed one is a 400, so that a test cannot miss it."""
     try:
-        number = float(value or 0)
-    except ValueError:
-        number = -1
-    if kind not in KINDS or number < 0 or (kind == "status" and number < 400):
-        raise malformed(f"Unknown fault: {text}")
-    return Fault(kind, int(number), number)
+        return Fault(**read(text)) if text else None
+    except ValueError as error:
+        raise malformed(str(error)) from None
 
 
 def add(store: Store, rule: Object) -> None:
-    """Add a rule: {"operation": "POST /v1/subscriptions*", "kind", "status", "seconds", "times"}."""
-    rules = [*store.setting("faults", []), rule]
-    store.set("faults", rules)
-
-
-def check(rule: Any) -> Object:
-    """The rule with its defaults. ValueError if it is none."""
-    known = {"operation": "*", "kind": "status", "status": 500, "seconds": 30, "times": 1}
-    if not isinstance(rule, dict) or set(rule) - set(known) or rule.get("kind", "status") not in KINDS:
-        raise ValueError(f"A fault has {', '.join(known)}; the kinds are {', '.join(KINDS)}.")
-    if not isinstance(rule.get("times", 1), int) or not 400 <= rule.get("status", 500) <= 599:
-        raise ValueError("times is a whole number, and status one from 400 to 599.")
-    return known | rule
+    """Add {"operation": "POST /v1/subscriptions*", "kind", "status", "seconds", "times": 2}. ValueError if it is wrong."""
+    known: Object = {"operation": "*", "kind": "status", "status": 500, "seconds": 30, "times": 1}
+    if unknown := set(rule) - set(known):
+        raise ValueError(f"A fault has no {', '.join(unknown)}; it has {', '.join(known)}.")
+    rule = known | rule
+    if not isinstance(rule["times"], int) or rule["times"] < 1:
+        raise ValueError("times is a whole number from 1.")
+    read(f"{rule['kind']}={rule['status' if rule['kind'] == 'status' else 'seconds']}")
+    store.set("faults", [*store.setting("faults", []), rule])
 
 
 def next_for(store: Store, method: str, path: str) -> Fault | None:

@@ -4,7 +4,7 @@ import hashlib
 import json
 from typing import Any
 
-from devstack.stripe.errors import ApiError, key_in_use, malformed, other_endpoint, other_parameters
+from devstack.stripe.errors import key_in_use, malformed, other_endpoint, other_parameters
 from devstack.stripe.shapes import DAY
 from devstack.stripe.store import Store
 
@@ -56,10 +56,6 @@ def release(store: Store, key: str) -> None:
     store.db.execute("delete from idempotency where key = ? and status is null", (key,))
 
 
-def release_all(store: Store) -> None:
-    """At start: requests that were in progress when the process ended have left nothing."""
-    store.db.execute("delete from idempotency where status is null")
-
-
-def stored(error: ApiError) -> bool:
-    return error.stored
+def tidy(store: Store, now: int) -> None:
+    """At start: requests that were in progress when the process ended have left nothing, and old keys are over."""
+    store.db.execute("delete from idempotency where status is null or at <= ?", (now - _LIFETIME,))

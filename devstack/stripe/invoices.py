@@ -41,6 +41,9 @@ def draft(
         "parent": {"quote_details": None, "subscription_details": details, "type": "subscription_details"},
     }
     invoice["period_start"], invoice["period_end"] = period or (now, now)
+    if reason != "subscription_update" and customer.get("_pending"):
+        entries = customer.pop("_pending") + entries
+        world.put(customer)
     for entry in entries:
         entry["invoice"] = invoice["id"]
     url = f"/v1/invoices/{invoice['id']}/lines"
@@ -185,7 +188,7 @@ def update(world: World, params: Params, id_: str) -> Object:
 
 def invoices(world: World, params: Params) -> Iterator[Object]:
     subscription, status = params.text("subscription"), params.choice("status", "draft open paid uncollectible void")
-    found = world.list(
+    found = world.listing(
         params, "invoice", customer=params.text("customer"), tags=[subscription] if subscription else None
     )
     return (invoice for invoice in found if status in (None, invoice["status"]))

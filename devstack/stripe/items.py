@@ -8,7 +8,7 @@ from devstack.stripe.store import new_id
 from devstack.stripe.world import World
 
 _MOST = 20
-_FIELDS = ["id", "price", "quantity", "metadata", "deleted", "clear_usage", "discounts", "tax_rates"]
+_FIELDS = ("id", "price", "quantity", "metadata", "deleted")
 
 
 def read(world: World, params: Params, subscription: str, now: int, before: list[Object] | None = None) -> list[Object]:

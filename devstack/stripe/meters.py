@@ -72,7 +72,7 @@ def reactivate(world: World, params: Params, id_: str) -> Object:
 
 def meters(world: World, params: Params) -> Iterator[Object]:
     status = params.choice("status", "active inactive")
-    return (meter for meter in world.list(params, "billing.meter") if status in (None, meter["status"]))
+    return (meter for meter in world.listing(params, "billing.meter") if status in (None, meter["status"]))
 
 
 def record(world: World, params: Params) -> Object:

@@ -150,7 +150,7 @@ def of_path(world: World, params: Params, customer: str, param: str = "id") -> I
     """Those of a customer."""
     world.get("customer", customer, param)
     params.choice("type", "card")
-    return world.list(params, "payment_method", customer=customer)
+    return world.listing(params, "payment_method", customer=customer)
 
 
 def payer(world: World, customer: Object, *preferred: str | None) -> Object | None:

@@ -193,12 +193,12 @@ def retrieve(world: World, params: Params, id_: str) -> Object:
 
 
 def intents(world: World, params: Params) -> Iterator[Object]:
-    return world.list(params, "payment_intent", customer=params.text("customer"))
+    return world.listing(params, "payment_intent", customer=params.text("customer"))
 
 
 def invoice_payments(world: World, params: Params) -> Iterator[Object]:
     invoice = params.text("invoice")
-    return world.list(params, "invoice_payment", tags=[invoice] if invoice else None)
+    return world.listing(params, "invoice_payment", tags=[invoice] if invoice else None)
 
 
 def retrieve_invoice_payment(world: World, params: Params, id_: str) -> Object:

@@ -9,7 +9,7 @@ from devstack.stripe.store import new_id
 from devstack.stripe.world import World
 
 SESSION_FIELDS = "customer return_url configuration flow_data locale"
-CONFIGURATION_FIELDS = "business_profile default_return_url features metadata active name login_page"
+CONFIGURATION_FIELDS = "business_profile default_return_url features metadata active name"
 _KIND = "billing_portal.configuration"
 _REASONS = "too_expensive missing_features switched_service unused other"
 
@@ -91,7 +91,7 @@ def configurations(world: World, params: Params) -> Iterator[Object]:
     active = params.flag("active") if "active" in params else None
     return (
         item
-        for item in world.list(params, _KIND)
+        for item in world.listing(params, _KIND)
         if default in (None, item["is_default"]) and active in (None, item["active"])
     )
 

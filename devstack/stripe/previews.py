@@ -24,6 +24,7 @@ def preview(world: World, params: Params) -> Object:
     else:
         raise missing("subscription")
     invoice["id"] = f"upcoming_{invoice['id']}"
+    invoice["next_payment_attempt"] = invoice["automatically_finalizes_at"]
     for name in ("automatically_finalizes_at", "auto_advance"):
         invoice[name] = None
     return invoice
@@ -58,6 +59,7 @@ def _upcoming(world: World, subscription: Object, at: int | None) -> Object:
     subscription["status"] = "active"
     invoice = renewal.renew(world, subscription)
     invoice["created"] = invoice["period_end"]
+    invoice["automatically_finalizes_at"] = invoice["period_end"] + invoices.FINALIZED_AFTER
     invoice["parent"]["subscription_details"] |= {"subscription_proration_date": at} if at else {}
     return invoice
 

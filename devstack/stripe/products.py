@@ -10,7 +10,7 @@ from devstack.stripe.store import new_id
 from devstack.stripe.world import World
 
 _TEXTS = "description statement_descriptor unit_label url name"
-PRODUCT_FIELDS = f"{_TEXTS} active default_price metadata images marketing_features shippable tax_code"
+PRODUCT_FIELDS = f"{_TEXTS} active default_price metadata marketing_features"
 PRICE_FIELDS = "active currency nickname lookup_key transfer_lookup_key metadata product product_data recurring unit_amount unit_amount_decimal billing_scheme tiers tiers_mode tax_behavior"
 _INTERVALS = "day week month year"
 MOST = 99_999_999  # of a unit amount
@@ -72,7 +72,7 @@ def delete_product(world: World, params: Params, id_: str) -> Object:
 def products(world: World, params: Params) -> Iterator[Object]:
     ids = params.texts("ids")
     wanted = _activity(params)
-    return (item for item in world.list(params, "product") if wanted(item) and (not ids or item["id"] in ids))
+    return (item for item in world.listing(params, "product") if wanted(item) and (not ids or item["id"] in ids))
 
 
 def _activity(params: Params) -> Callable[[Object], bool]:
@@ -83,6 +83,7 @@ def _activity(params: Params) -> Callable[[Object], bool]:
 def create_price(world: World, params: Params) -> Object:
     currency = params.required("currency").lower()
     if "product_data" in params:
+        params.below("product_data").only(f"id {PRODUCT_FIELDS}".split())
         product = create_product(world, params.below("product_data"))
     elif "product" in params:
         product = world.get("product", params.required("product"), "product")
@@ -113,6 +114,7 @@ def create_price(world: World, params: Params) -> Object:
 
 
 def _recurring(world: World, params: Params) -> Object:
+    params.only(("interval", "interval_count", "usage_type", "meter"))
     interval = params.choice("interval", _INTERVALS)
     if interval is None:
         raise missing(params.name("interval"))
@@ -218,7 +220,7 @@ def prices(world: World, params: Params) -> Iterator[Object]:
     recurring, active = params.below("recurring"), _activity(params)
     wanted = {name: recurring.text(name) for name in ("interval", "usage_type", "meter") if name in recurring}
     kind, currency = params.text("type"), params.text("currency")
-    for price in world.list(params, "price", tags=keys or None):
+    for price in world.listing(params, "price", tags=keys or None):
         matches = (
             active(price)
             and product in (None, price["product"])

@@ -14,7 +14,7 @@ import gevent
 from gunicorn import util
 
 from devstack.stripe import control, endpoints, faults, idempotency, lists, pages
-from devstack.stripe.errors import ApiError, unauthorized, unknown_url
+from devstack.stripe.errors import ApiError, malformed, unauthorized, unknown_url
 from devstack.stripe.expand import expand, hide
 from devstack.stripe.form import Params, parse
 from devstack.stripe.idempotency import Replay
@@ -65,9 +65,7 @@ class Api:
             request["idempotency_key"] = key
             resp.set_header("Idempotency-Key", key)
             resp.set_header("Original-Request", request["id"])
-            with self.store.savepoint():
-                now = World(self.store, self.url).now()
-            mark = idempotency.fingerprint(req.path, params.form)
+            mark, now = idempotency.fingerprint(req.path, params.form), World(self.store, self.url).now()
             idempotency.begin(self.store, key, req.path, mark, request["id"], now)
         try:
             self._before(req, fault)
@@ -152,11 +150,13 @@ class Authentication:
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         resp.set_header("Request-Id", new_id("req_", 14))
-        resp.set_header("Stripe-Version", req.get_header("Stripe-Version") or API_VERSION)
+        resp.set_header("Stripe-Version", API_VERSION)
         if req.path.startswith("/v1/"):
             given = (req.auth or "").removeprefix("Bearer ").strip()
             if given != self.key:
                 raise unauthorized(given)
+            if (version := req.get_header("Stripe-Version")) not in (None, API_VERSION):
+                raise malformed(f"Invalid Stripe API version: {version}. The stand-in speaks {API_VERSION} only.")
 
 
 def create_app(folder: str | None = None) -> falcon.App[Any, Any]:
@@ -170,8 +170,8 @@ def create_app(folder: str | None = None) -> falcon.App[Any, Any]:
     """
     store = Store(Path(folder or os.environ["STANDIN_FOLDER"]) / "account.sqlite")
     url, key = os.environ["STANDIN_URL"], os.environ["STANDIN_KEY"]
-    idempotency.release_all(store)
     with store.transaction():
+        idempotency.tidy(store, World(store, url).now())
         if target := os.environ.get("STANDIN_WEBHOOK_URL"):
             secrets = os.environ["STANDIN_WEBHOOK_SECRETS"].split(",")
             endpoints.register(World(store, url), target, secrets)

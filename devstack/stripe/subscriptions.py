@@ -19,9 +19,8 @@ _NULLS = (
     " pending_update schedule transfer_data trial_end trial_start"
 )
 CREATE_FIELDS = (
-    "customer items metadata description currency default_payment_method payment_behavior payment_settings off_session"
-    " trial_period_days trial_end trial_settings cancel_at_period_end cancel_at discounts proration_behavior"
-    " collection_method billing_mode"
+    "customer items metadata description default_payment_method payment_behavior payment_settings off_session"
+    " trial_period_days trial_end trial_settings cancel_at_period_end cancel_at discounts collection_method"
 )
 _ENDED = ("canceled", "incomplete_expired")
 
@@ -83,11 +82,14 @@ def read_settings(world: World, subscription: Object, params: Params, customer: 
             payment_methods.of_customer(world, id_, customer, "default_payment_method")
         subscription["default_payment_method"] = id_
     settings = params.below("payment_settings")
+    settings.only(("save_default_payment_method",))
     keep = subscription["payment_settings"]["save_default_payment_method"]
     subscription["payment_settings"]["save_default_payment_method"] = settings.choice(
         "save_default_payment_method", "off on_subscription", keep
     )
+    params.below("trial_settings").only(("end_behavior",))
     ending = params.below("trial_settings").below("end_behavior")
+    ending.only(("missing_payment_method",))
     behaviour = subscription["trial_settings"]["end_behavior"]
     behaviour["missing_payment_method"] = ending.choice(
         "missing_payment_method", "cancel create_invoice pause", behaviour["missing_payment_method"]
@@ -177,9 +179,12 @@ def collect(world: World, invoice: str, behaviour: str, *, off_session: bool) ->
     try:
         payments.collect(world, world.get("invoice", invoice), off_session=off_session)
     except ApiError as error:
-        if behaviour == "error_if_incomplete" or error.status != 402:
-            error.keeps = False
-            raise
+        if behaviour != "error_if_incomplete" and error.status == 402:
+            return
+        error.keeps = False
+        if error.code == "authentication_required" and not off_session:
+            error.code = "subscription_payment_intent_requires_action"
+        raise
 
 
 def notify_of_trial_end(world: World, subscription: Object) -> None:
@@ -199,7 +204,7 @@ def subscriptions(world: World, params: Params) -> Iterator[Object]:
     )
     customer, price, clock = params.text("customer"), params.text("price"), params.text("test_clock")
     tags = _ENDED if status == "ended" else [status] if status not in (None, "all") else None
-    for item in world.list(params, "subscription", customer=customer, tags=tags):
+    for item in world.listing(params, "subscription", customer=customer, tags=tags):
         hidden = status is None and item["status"] == "canceled"
         elsewhere = item["test_clock"] != clock and not customer
         if (

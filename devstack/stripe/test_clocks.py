@@ -35,7 +35,7 @@ def retrieve(world: World, params: Params, id_: str) -> Object:
 
 
 def clocks(world: World, params: Params) -> Iterator[Object]:
-    return world.list(params, _KIND)
+    return world.listing(params, _KIND)
 
 
 def advance(world: World, params: Params, id_: str) -> Object:

@@ -15,10 +15,7 @@ _KIND = "test_helpers.test_clock"
 
 
 class TimeMachine:
-    """The account's own time and that of its test clocks.
-
-    after  called after every change, so that webhooks go out while time is still moving
-    """
+    """The account's own time and that of its test clocks."""
 
     def __init__(self, store: Store, url: str) -> None:
         self.store, self.url = store, url
@@ -31,9 +28,7 @@ class TimeMachine:
                 self.start(clock["id"])
         while True:
             if not self.moving:
-                with self.store.transaction():
-                    now = self._world().now()
-                self._until("", now)
+                self._until("", self._world().now())
             gevent.sleep(_TICK)
 
     def _world(self) -> World:

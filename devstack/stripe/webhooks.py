@@ -1,6 +1,5 @@
 """Sends events to the endpoints: signed, in parallel, tried again until they are accepted, with faults on request."""
 
-import contextlib
 import hashlib
 import hmac
 import json
@@ -115,10 +114,9 @@ class Sender:
     def _record(self, seq: int, event: Object, attempts: int, answer: str) -> None:
         if answer.startswith("2") and len(answer) == 3:
             self._finish(seq, attempts, "delivered", answer)
-            with contextlib.suppress(KeyError), self.store.transaction():
-                fresh = self.store.get(event["id"]) or {}
-                fresh["pending_webhooks"] = max(fresh["pending_webhooks"] - 1, 0)
-                self.store.put(fresh, None, fresh["type"], None)
+            fresh = self.store.get(event["id"]) or event
+            fresh["pending_webhooks"] = max(fresh["pending_webhooks"] - 1, 0)
+            self.store.put(fresh, None, fresh["type"], None)
         elif attempts >= _ATTEMPTS:
             self._finish(seq, attempts, "failed", answer)
         else:

@@ -37,7 +37,7 @@ class World:
             raise no_such(NAMES.get(kind, kind), id_, param)
         return item
 
-    def list(
+    def listing(
         self, params: Params, kind: str, *, customer: str | None = None, tags: Sequence[str] | None = None
     ) -> Iterator[Object]:
         """The objects of a kind for a list, from its cursor on. With ending_before it goes backwards."""
@@ -91,12 +91,8 @@ class World:
         data: Object = {"object": self.shown(item)}
         if previous:
             data["previous_attributes"] = previous
-        endpoints = [
-            endpoint["id"]
-            for endpoint in self.store.find("webhook_endpoint", oldest_first=True)
-            if endpoint["status"] == "enabled" and {"*", type_} & set(endpoint["enabled_events"])
-        ]
-        event = {
+        endpoints = self.endpoints_for(type_)
+        event: Object = {
             "id": new_id("evt_1"),
             "object": "event",
             "api_version": API_VERSION,
@@ -108,10 +104,20 @@ class World:
             "type": type_,
         }
         self.put(event)
-        for endpoint in endpoints:
-            self.store.db.execute(
-                "insert into delivery (event, endpoint, due) values (?, ?, ?)", (event["id"], endpoint, time.time())
-            )
+        self.deliver(event["id"], endpoints)
+
+    def endpoints_for(self, type_: str) -> list[str]:
+        """The ids of the endpoints that want events of this type."""
+        return [
+            endpoint["id"]
+            for endpoint in self.store.find("webhook_endpoint", oldest_first=True)
+            if endpoint["status"] == "enabled" and {"*", type_} & set(endpoint["enabled_events"])
+        ]
+
+    def deliver(self, event: str, endpoints: list[str]) -> None:
+        """Have an event sent to these endpoints."""
+        rows = [(event, endpoint, time.time()) for endpoint in endpoints]
+        self.store.db.executemany("insert into delivery (event, endpoint, due) values (?, ?, ?)", rows)
 
     def shown(self, item: Object) -> Object:
         """An object as the API shows it: subscriptions with their prices instead of the prices' ids."""

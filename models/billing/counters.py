@@ -28,8 +28,8 @@ with taken as (
     select tenant_id, feature, date_trunc('hour', used_at) as hour, quantity, used_at, case
             when used_at >= current_period_end then current_period_end
             when used_at >= current_period_start then current_period_start else '-infinity' end as period_start
-    from taken join stripe_meter using (feature) left join subscription using (tenant_id)
-    where %(is_billed)s
+    from taken join stripe_meter using (feature) join subscription using (tenant_id)
+    where %(is_billed)s and used_at < coalesce(ended_at, 'infinity')
 ), batched as (
     insert into usage_batch as batch (id, tenant_id, feature, hour, period_start, quantity, used_at)
     select gen_random_uuid(), tenant_id, feature, hour, period_start, sum(quantity), max(used_at)

@@ -12,10 +12,12 @@ from uuid import UUID
 from peewee import CharField, IntegerField, TextField, UUIDField
 
 from models.billing.normal_form import invoice_section, time_of
+from models.billing.subscription import Subscription
 from models.platform.authorization import BILLING_READ
 from models.platform.clock import iso, now
 from models.platform.database import database, in_transaction
 from models.platform.model import BinaryJSONField, DateTimeTZField, TenantModel
+from models.tenants.settings import TenantSettings
 
 PAYMENT_FAILED, ACTION_REQUIRED = "payment_failed", "payment_action_required"
 TRIAL_WILL_END, CANCELED = "trial_will_end", "subscription_canceled"
@@ -24,6 +26,10 @@ KINDS = (PAYMENT_FAILED, ACTION_REQUIRED, TRIAL_WILL_END, CANCELED, LIMIT_80, LI
 MAIL, WEBHOOK = "mail", "webhook"
 PENDING, DELIVERED, GIVEN_UP = "pending", "delivered", "given_up"
 OLDEST = timedelta(days=3)  # what happened earlier is not told any more: it is history, such as after a replay
+OWNERS = """
+select email from users join membership on membership.user_id = users.id
+where membership.tenant_id = %(tenant_id)s and role = 'owner' and status = 'active' and email_verified_at is not null
+order by users.id limit 10"""
 PURGE = "delete from {table} where id in (select id from {table} where created_at < now() - %(days)s * interval '1 day' limit 5000)"
 
 
@@ -118,6 +124,16 @@ def _of_invoice(invoice: Mapping[str, Any]) -> dict[str, Any]:
     known = ("invoice_id", "amount_due_cents", "currency", "hosted_invoice_url")
     more = {"number": invoice.get("number"), "next_attempt_at": time_of(invoice.get("next_payment_attempt"))}
     return {name: section[name] for name in known} | more
+
+
+def recipients(settings: TenantSettings) -> list[str]:
+    """Whom a notice is mailed to: the contacts who want it; else the address of the subscription; else the owners."""
+    if addresses := settings.to_notify():
+        return addresses
+    subscription = Subscription.of_tenant(settings.tenant_id)
+    if subscription and subscription.billing_email:
+        return [subscription.billing_email]
+    return [row[0] for row in database.execute_sql(OWNERS, {"tenant_id": settings.tenant_id}).fetchall()]
 
 
 def untold(limit: int) -> list[Notice]:

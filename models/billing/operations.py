@@ -23,7 +23,7 @@ from models.platform.principal import Principal
 
 PENDING, SUCCEEDED, FAILED = "pending", "succeeded", "failed"
 START, PROVISION, UPDATE, CANCEL = "start", "provision", "update", "cancel"
-CHECKOUT, PORTAL, PREVIEW, REPLACE = "checkout", "portal", "preview", "replace"
+CHECKOUT, PORTAL, PREVIEW, CHECKOUT_PAID = "checkout", "portal", "preview", "checkout_paid"
 CHANGES = (START, PROVISION, UPDATE, CANCEL)  # of the subscription: one at a time
 SYSTEM = "system:billing"  # the actor of what nobody has asked for
 

@@ -16,7 +16,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--actor", help="who acted: user:<id>, service-account:<name>, operator:<name>")
     parser.add_argument("--subject", help="what it was done to: user:<id>, session:<id>, invite:<id>")
     parser.add_argument("--action", help="beginning of the action, such as auth.sign or operator.")
-    parser.add_argument("--tenant", type=_uuid, help="id of the tenant")
+    parser.add_argument("--tenant", type=uuid_argument, help="id of the tenant")
     parser.add_argument("--limit", type=int, default=50, help="number of events (default: 50)")
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object per line, with user agents and details"
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _uuid(text: str) -> UUID:
+def uuid_argument(text: str) -> UUID:
     if (value := parse_uuid(text)) is None:
         raise argparse.ArgumentTypeError(f"{text} is not a UUID")
     return value

@@ -6,7 +6,7 @@ After a rotation the former secret signs as well for a day, so that receivers ca
 import base64
 import contextlib
 import secrets
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from models.platform import audit
@@ -22,14 +22,15 @@ OVERLAP = timedelta(days=1)
 
 
 @in_transaction
-def rotate(principal: Principal, tenant_id: UUID, client: ClientInfo) -> str:
-    """A new secret, which is shown this once."""
+def rotate(principal: Principal, tenant_id: UUID, client: ClientInfo) -> tuple[str, datetime | None]:
+    """A new secret, which is shown this once, and until when the former one signs too; None if there was none."""
     row = TenantSettings.locked(tenant_id)
+    until = now() + OVERLAP if row.webhook_secret else None
     secret = _set(row)
     audit.record(
         "tenant_settings.webhook_secret_rotated", principal, f"tenant:{tenant_id}", tenant_id=tenant_id, client=client
     )
-    return secret
+    return secret, until
 
 
 @in_transaction

@@ -181,6 +181,8 @@ def live_stack():
         "CHAT_RATE_LIMIT_PER_MINUTE": "0",
         "CHAT_STREAM_RATE_LIMIT_PER_MINUTE": "0",
         "CHAT_STREAM_CONCURRENT_LIMIT": "0",
+        "BILLING_CALLS_PER_MINUTE": "0",
+        "BILLING_WAIT_SECONDS": "60",
     }
     with Stack(state, environ={**without_urls, **no_limits}) as stack, Server(state) as server:
         stack.start_parts()

@@ -41,6 +41,7 @@ PUBLIC_ROUTES = {
     ("post", "/api/v1/auth/request-access"),
     ("post", "/api/v1/auth/service-accounts/issue"),
     ("get", "/api/v1/billing/plans"),
+    ("post", "/webhooks/stripe"),
 }
 VIEWER = {"account.own", "agent.read", "conversation.read", "run.read", "workflow.read"}
 MEMBER = VIEWER | {"approval.decide", "conversation.ask", "conversation.rename", "run.cancel", "run.retry"}

@@ -1,24 +1,19 @@
 """Billing in tests: the stand-in for Stripe, a worker of operations, and tenants with subscriptions."""
 
 import contextlib
-import os
-import sys
 import threading
 import time
 
 import httpx
 import pytest
 
-from devstack.process import Process, free_port, responds, wait_for
-
-KEY = "sk_test_longshore"
+from tests.support.stripe import settings_of, standin, sync_plans
 
 
-class Standin:
-    """The stand-in as a test sees it."""
+class Account:
+    """The account at Stripe as a test sees it."""
 
     def __init__(self, url):
-        self.prices = []
         self.url, self.http = url, httpx.Client(base_url=url, timeout=30)
 
     def tell(self, command, **body):
@@ -38,64 +33,46 @@ class Standin:
         return [one for one in self.objects(kind) if one["metadata"].get("tenant_id") == str(tenant.id)]
 
 
-@contextlib.contextmanager
-def running_standin(folder):
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "gunicorn", "-k", "gevent", "--worker-connections", "1000", "--no-control-socket"]
-    command += ["-b", f"127.0.0.1:{port}", "devstack.stripe.server:create_app()"]
-    settings = {"STANDIN_FOLDER": str(folder), "STANDIN_URL": url, "STANDIN_KEY": KEY}
-    more = {"STANDIN_WEBHOOK_URL": "", "STANDIN_WEBHOOK_SECRETS": "whsec_longshore"}
-    process = Process(command, folder / "log", env={**os.environ, **settings, **more})
-    try:
-        wait_for(lambda: responds(f"{url}/health"), process, "the stand-in for Stripe")
-        yield Standin(url)
-        assert "Traceback" not in (log := process.log.read_text()), log
-    finally:
-        process.stop()
-
-
 @pytest.fixture(scope="session")
-def standin(tmp_path_factory):
-    """The stand-in for Stripe of this test process, with prices for our plans."""
-    with running_standin(tmp_path_factory.mktemp("stripe")) as found:
-        yield found
+def stripe_part(tmp_path_factory):
+    """A stand-in for Stripe for the whole session, which sends its webhooks nowhere."""
+    with standin(tmp_path_factory.mktemp("stripe")) as part:
+        yield part
 
 
 @pytest.fixture
-def stripe(standin, billing, clean, configure):
-    """Billing is on, and Stripe is the stand-in, which knows our plans."""
-    configure(stripe_secret_key=KEY, stripe_api_base=standin.url, billing_calls_per_minute=0)
-    standin.tell("fault", clear=True)
-    price_plans(standin)
-    return standin
+def stripe_account(stripe_part, configure, packaged_plans):
+    """Billing is on, and this process's Stripe is the stand-in; its account has what earlier tests have made."""
+    configure(**settings_of(stripe_part))
+    return stripe_part
 
 
-def price_plans(standin):
-    """Products and prices for our plans, once per stand-in."""
-    from models.auth.tenants import Plan
-    from models.billing import stripe_prices
-    from models.platform.database import transaction
-    from workers.gateways.stripe import call
+@pytest.fixture
+def priced(stripe_account):
+    """The packaged plans can be bought."""
+    sync_plans()
+    return stripe_account
 
-    if not standin.prices:
-        for plan in Plan.select():
-            product = call("products.create", lambda stripe, name=plan.name: stripe.v1.products.create({"name": name}))
-            included = {"flat_amount": plan.price_cents, "unit_amount": 0, "up_to": plan.seats_included}
-            further = {"unit_amount": plan.extra_seat_cents, "up_to": "inf"}
-            params = {
-                "product": product["id"],
-                "currency": "usd",
-                "recurring": {"interval": "month"},
-                "nickname": plan.code,
-                "billing_scheme": "tiered",
-                "tiers_mode": "graduated",
-                "tiers": [included, further],
-            }
-            price = call("prices.create", lambda stripe, params=params: stripe.v1.prices.create(params))
-            standin.prices.append(stripe_prices.Price(plan.code, "", product["id"], price["id"]))
-    with transaction():
-        stripe_prices.replace(standin.prices, [])
+
+@pytest.fixture
+def account(stripe_account, clean, configure):
+    """The account at Stripe, where the packaged plans can be bought, without limits or faults."""
+    configure(billing_calls_per_minute=0)
+    if _prices() != _SYNCED.get(stripe_account.url):
+        sync_plans()
+        _SYNCED[stripe_account.url] = _prices()
+    found = Account(stripe_account.url)
+    yield found
+    found.tell("fault", clear=True)
+
+
+_SYNCED = {}  # what the database's prices were after the last sync with a stand-in
+
+
+def _prices():
+    from models.platform.database import database
+
+    return database.execute_sql("select * from stripe_price order by stripe_price_id").fetchall()
 
 
 def work(name="billing.operation"):

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
-from uuid import UUID
 
 from models.billing.operations import BillingOperation
 from models.billing.stripe_order import Order
@@ -57,10 +56,9 @@ def subscription(subscription_id: str) -> Answer:
     return ask("subscriptions.retrieve", lambda stripe: stripe.v1.subscriptions.retrieve(subscription_id))
 
 
-def order_of(answer: Answer, asked: UUID) -> Order:
-    """How new it is what this answer says. `asked`: an id that is greater than those of earlier answers about the same
-    thing: of two answers of one second the later one counts."""
-    return Order.of_answer(answer.at, asked.hex, replayed=answer.replayed)
+def order_of(answer: Answer) -> Order:
+    """How new it is what this answer says, among all that Stripe says."""
+    return Order.of_answer(answer.at, answer.number.hex, replayed=answer.replayed)
 
 
 def once(operation: BillingOperation, name: str) -> Options:

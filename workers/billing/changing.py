@@ -25,7 +25,7 @@ def update(operation: BillingOperation) -> Outcome:
     customer_id = id_of(now["customer"]) or ""
     params: Any = difference(now, wish)
     if params:
-        if wish.get("is_payable") and now["status"] != TRIALING:
+        if wish.get("is_payable") and now["status"] != TRIALING and not now.get("default_payment_method"):
             customers.require_card(operation.tenant_id, customer_id)
         now = change(
             "subscriptions.update",
@@ -73,23 +73,6 @@ def find_cancelled(operation: BillingOperation) -> Outcome | None:
     return Outcome(subscriptions=[now]) if now["status"] in ENDED or is_scheduled else None
 
 
-def replace(operation: BillingOperation) -> Outcome:
-    """A new subscription has been paid for on a page: end the tenant's others. Paid time that is left is credited."""
-    keep = operation.request["keep"]
-    kept = _retrieve(operation, keep)
-    others = [other for other in customers.standing(id_of(kept["customer"]) or "") if other["id"] != keep]
-    ended = [_end(operation, other["id"]) for other in others] if kept["status"] not in ENDED else []
-    return Outcome({"ended": len(ended)}, subscriptions=[kept, *ended])
-
-
-def _end(operation: BillingOperation, subscription_id: str) -> Answer:
-    params: Any = {"prorate": True}
-    options = once(operation, subscription_id)
-    return change(
-        "subscriptions.cancel", lambda stripe: stripe.v1.subscriptions.cancel(subscription_id, params, options)
-    )
-
-
 def preview(operation: BillingOperation) -> Outcome:
     """What a change would cost: with the change itself, and with the next invoice."""
     wish, now = operation.request, _retrieve(operation)
@@ -128,8 +111,8 @@ def _line(line: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _retrieve(operation: BillingOperation, subscription_id: str | None = None) -> Answer:
-    return subscription(subscription_id or operation.request["subscription"])
+def _retrieve(operation: BillingOperation) -> Answer:
+    return subscription(operation.request["subscription"])
 
 
 # ---------------------------------------------------------------- from how it is to how it shall be

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-from models.billing import inbox, stripe_sync
+from models.billing import inbox, notices, stripe_sync
 from models.billing.events import InboxEvent
 from models.billing.inbox import RESULTS
 from models.billing.invoices import apply_invoice
@@ -80,7 +80,10 @@ def _process(row: InboxEvent) -> str:
         inbox.finish(row, None)
         return "ignored"
     thing, handle = payload["data"]["object"], HANDLERS.get(row.type)
-    inbox.finish(row, handle(thing, Order.of_event(payload)) if handle else find_tenant(thing))
+    tenant_id = handle(thing, Order.of_event(payload)) if handle else find_tenant(thing)
+    if tenant_id is not None:
+        notices.of_stripe_event(tenant_id, payload)
+    inbox.finish(row, tenant_id)
     return "dispatched"
 
 

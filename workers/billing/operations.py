@@ -15,10 +15,10 @@ from models.billing.operations import (
     CANCEL,
     CHANGES,
     CHECKOUT,
+    CHECKOUT_PAID,
     PORTAL,
     PREVIEW,
     PROVISION,
-    REPLACE,
     START,
     UPDATE,
     BillingOperation,
@@ -27,7 +27,7 @@ from models.billing.subscription import Subscription
 from models.platform.clock import now
 from models.platform.database import in_transaction, release, transaction
 from models.platform.ids import parse_uuid
-from workers.billing import changing, starting
+from workers.billing import changing, checkout_paid, starting
 from workers.billing.asking import Outcome, Refused, order_of
 from workers.gateways.stripe import CardDeclined, ProviderAuthentication, ProviderError, ProviderRejected
 from workers.jobs import BILLING_OPERATION, BILLING_OPERATION_FAIL
@@ -71,7 +71,7 @@ KINDS = {
     PROVISION: Kind(starting.start,     8 * HOUR,    starting.find_started,   "longshore.subscription.started"),
     UPDATE:    Kind(changing.update,    15 * MINUTE, changing.find_updated,   "longshore.subscription.updated"),
     CANCEL:    Kind(changing.cancel,    15 * MINUTE, changing.find_cancelled, "longshore.subscription.canceled"),
-    REPLACE:   Kind(changing.replace,   8 * HOUR),
+    CHECKOUT_PAID: Kind(checkout_paid.settle, 8 * HOUR),
     CHECKOUT:  Kind(starting.checkout,  MINUTE),
     PORTAL:    Kind(starting.portal,    MINUTE),
     PREVIEW:   Kind(changing.preview,   MINUTE),
@@ -166,7 +166,7 @@ def _fail(lease: Lease, operation: BillingOperation, refused: Refused) -> None:
 @in_transaction
 def _apply(operation: BillingOperation, outcome: Outcome) -> None:
     for answer in outcome.subscriptions:
-        stripe_sync.apply_subscription(answer, order_of(answer, operation.id), operation.tenant_id)
+        stripe_sync.apply_subscription(answer, order_of(answer), operation.tenant_id)
     if outcome.email:
         BillingCustomer.keep_email(operation.tenant_id, outcome.email)
         Subscription.update(billing_email=outcome.email).where(Subscription.tenant_id == operation.tenant_id).execute()

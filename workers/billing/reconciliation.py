@@ -22,7 +22,6 @@ from models.jobs.ledger import FINISHED, Job
 from models.platform import audit
 from models.platform.clock import now
 from models.platform.database import database, release, transaction
-from models.platform.ids import uuid7
 from models.platform.limits import Slot
 from models.platform.settings import settings
 from workers.billing import customers
@@ -140,7 +139,7 @@ class Reconciliation:
         elif known is None or known.stripe_customer_id is None or known.email != customer.get("email"):
             if self.mend:
                 with transaction():
-                    stripe_sync.apply_customer(customer, order_of(customer, uuid7()), tenant_id)
+                    stripe_sync.apply_customer(customer, order_of(customer), tenant_id)
             self._found("customer_changed", customer["id"], tenant_id, mended=self.mend)
 
     def _subscriptions(self) -> Iterator[Answer]:
@@ -163,7 +162,7 @@ class Reconciliation:
             kind = "subscription_missed" if mirror is None else "subscription_changed"
             if self.mend:
                 with transaction():
-                    stripe_sync.apply_subscription(thing, order_of(thing, uuid7()), tenant_id)
+                    stripe_sync.apply_subscription(thing, order_of(thing), tenant_id)
             self._found(kind, thing["id"], tenant_id, mended=self.mend)
 
     # ------------------------------------------------------------ what we have

@@ -12,10 +12,12 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
+from uuid import UUID
 
 from models.platform import tracing
 from models.platform.clock import now
 from models.platform.database import database
+from models.platform.ids import uuid7
 from models.platform.settings import settings
 from workers import metrics
 
@@ -35,16 +37,19 @@ Call: TypeAlias = "Callable[[StripeClient], StripeObject]"
 class Answer(dict[str, Any]):
     """An object of Stripe as plain JSON data; decimal numbers are texts.
 
-    `at`: Stripe's clock when it answered. `replayed`: it is what was answered when the idempotency key was first used.
+    `at`: Stripe's clock when it answered, in whole seconds. `number`: grows with each answer, for those of one second.
+    `replayed`: it is what was answered when the idempotency key was first used.
     """
 
-    def __init__(self, data: dict[str, Any], at: datetime, *, replayed: bool = False) -> None:
+    def __init__(
+        self, data: dict[str, Any], at: datetime, *, replayed: bool = False, number: UUID | None = None
+    ) -> None:
         super().__init__(data)
-        self.at, self.replayed = at, replayed
+        self.at, self.replayed, self.number = at, replayed, number or uuid7()
 
     def part(self, data: dict[str, Any]) -> "Answer":
         """An object in this answer, such as an item of a list, with what is known of the answer."""
-        return Answer(data, self.at, replayed=self.replayed)
+        return Answer(data, self.at, replayed=self.replayed, number=self.number)
 
 
 class ProviderError(Exception):

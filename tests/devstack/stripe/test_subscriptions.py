@@ -137,6 +137,7 @@ def test_prorations_wait_for_the_next_invoice_unless_invoiced_at_once(api, plan,
     assert len(api.invoices.list({"subscription": subscription.id}).data) == 1
     upcoming = api.invoices.create_preview({"subscription": subscription.id})
     amounts = [line.amount for line in upcoming.lines.data]
+    assert upcoming.next_payment_attempt == item.current_period_end + 3600
     assert len(amounts) == 3 and amounts[0] < 0 < amounts[1] and amounts[2] == 4 * 9900
     quiet = {"items": [{"id": item.id, "quantity": 5}], "proration_behavior": "none"}
     api.subscriptions.update(subscription.id, quiet)
@@ -229,6 +230,17 @@ def test_a_canceled_one_can_credit_and_invoice_at_once(api, plan, customer, cloc
         subscription.id, {"prorate": True, "invoice_now": True, "expand": ["latest_invoice"]}
     )
     assert canceled.latest_invoice.total < 0 and canceled.latest_invoice.id != subscription.latest_invoice.id
+
+
+def test_a_credit_of_a_canceled_one_is_on_the_customers_next_invoice(api, plan, customer, clock):
+    frozen = clock()
+    payer = customer(test_clock=frozen.id)
+    old = start(api, plan, payer)
+    frozen.forward(days=10)
+    api.subscriptions.cancel(old.id, {"prorate": True})
+    invoice = start(api, plan, payer, price=plan.big).latest_invoice
+    credit, price = (line.amount for line in invoice.lines.data)
+    assert credit < 0 < price and invoice.amount_paid == price + credit
 
 
 def test_deleting_a_customer_ends_its_subscription(api, plan, customer):

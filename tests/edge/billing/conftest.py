@@ -1,7 +1,9 @@
-"""Clients that follow the billing of a tenant."""
+"""Clients that follow the billing of a tenant, and a Stripe."""
 
 import gevent
 import pytest
+
+from tests.support.billing import account, priced, stripe_account, stripe_part  # noqa: F401  (fixtures)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from models.billing.operations import BillingOperation
 from models.billing.subscription import Subscription
 from models.jobs.ledger import Job
 from models.platform.database import transaction
-from tests.support.billing import standin, stripe, worker  # noqa: F401  (fixtures)
+from tests.support.billing import worker
 from tests.support.crowd import crowd
 from tests.support.routes import assert_envelope
 
@@ -38,11 +38,11 @@ def owner(http, signed, tenant, billing):
 
 
 @pytest.fixture
-def working(stripe, configure):  # noqa: F811
+def working(account, configure):
     """A worker does the operations."""
     configure(billing_wait_seconds=20)
     with worker(2):
-        yield stripe
+        yield account
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_of_fifty_starts_at_once_one_makes_the_subscription(owner, working, tena
     assert len(working.of("subscription", tenant)) == len(working.of("customer", tenant)) == 1
 
 
-def test_what_cannot_be_started_asks_nothing_of_stripe(owner, stripe, tenant, without_trial, configure):  # noqa: F811
+def test_what_cannot_be_started_asks_nothing_of_stripe(owner, account, tenant, without_trial, configure):
     assert_envelope(owner.start(plan_code="nope"), 404, "plan_not_found")
     refused = owner.start(plan_code="pro")
     assert_envelope(refused, 402, "payment_required")
@@ -108,7 +108,7 @@ def test_what_cannot_be_started_asks_nothing_of_stripe(owner, stripe, tenant, wi
     assert not BillingOperation.select().exists() and not Subscription.select().exists()
 
 
-def test_a_plan_without_prices_is_a_clear_error(owner, stripe):  # noqa: F811
+def test_a_plan_without_prices_is_a_clear_error(owner, account):
     from models.platform.database import database
 
     database.execute_sql("update stripe_price set is_current = false")
@@ -125,8 +125,8 @@ def test_a_declined_card_is_402_and_leaves_nothing(owner, working, tenant, witho
     assert owner.start(plan_code="pro", payment_method=GOOD).json["status"] == "active"
 
 
-def test_stripe_away_is_pending_and_later_503(owner, stripe, configure, tenant):  # noqa: F811
-    stripe.fault("*", status=503, times=10_000)
+def test_stripe_away_is_pending_and_later_503(owner, account, configure, tenant):
+    account.fault("*", status=503, times=10_000)
     started = owner.start(plan_code="pro")  # nobody works: it is not waited for long
     assert started.status_code == 201
     operation_id = started.headers["X-Operation-Id"]
@@ -149,7 +149,7 @@ def test_stripe_away_is_pending_and_later_503(owner, stripe, configure, tenant):
     assert (shown["state"], shown["error"]["code"]) == ("failed", "provider_unavailable")
 
 
-def test_a_cancellation_shows_at_once_while_it_is_pending(owner, stripe, configure):  # noqa: F811
+def test_a_cancellation_shows_at_once_while_it_is_pending(owner, account, configure):
     configure(billing_wait_seconds=20)
     with worker():
         before = owner.start(plan_code="pro").json
@@ -161,7 +161,7 @@ def test_a_cancellation_shows_at_once_while_it_is_pending(owner, stripe, configu
     assert again.json == pending and jobs() == 2, "the same wish is the same operation"
 
 
-def test_calls_that_need_stripe_are_limited_per_tenant(owner, stripe, configure):  # noqa: F811
+def test_calls_that_need_stripe_are_limited_per_tenant(owner, account, configure):
     configure(billing_calls_per_minute=2)
     for _ in range(2):
         assert_envelope(owner("POST", "subscription/cancel"), 404)
@@ -184,13 +184,13 @@ CHANGES = [
 
 @pytest.mark.parametrize("role", ["viewer", "member"])
 @pytest.mark.parametrize(("method", "name"), READS + CHANGES)
-def test_members_without_the_scope_may_neither_read_nor_change(http, signed, tenant, stripe, role, method, name):  # noqa: F811
+def test_members_without_the_scope_may_neither_read_nor_change(http, signed, tenant, account, role, method, name):
     client = Client(http, signed(role)[0], tenant)
     assert_envelope(client(method, name), 403, "insufficient_scope")
 
 
 @pytest.mark.parametrize(("method", "name"), READS + CHANGES)
-def test_another_tenants_path_is_403_whatever_it_has(http, signed, tenant, stripe, method, name):  # noqa: F811
+def test_another_tenants_path_is_403_whatever_it_has(http, signed, tenant, account, method, name):
     from models.auth.tenants import Tenant
 
     other = Tenant.create(slug="other", name="Other")
@@ -268,7 +268,7 @@ def test_pages_lead_back_to_our_sites_only_and_their_links_are_for_managers(owne
 @pytest.mark.parametrize(
     ("name", "field"), [("checkout", "success_url"), ("checkout", "cancel_url"), ("portal", "return_url")]
 )
-def test_pages_never_lead_elsewhere(owner, stripe, configure, url, name, field):  # noqa: F811
+def test_pages_never_lead_elsewhere(owner, account, configure, url, name, field):
     configure(app_public_url="https://app.example.com", allowed_origins="https://admin.example.com")
     more = {"plan_code": "pro"} if name == "checkout" else {}
     assert_envelope(owner("POST", name, **more, **{field: url}), 422)
@@ -305,9 +305,9 @@ def test_invoices_are_listed_the_newest_first(owner, billing, tenant):
 # ---------------------------------------------------------------- accounts
 
 
-def test_an_account_comes_with_its_subscription_while_stripe_is_away(http, stripe, configure, clean):  # noqa: F811
+def test_an_account_comes_with_its_subscription_while_stripe_is_away(http, account, configure, clean):
     configure(signup_access_policy="public")
-    stripe.fault("*", status=503, times=10_000)
+    account.fault("*", status=503, times=10_000)
     body = {
         "email": "jo@example.com",
         "password": "violet tractor umbrella",
@@ -326,7 +326,7 @@ def test_an_account_comes_with_its_subscription_while_stripe_is_away(http, strip
     assert jobs() == 1 and BillingOperation.get().kind == "provision"
 
 
-def test_an_account_of_a_plan_that_is_not_sold_is_not_made(http, stripe, configure, clean):  # noqa: F811
+def test_an_account_of_a_plan_that_is_not_sold_is_not_made(http, account, configure, clean):
     from models.auth.tenants import Plan, Tenant
 
     configure(signup_access_policy="public")

@@ -1,6 +1,7 @@
 """POST /webhooks/stripe: what is answered is stored, once; and nobody but Stripe gets anything stored."""
 
 import json
+import threading
 import time
 
 import pytest
@@ -242,6 +243,21 @@ def test_what_the_header_shows_to_be_wrong_is_refused_before_the_body_is_read(ht
         assert answer.status_code == 400
     answer = http.simulate_post("/webhooks/stripe", headers={"Stripe-Signature": signature(RAW)}, extras=environ)
     assert answer.status_code == 500  # so it would have been noticed
+
+
+def test_a_network_may_deliver_more_at_once_than_it_may_ask_elsewhere(deliver, configure, monkeypatch):
+    from edge.resources.billing import webhook
+
+    configure(network_request_limit=2)
+    barrier, store = threading.Barrier(10), webhook._store
+
+    def store_together(delivery):
+        barrier.wait(10)
+        return store(delivery)
+
+    monkeypatch.setattr(webhook, "_store", store_together)
+    answers = crowd(10, lambda number: deliver(an_event(f"evt_{number}")))
+    assert {answer.status_code for answer in answers} == {202}
 
 
 def test_postgres_away_is_a_503_and_nothing_is_promised(deliver, monkeypatch):

@@ -20,7 +20,7 @@ def rotate(tenant, person):
 
     def act():
         with transaction():
-            return webhook_secrets.rotate(admin, tenant.id, UNKNOWN_CLIENT)
+            return webhook_secrets.rotate(admin, tenant.id, UNKNOWN_CLIENT)[0]
 
     return act
 

@@ -2,12 +2,11 @@
 
 import pytest
 
-from tests.support import stripe as support
-from tests.support.billing import standin, stripe, work  # noqa: F401  (fixtures)
+from tests.support.billing import account, priced, stripe_account, stripe_part, work  # noqa: F401  (fixtures)
 
 
 @pytest.fixture
-def ask_for(tenant, stripe):  # noqa: F811
+def ask_for(tenant, account):  # noqa: F811
     """ask_for("start", plan_code="pro", ...) -> the open operation of a wish, whose job waits."""
     from models.billing import changes
     from models.platform.database import transaction
@@ -72,24 +71,3 @@ def told(tenant):
 
     query = InboxEvent.select().where(InboxEvent.tenant_id == tenant.id).order_by(InboxEvent.position)
     return lambda: [event.type for event in query]
-
-
-@pytest.fixture(scope="session")
-def stripe_part(tmp_path_factory):
-    """A stand-in for Stripe for the whole session, which sends its webhooks nowhere."""
-    with support.standin(tmp_path_factory.mktemp("stripe")) as part:
-        yield part
-
-
-@pytest.fixture
-def stripe_account(stripe_part, configure, packaged_plans):
-    """Billing is on, and this process's Stripe is the stand-in; its account has what earlier tests have made."""
-    configure(**support.settings_of(stripe_part))
-    return stripe_part
-
-
-@pytest.fixture
-def priced(stripe_account):
-    """The packaged plans can be bought."""
-    support.sync_plans()
-    return stripe_account

@@ -2,13 +2,15 @@
 
 import pytest
 
-from models.billing import changes
+from models.billing import changes, stripe_prices
 from models.billing.customers import BillingCustomer
 from models.billing.operations import BillingOperation, ChangePending
 from models.billing.subscription import Subscription, SubscriptionNotFound
 from models.platform.audit import AuditEvent
+from models.platform.database import database
 from tests.support.billing import work
 from workers.billing import operations
+from workers.gateways.stripe import call
 
 GOOD = "pm_card_visa"
 
@@ -19,8 +21,8 @@ def pro(done, without_trial):
     assert done("start", plan_code="pro", payment_method=GOOD, billing_email="bills@example.com").state == "succeeded"
 
 
-def at_stripe(stripe, tenant):
-    [subscription] = [one for one in stripe.of("subscription", tenant) if one["status"] != "canceled"]
+def at_stripe(account, tenant):
+    [subscription] = [one for one in account.of("subscription", tenant) if one["status"] != "canceled"]
     return subscription
 
 
@@ -28,21 +30,21 @@ def seats_of(subscription):
     return subscription["items"]["data"][0]["quantity"]
 
 
-def test_seats_address_and_renewal_change_together(pro, done, row, stripe, tenant, told):
+def test_seats_address_and_renewal_change_together(pro, done, row, account, tenant, told):
     assert done("update", seat_count=7, billing_email="new@example.com", auto_renew=False).state == "succeeded"
     assert (row().seat_count, row().billing_email, row().auto_renew) == (7, "new@example.com", False)
     assert row().cancel_at == row().current_period_end
-    subscription, [customer] = at_stripe(stripe, tenant), stripe.of("customer", tenant)
+    subscription, [customer] = at_stripe(account, tenant), account.of("customer", tenant)
     assert (seats_of(subscription), subscription["cancel_at_period_end"]) == (7, True)
     assert (customer["email"], BillingCustomer.of_tenant(tenant.id).email) == ("new@example.com",) * 2
     assert told() == ["longshore.subscription.started", "longshore.subscription.updated"]
 
 
-def test_an_address_alone_goes_to_stripe_too(pro, done, row, stripe, tenant):
-    before = at_stripe(stripe, tenant)
+def test_an_address_alone_goes_to_stripe_too(pro, done, row, account, tenant):
+    before = at_stripe(account, tenant)
     assert done("update", billing_email="other@example.com").state == "succeeded"
-    assert row().billing_email == stripe.of("customer", tenant)[0]["email"] == "other@example.com"
-    assert at_stripe(stripe, tenant) == before
+    assert row().billing_email == account.of("customer", tenant)[0]["email"] == "other@example.com"
+    assert at_stripe(account, tenant) == before
 
 
 def test_what_is_so_already_is_no_change(pro, ask_for):
@@ -51,64 +53,64 @@ def test_what_is_so_already_is_no_change(pro, ask_for):
         ask_for("update")
 
 
-def test_a_change_of_plan_moves_price_seats_and_metadata(done, row, without_trial, stripe, tenant):
+def test_a_change_of_plan_moves_price_seats_and_metadata(done, row, without_trial, account, tenant):
     assert done("start", plan_code="starter").state == "succeeded"
     assert done("update", plan_code="pro").error_code == "payment_required", "it has to be paid at once"
-    assert (row().plan_code, seats_of(at_stripe(stripe, tenant))) == ("starter", 1)
-    from workers.gateways.stripe import call
-
+    assert (row().plan_code, seats_of(at_stripe(account, tenant))) == ("starter", 1)
     customer = BillingCustomer.stripe_id(tenant.id)
     card = call("attach", lambda stripe: stripe.v1.payment_methods.attach(GOOD, {"customer": customer}))
     prefer = {"invoice_settings": {"default_payment_method": card["id"]}}
     call("prefer", lambda stripe: stripe.v1.customers.update(customer, prefer))
     assert done("update", plan_code="pro").state == "succeeded"
-    subscription = at_stripe(stripe, tenant)
+    subscription = at_stripe(account, tenant)
     assert (row().plan_code, row().seat_count, seats_of(subscription)) == ("pro", 5, 5)
-    assert subscription["metadata"]["plan_code"] == "pro" and len(subscription["items"]["data"]) == 1
+    assert subscription["metadata"]["plan_code"] == "pro"
+    prices = {item["price"]["id"] for item in subscription["items"]["data"]}
+    assert prices == set(stripe_prices.current("pro").values()), "the seats and all that is metered"
     assert done("update", plan_code="starter", proration_behavior="none").state == "succeeded"
     assert (row().plan_code, row().seat_count) == ("starter", 1)
 
 
-def test_during_a_trial_the_plan_changes_without_a_card_and_the_trial_goes_on(done, row, stripe, tenant):
+def test_during_a_trial_the_plan_changes_without_a_card_and_the_trial_goes_on(done, row, account, tenant):
     done("start", plan_code="starter")
     ends = row().trial_ends_at
     assert done("update", plan_code="pro").state == "succeeded"
     assert (row().plan_code, row().status, row().trial_ends_at) == ("pro", "trialing", ends)
-    settings = at_stripe(stripe, tenant)["trial_settings"]
+    settings = at_stripe(account, tenant)["trial_settings"]
     assert settings == {"end_behavior": {"missing_payment_method": "cancel"}}
 
 
-def test_a_declined_change_of_plan_leaves_the_old_one(done, row, without_trial, stripe, tenant):
+def test_a_declined_change_of_plan_leaves_the_old_one(done, row, without_trial, account, tenant):
     done("start", plan_code="starter", payment_method="pm_card_chargeCustomerFail")
     operation = done("update", plan_code="pro")
     assert (operation.error_code, operation.result["decline_code"]) == ("card_declined", "generic_decline")
     assert row().plan_code == "starter" and row().status == "active"
-    assert at_stripe(stripe, tenant)["metadata"]["plan_code"] == "starter"
+    assert at_stripe(account, tenant)["metadata"]["plan_code"] == "starter"
 
 
-def test_seats_alone_keep_their_price_even_if_it_is_not_sold_any_more(pro, done, row, stripe, tenant):
-    from models.platform.database import database
-
-    [price] = {item["price"]["id"] for item in at_stripe(stripe, tenant)["items"]["data"]}
+def test_seats_alone_keep_their_price_even_if_it_is_not_sold_any_more(pro, done, row, account, tenant):
+    price = stripe_prices.current("pro")[""]
     database.execute_sql("update stripe_price set is_current = false where stripe_price_id = %s", (price,))
-    other = "insert into stripe_price values ('pro', '', 'prod_1', 'price_dearer')"
-    database.execute_sql(other)
+    dearer = (
+        "insert into stripe_price (plan_code, feature, stripe_product_id, stripe_price_id) values ('pro', '', 'p', 'x')"
+    )
+    database.execute_sql(dearer)
     try:
         assert done("update", seat_count=9).state == "succeeded"
-        assert [(item["price"]["id"], item["quantity"]) for item in at_stripe(stripe, tenant)["items"]["data"]] == [
-            (price, 9)
-        ]
     finally:
-        database.execute_sql("delete from stripe_price where stripe_price_id = 'price_dearer'")
+        database.execute_sql("delete from stripe_price where stripe_price_id = 'x'")
+        database.execute_sql("update stripe_price set is_current = true where stripe_price_id = %s", (price,))
+    seats = [item["quantity"] for item in at_stripe(account, tenant)["items"]["data"] if item["price"]["id"] == price]
+    assert seats == [9] and row().seat_count == 9
 
 
-def test_cancelling_at_the_end_of_the_period_and_taking_it_back(pro, done, ask_for, row, stripe, tenant):
+def test_cancelling_at_the_end_of_the_period_and_taking_it_back(pro, done, ask_for, row, account, tenant):
     assert done("cancel", at_period_end=True).state == "succeeded"
     assert (row().status, row().auto_renew, row().cancel_at) == ("active", False, row().current_period_end)
     assert ask_for("cancel", at_period_end=True) is None, "it is so already"
     assert done("update", auto_renew=True).state == "succeeded"
     assert (row().auto_renew, row().cancel_at) == (True, None)
-    assert not at_stripe(stripe, tenant)["cancel_at_period_end"]
+    assert not at_stripe(account, tenant)["cancel_at_period_end"]
 
 
 def test_cancelling_at_once_is_repeatable_and_ends_changes(pro, done, ask_for, row, told):
@@ -122,22 +124,18 @@ def test_cancelling_at_once_is_repeatable_and_ends_changes(pro, done, ask_for, r
 
 
 def test_a_cancellation_that_stripe_has_already_is_a_success(pro, done, row):
-    from workers.gateways.stripe import call
-
     call("cancel", lambda stripe: stripe.v1.subscriptions.cancel(row().stripe_subscription_id))
     assert row().status == "active", "no webhook has come"
     assert done("cancel", at_period_end=False).state == "succeeded" and row().status == "canceled"
 
 
 def test_a_change_of_what_has_ended_meanwhile_fails_and_the_row_knows(pro, done, row):
-    from workers.gateways.stripe import call
-
     call("cancel", lambda stripe: stripe.v1.subscriptions.cancel(row().stripe_subscription_id))
     assert done("update", seat_count=9).error_code == "subscription_ended" and row().status == "canceled"
 
 
 @pytest.mark.parametrize(
-    ("kind", "wish", "call"),
+    ("kind", "wish", "lost"),
     [
         ("update", {"seat_count": 8}, "POST /v1/subscriptions/*"),
         ("update", {"seat_count": 8, "billing_email": "new@example.com"}, "POST /v1/customers/*"),
@@ -145,14 +143,14 @@ def test_a_change_of_what_has_ended_meanwhile_fails_and_the_row_knows(pro, done,
         ("cancel", {"at_period_end": False}, "DELETE /v1/subscriptions/*"),
     ],
 )
-def test_a_lost_answer_changes_nothing_twice(pro, ask_for, row, stripe, tenant, kind, wish, call):
+def test_a_lost_answer_changes_nothing_twice(pro, ask_for, row, account, tenant, kind, wish, lost):
     operation = ask_for(kind, **wish)
-    stripe.fault(call, "lost", times=3)
+    account.fault(lost, "lost", times=3)
     for _ in range(3):
         work()
     assert BillingOperation.reload(operation.id).state == "succeeded"
     assert row().seat_count == wish.get("seat_count", 5) and row().auto_renew is (kind == "update")
-    made = [one for one in stripe.objects("invoiceitem") if one["customer"] == BillingCustomer.stripe_id(tenant.id)]
+    made = [one for one in account.objects("invoiceitem") if one["customer"] == BillingCustomer.stripe_id(tenant.id)]
     assert len(made) <= 2, "one credit and one charge at most"
 
 
@@ -168,7 +166,7 @@ def test_while_one_change_is_open_another_is_refused_but_the_same_cancellation_i
     assert done("update", seat_count=9).state == "succeeded" and row().seat_count == 9
 
 
-def test_what_stripe_has_not_confirmed_cannot_be_changed(ask_for, stripe, tenant):
+def test_what_stripe_has_not_confirmed_cannot_be_changed(ask_for, account, tenant):
     with pytest.raises(SubscriptionNotFound):
         ask_for("cancel", at_period_end=True)
     ask_for("start", plan_code="pro")
@@ -193,10 +191,10 @@ def test_seats_may_not_be_fewer_than_the_members(pro, ask_for, person):
     assert ask_for("update", seat_count=3)
 
 
-def test_a_change_that_came_to_nothing_while_stripe_was_away(pro, ask_for, row, stripe, monkeypatch):
+def test_a_change_that_came_to_nothing_while_stripe_was_away(pro, ask_for, row, account, monkeypatch):
     operation = ask_for("update", seat_count=9)
     monkeypatch.setattr(operations, "now", lambda: operation.created_at.replace(year=2099))
-    stripe.fault("*", status=500, times=1000)
+    account.fault("*", status=500, times=1000)
     work()
     assert BillingOperation.reload(operation.id).error_code == "provider_unavailable" and row().seat_count == 5
 
@@ -209,8 +207,8 @@ def test_every_change_is_in_the_audit_log(pro, done):
     assert [action for action in actions if action.startswith("billing.")] == expected
 
 
-def test_a_preview_says_what_a_change_costs_and_changes_nothing(pro, done, row, stripe, tenant):
-    before = at_stripe(stripe, tenant)
+def test_a_preview_says_what_a_change_costs_and_changes_nothing(pro, done, row, account, tenant):
+    before = at_stripe(account, tenant)
     result = done("preview", seat_count=7).result
     assert result["currency"] == "usd" and result["amount_due_now_cents"] == 0
     extra = 2 * 1900
@@ -220,5 +218,5 @@ def test_a_preview_says_what_a_change_costs_and_changes_nothing(pro, done, row, 
     assert any(line["is_proration"] for line in result["lines"])
     now = done("preview", seat_count=7, proration_behavior="always_invoice").result
     assert 0 < now["amount_due_now_cents"] <= extra and now["next_invoice_cents"] == 9900 + extra
-    assert at_stripe(stripe, tenant) == before and Subscription.of_tenant(tenant.id).seat_count == 5
+    assert at_stripe(account, tenant) == before and Subscription.of_tenant(tenant.id).seat_count == 5
     assert not AuditEvent.select().where(AuditEvent.action.startswith("billing.preview")).count()

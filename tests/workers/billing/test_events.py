@@ -6,6 +6,7 @@ import pytest
 
 from tests.support import stripe_objects
 from tests.support.billing_histories import rows
+from tests.support.billing_inbox import named, reload, stored
 from tests.support.crowd import crowd
 from tests.support.stripe_objects import START
 
@@ -13,23 +14,7 @@ from tests.support.stripe_objects import START
 @pytest.fixture
 def receive(billing, prices):
     """receive(type, object, id, created=...) -> the stored row."""
-    import json
-
-    from models.billing import inbox
-    from models.billing.events import InboxEvent
-    from models.platform.database import transaction
-
-    def store(event_type, thing, event_id="evt_1", created=START, **more):
-        event = stripe_objects.event(event_type, thing, event_id, created) | {"livemode": False} | more
-        with transaction():
-            inbox.accept([inbox.Delivery.parse(json.dumps(event).encode())])
-        return InboxEvent.get(InboxEvent.external_id == event_id)
-
-    return store
-
-
-def of(tenant, make=stripe_objects.subscription, **more):
-    return make(**{"metadata": {"tenant_id": str(tenant.id)}, **more})
+    return stored
 
 
 def run(name="billing.events", **args):
@@ -47,12 +32,6 @@ def run(name="billing.events", **args):
     return Job.get_by_id(job.id)
 
 
-def reload(row):
-    from models.billing.events import InboxEvent
-
-    return InboxEvent.get_by_id(row.id)
-
-
 def make_due(row):
     from models.billing.events import InboxEvent
     from models.platform.clock import now
@@ -65,7 +44,7 @@ def test_an_event_is_applied_numbered_kept_in_its_form_and_published(receive, te
     from models.platform.redis import redis_client
 
     configure(enable_billing_stream=True)
-    row = receive("customer.subscription.created", of(tenant))
+    row = receive("customer.subscription.created", named(tenant))
     assert run().state == "succeeded"
     row = reload(row)
     assert (row.state, row.attempts, row.error, row.due_at, row.position) == ("processed", 1, None, None, 1)
@@ -90,7 +69,9 @@ def test_every_handled_type_is_one_of_stripes(billing):
 
 
 def test_events_of_other_types_are_kept_numbered_if_they_are_a_tenants_and_change_nothing(receive, tenant):
-    charge = receive("charge.succeeded", of(tenant, lambda **more: {"id": "ch_1", "object": "charge"} | more), "evt_1")
+    charge = receive(
+        "charge.succeeded", named(tenant, lambda **more: {"id": "ch_1", "object": "charge"} | more), "evt_1"
+    )
     product = receive("product.updated", {"id": "prod_1", "object": "product"}, "evt_2")
     run()
     charge, product = reload(charge), reload(product)
@@ -101,7 +82,7 @@ def test_events_of_other_types_are_kept_numbered_if_they_are_a_tenants_and_chang
 
 def test_the_job_finds_the_oldest_first_and_stops_when_nothing_is_due(receive, tenant):
     for number in range(5):
-        receive("customer.subscription.updated", of(tenant), f"evt_{4 - number}", START + number)
+        receive("customer.subscription.updated", named(tenant), f"evt_{4 - number}", START + number)
     run()
     from models.billing.events import InboxEvent
 
@@ -115,7 +96,7 @@ def test_an_invoice_before_its_subscription_waits_and_then_goes_through(receive,
     row = reload(invoice)
     assert (row.state, row.attempts, row.position) == ("failed", 1, None)
     assert row.error.startswith("TenantUnknown") and row.due_at > row.received_at
-    receive("customer.subscription.created", of(tenant), "evt_2")
+    receive("customer.subscription.created", named(tenant), "evt_2")
     make_due(invoice)
     run()
     assert (reload(invoice).state, reload(invoice).tenant_id, reload(invoice).error) == ("processed", tenant.id, None)
@@ -135,8 +116,8 @@ def bug(monkeypatch):
 
 
 def test_a_handlers_fault_is_one_events_failure_and_leaves_nothing_behind(receive, tenant, bug):
-    bad = receive("invoice.paid", of(tenant, stripe_objects.invoice), "evt_1")
-    good = receive("invoice.finalized", of(tenant, stripe_objects.invoice, id="in_2"), "evt_2")
+    bad = receive("invoice.paid", named(tenant, stripe_objects.invoice), "evt_1")
+    good = receive("invoice.finalized", named(tenant, stripe_objects.invoice, id="in_2"), "evt_2")
     assert run().state == "succeeded"
     assert (reload(bad).state, reload(bad).position, reload(good).state) == ("failed", None, "processed")
     assert "sk_test_longshore" not in reload(bad).error and "RuntimeError" in reload(bad).error
@@ -148,7 +129,7 @@ def test_an_event_that_always_fails_waits_longer_each_time_and_is_parked(receive
     from models.billing import inbox
     from models.platform.audit import AuditEvent
 
-    row = receive("invoice.paid", of(tenant, stripe_objects.invoice))
+    row = receive("invoice.paid", named(tenant, stripe_objects.invoice))
     pauses = []
     for _ in range(inbox.ATTEMPTS - 1):
         make_due(row)
@@ -177,19 +158,19 @@ def test_a_redelivery_makes_a_parked_event_go_through_once_its_cause_is_gone(rec
     from models.billing.events import InboxEvent
     from workers.billing import events
 
-    row = receive("invoice.paid", of(tenant, stripe_objects.invoice))
+    row = receive("invoice.paid", named(tenant, stripe_objects.invoice))
     InboxEvent.update(state="failed", due_at=None, attempts=15).execute()
     run()
     assert reload(row).state == "failed"
     monkeypatch.setitem(events.HANDLERS, "invoice.paid", events.apply_invoice)
-    receive("invoice.paid", of(tenant, stripe_objects.invoice))
+    receive("invoice.paid", named(tenant, stripe_objects.invoice))
     run()
     assert (reload(row).state, reload(row).attempts) == ("processed", 16)
 
 
 def test_an_event_that_is_processed_again_keeps_its_number_and_overwrites_nothing_newer(receive, tenant):
-    first = receive("customer.subscription.updated", of(tenant), "evt_1", START)
-    receive("customer.subscription.updated", of(tenant, status="past_due"), "evt_2", START + 5)
+    first = receive("customer.subscription.updated", named(tenant), "evt_1", START)
+    receive("customer.subscription.updated", named(tenant, status="past_due"), "evt_2", START + 5)
     run()
     before, form = rows(tenant.id), reload(first).event
     make_due(first)
@@ -205,7 +186,7 @@ def test_an_event_that_is_processed_again_keeps_its_number_and_overwrites_nothin
     ids=["live though our key is of the test mode", "connected account"],
 )
 def test_an_event_of_another_world_changes_nothing(receive, tenant, more):
-    row = receive("customer.subscription.created", of(tenant), **more)
+    row = receive("customer.subscription.created", named(tenant), **more)
     run()
     row = reload(row)
     assert (row.state, row.position) == ("processed", None)
@@ -220,7 +201,7 @@ def test_a_crowd_of_jobs_processes_each_event_once_and_numbers_them_without_a_ga
     other = Tenant.create(slug="other", name="Other")
     for number in range(60):
         owner = tenant if number % 3 else other
-        thing = of(owner, id=f"sub_{owner.slug}")
+        thing = named(owner, id=f"sub_{owner.slug}")
         receive("customer.subscription.updated", thing, f"evt_{number}", START + number)
 
     def work(_):
@@ -237,7 +218,7 @@ def test_few_jobs_at_once_work_on_the_inbox(receive, tenant):
     from models.jobs.ledger import Job
     from workers.billing.events import AT_ONCE
 
-    row = receive("customer.subscription.updated", of(tenant))
+    row = receive("customer.subscription.updated", named(tenant))
     columns = {"name": "billing.events", "queue": "events", "args": {}, "state": "running", "max_failures": 1}
     others = [Job.create(**columns, lease_until=now() + timedelta(minutes=1)) for _ in range(AT_ONCE)]
     assert run().state == "succeeded" and reload(row).state == "received"
@@ -251,7 +232,7 @@ def test_a_long_run_hands_over_to_a_new_job(receive, tenant, monkeypatch, jobs_n
 
     monkeypatch.setattr(events, "SECONDS", -1)
     for number in range(2):
-        receive("customer.subscription.updated", of(tenant), f"evt_{number}")
+        receive("customer.subscription.updated", named(tenant), f"evt_{number}")
     run()
     assert [job.state for job in jobs_named("billing.events")] == ["succeeded", "queued"]
 
@@ -260,7 +241,7 @@ def test_the_scheduler_resumes_what_is_due_and_forgotten(receive, tenant, config
     from models.billing.events import InboxEvent
     from workers.jobs import resume_billing_events
 
-    row = receive("customer.subscription.updated", of(tenant))
+    row = receive("customer.subscription.updated", named(tenant))
     assert resume_billing_events() == 0  # it has just come, and its job is on the way
     InboxEvent.update(due_at=now() - timedelta(seconds=5)).execute()
     configure(enable_billing=False)
@@ -276,14 +257,14 @@ def test_two_states_of_one_second_are_read_from_stripe(receive, tenant, jobs_nam
     from workers.billing import events
     from workers.gateways.stripe import Answer, NotThere
 
-    receive("customer.subscription.updated", of(tenant), "evt_2")
+    receive("customer.subscription.updated", named(tenant), "evt_2")
     run()
     assert jobs_named("billing.refresh") == []
-    receive("customer.subscription.updated", of(tenant, cancel_at_period_end=True), "evt_1")
+    receive("customer.subscription.updated", named(tenant, cancel_at_period_end=True), "evt_1")
     run()
     (job,) = jobs_named("billing.refresh")
     assert job.args == {"subscription_id": "sub_1"} and rows(tenant.id)["subscription"][0]["auto_renew"]
-    answer = Answer(of(tenant, cancel_at_period_end=True), now())
+    answer = Answer(named(tenant, cancel_at_period_end=True), now())
     monkeypatch.setattr(events, "call", lambda name, function: answer)
     assert run("billing.refresh", subscription_id="sub_1").state == "succeeded"
     assert not rows(tenant.id)["subscription"][0]["auto_renew"]
@@ -300,7 +281,7 @@ def test_old_events_are_purged_whatever_their_state(receive, tenant):
     from models.billing.events import InboxEvent
 
     for number in range(4):
-        receive("customer.subscription.updated", of(tenant), f"evt_{number}")
+        receive("customer.subscription.updated", named(tenant), f"evt_{number}")
     InboxEvent.update(received_at=now() - timedelta(days=401)).where(InboxEvent.external_id != "evt_3").execute()
     assert [inbox.purge(400, 2), inbox.purge(400, 2), inbox.purge(400, 2)] == [2, 1, 0]
     assert [row.external_id for row in InboxEvent.select()] == ["evt_3"]

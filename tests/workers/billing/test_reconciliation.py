@@ -57,14 +57,14 @@ def test_a_change_whose_webhook_was_lost_is_taken_over(done, row, tenant):
     assert [(line.tenant_id, line.details["mended"]) for line in lines] == [(tenant.id, False), (tenant.id, True)]
 
 
-def test_a_subscription_and_a_customer_that_we_never_heard_of_are_taken_over(stripe, row, tenant):
+def test_a_subscription_and_a_customer_that_we_never_heard_of_are_taken_over(account, row, tenant):
     subscription = made_elsewhere(tenant)
     assert found_of_all(tenant) == [("customer_changed", True), ("subscription_missed", True)]
     assert (row().stripe_subscription_id, row().status) == (subscription["id"], "active")
     assert BillingCustomer.stripe_id(tenant.id) == subscription["customer"]
 
 
-def test_two_customers_or_two_subscriptions_of_a_tenant_are_reported(done, stripe, tenant):
+def test_two_customers_or_two_subscriptions_of_a_tenant_are_reported(done, account, tenant):
     done("start", plan_code="pro")
     made_elsewhere(tenant)
     named = {"metadata": {"tenant_id": str(tenant.id)}}
@@ -82,7 +82,7 @@ def test_what_stripe_does_not_know_is_reported(done, tenant):
     assert found(tenant, mend=False) == {"subscription_missed": False, "subscription_gone": False}
 
 
-def test_what_fails_with_one_tenant_does_not_stop_the_others(stripe, tenant):
+def test_what_fails_with_one_tenant_does_not_stop_the_others(account, tenant):
     other = Tenant.create(slug="other", name="Other")
     unknown = call("product", lambda stripe: stripe.v1.products.create({"name": "Not ours"}))
     price = {"product": unknown["id"], "currency": "usd", "unit_amount": 0, "recurring": {"interval": "month"}}
@@ -118,7 +118,7 @@ def test_an_account_whose_subscription_could_not_be_made_gets_it_later(ask_for, 
     assert row().stripe_subscription_id and found(tenant) == {}
 
 
-def test_one_runs_at_a_time(stripe, tenant):
+def test_one_runs_at_a_time(account, tenant):
     with pytest.raises(QuotaExceeded):
         taken = Slot.take("billing_reconciliation", 1)
         try:
@@ -142,7 +142,7 @@ def test_the_nightly_job_mends_and_purges(done, row, tenant):
     assert Job.get(Job.name == "billing.reconcile").state == "succeeded"
 
 
-def test_many_pages_of_subscriptions_are_all_seen(stripe, tenant, monkeypatch):
+def test_many_pages_of_subscriptions_are_all_seen(account, tenant, monkeypatch):
     monkeypatch.setattr("workers.gateways.stripe.PAGE", 2)
     for _ in range(3):
         made_elsewhere(tenant)
