@@ -12,7 +12,7 @@ from models.billing.plans import of_plans
 from models.commands import CommandFailed, actor
 from models.commands.members import find_tenant
 from models.platform import audit
-from models.platform.database import database, transaction
+from models.platform.database import release, transaction
 from workers.billing import usage_comparison
 
 HELP = "Export, correct and compare what tenants have used."
@@ -45,10 +45,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    with database.connection_context():
-        return {"export": _export, "correct": _correct, "compare": _compare, "parked": _parked, "resend": _resend}[
-            args.action
-        ](args)
+    actions = {"export": _export, "correct": _correct, "compare": _compare, "parked": _parked, "resend": _resend}
+    try:
+        return actions[args.action](args)
+    finally:
+        release()
 
 
 def _export(args: argparse.Namespace) -> int:
