@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 
+from devstack.bench import billing_edges as billing
 from devstack.bench import idle, jobs
 from devstack.bench.launch import PROCESSES, launch, pids_of
 from devstack.bench.peers import bare_webhook, environment, server, workers
@@ -81,6 +82,8 @@ def on_fresh_stack(name: str, state: Path, limits: dict[str, str], no_peer: str)
         setup = Setup(url, pids_of(stack), no_peer=no_peer)
         if name in WITH_PEER and not no_peer:
             setup = with_peer(setup, stack)
+        if name == "billing":
+            setup = replace(setup, peer_url=billing.start_guarded(stack))
         if name == "webhooks":
             bare_url, bare_pid = bare_webhook.start(stack)
             setup = replace(setup, pids=setup.pids | {"bare": bare_pid}, peer_url=bare_url)

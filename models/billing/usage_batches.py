@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from models.billing.usage_windows import Window
 from models.platform.database import database, in_transaction
 from models.platform.locks import lock
 
@@ -60,7 +61,10 @@ select coalesce(sum(quantity) filter (where state = 'sent'), 0),
     coalesce(sum(quantity) filter (where state = 'sealed' and attempts > 0), 0)
 from usage_batch where tenant_id = %(tenant_id)s and feature = %(feature)s and hour = %(hour)s
     and stripe_customer_id = %(customer)s"""
-METER_ID = "select stripe_meter_id from stripe_meter where feature = %(feature)s"
+METERS = "select feature, stripe_meter_id from stripe_meter order by feature"
+TOLD = """
+select feature, state, sum(quantity) from usage_batch
+where tenant_id = %(tenant_id)s and hour >= %(start)s and hour < %(end)s group by 1, 2"""
 OLDEST = """
 select coalesce(extract(epoch from now() - min(created_at)), 0) from usage_batch
 where state = 'sealed' or state = 'open' and exists (
@@ -146,9 +150,18 @@ def in_hour(batch: Batch) -> InHour:
     return InHour(int(row[0]), int(row[1]))
 
 
-def meter_id(feature: str) -> str | None:
-    row = database.execute_prepared(METER_ID, {"feature": feature}).fetchone()
-    return row[0] if row else None
+def meters() -> dict[str, str]:
+    """The ids of the meters, by feature."""
+    return dict(database.execute_prepared(METERS, {}).fetchall())
+
+
+def told(tenant_id: UUID, window: Window) -> dict[str, dict[str, int]]:
+    """The quantities of a tenant's batches by feature and state. The window has whole hours."""
+    values = {"tenant_id": tenant_id, "start": window.start, "end": window.end}
+    found: dict[str, dict[str, int]] = {}
+    for feature, state, quantity in database.execute_prepared(TOLD, values).fetchall():
+        found.setdefault(feature, {})[state] = int(quantity)
+    return found
 
 
 def oldest_seconds() -> float:

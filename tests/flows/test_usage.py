@@ -230,6 +230,7 @@ class Meters:
         return False
 
 
+@pytest.mark.timeout(300 + CHATS / 5)
 def test_what_chats_use_is_in_the_ledger_in_the_counters_and_in_the_meters_whatever_dies(live):
     """Workers are killed and answers of Stripe get lost meanwhile. USAGE_CHATS=10000 for the large one."""
     meters = Meters(live)
@@ -258,7 +259,7 @@ def test_what_chats_use_is_in_the_ledger_in_the_counters_and_in_the_meters_whate
     troubled = threading.Thread(target=trouble)
     troubled.start()
     try:
-        with ThreadPoolExecutor(40) as pool:
+        with ThreadPoolExecutor(min(100, CHATS // 3)) as pool:
             list(pool.map(chat, range(CHATS)))
     finally:
         stop.set()

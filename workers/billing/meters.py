@@ -34,7 +34,7 @@ def send(batch: Batch) -> None:
 
 def has_arrived(batch: Batch) -> Arrived | None:
     """Whether Stripe's sum of the batch's hour holds it. None if that cannot be told yet. ProviderError."""
-    meter = usage_batches.meter_id(batch.feature)
+    meter = usage_batches.meters().get(batch.feature)
     ours = usage_batches.in_hour(batch)
     release()
     if meter is None:

@@ -6,6 +6,7 @@ Every call has a key that is made of the operation's id, so a job that runs agai
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
 from prometheus_client import Counter, Histogram
 
@@ -196,6 +197,10 @@ def _tell(operation: BillingOperation) -> None:
     if operation.kind not in CHANGES or event is None:
         return
     if operation.error_code:
+        message = operation.error_message or operation.error_code
+        open_for = now() - operation.created_at
+        if open_for > timedelta(seconds=settings.billing_wait_seconds):  # the request was answered without it
+            notices.operation_failed(operation.tenant_id, operation.id, operation.kind, message)
         text = f"{operation.kind.capitalize()} failed: {operation.error_message}"
         events.record(
             operation.tenant_id, "longshore.operation.failed", status="failed", summary=text, subscription=row

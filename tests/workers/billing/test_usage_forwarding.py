@@ -3,7 +3,6 @@
 import time
 from datetime import timedelta
 
-import httpx
 import pytest
 
 from models.billing import counters, usage_batches
@@ -13,6 +12,7 @@ from models.platform.clock import now
 from models.platform.database import database, transaction
 from models.platform.ids import uuid7
 from models.runs import usage
+from tests.support.billing import KEY
 from tests.support.crowd import crowd
 from workers import main
 from workers.billing import meters
@@ -20,24 +20,21 @@ from workers.gateways.stripe import call
 from workers.jobs import USAGE_FOLD, USAGE_FORWARD, enqueue
 
 
-@pytest.fixture(scope="module")
-def meter(stripe_part):
+@pytest.fixture(scope="session")
+def meter(standin):
     """(id, event name) of the meter of messages at Stripe."""
     from models.platform.settings import settings
-    from tests.support.stripe import settings_of
 
     name = f"messages_{uuid7().hex}"
-    with settings.override(**settings_of(stripe_part)):
+    with settings.override(enable_billing=True, stripe_secret_key=KEY, stripe_api_base=standin.url):
         params = {"display_name": "Messages", "event_name": name, "default_aggregation": {"formula": "sum"}}
         return call("meters.create", lambda stripe: stripe.v1.billing.meters.create(params))["id"], name
 
 
 @pytest.fixture
-def customer(tenant, subscribed, meter, stripe_part, configure):
+def customer(tenant, subscribed, meter, standin, configure):
     """The id of the tenant's customer at Stripe; it has a subscription of a plan with a meter of messages."""
-    from tests.support.stripe import settings_of
-
-    configure(**settings_of(stripe_part))
+    configure(stripe_secret_key=KEY, stripe_api_base=standin.url)
     subscribed()
     database.execute_sql("delete from stripe_meter")
     database.execute_sql(
@@ -49,11 +46,7 @@ def customer(tenant, subscribed, meter, stripe_part, configure):
     )
     yield found
     database.execute_sql("delete from stripe_meter")
-    command(stripe_part, "fault", clear=True)
-
-
-def command(part, name, **body):
-    return httpx.post(f"{part.url}/_standin/{name}", json=body).raise_for_status().json()
+    standin.tell("fault", clear=True)
 
 
 def record(tenant, messages=1, source=None, used_at=None):
@@ -121,13 +114,13 @@ def test_a_correction_is_forwarded_too_and_what_adds_up_to_nothing_is_not(tenant
 
 
 @pytest.mark.parametrize("kind", ["lost", "status", "timeout"])
-def test_a_lost_answer_never_counts_twice(tenant, customer, meter, stripe_part, kind, configure):
+def test_a_lost_answer_never_counts_twice(tenant, customer, meter, standin, kind, configure):
     configure(stripe_timeout_seconds=0.5)
     record(tenant, 4)
-    command(stripe_part, "fault", operation="POST /v1/billing/meter_events", kind=kind, status=503, seconds=1, times=4)
+    standin.fault("POST /v1/billing/meter_events", kind=kind, status=503, seconds=1, times=4)
     forward()
     assert states() == {"sent" if kind == "lost" else "sealed": 1}  # the library repeats a lost call with its key
-    command(stripe_part, "fault", clear=True)
+    standin.tell("fault", clear=True)
     forward()
     assert at_stripe(meter, customer) == 4 and states() == {"sent": 1}
 
@@ -145,7 +138,7 @@ def test_stripe_may_be_away_and_folding_goes_on(tenant, customer, meter, configu
 
 
 @pytest.mark.parametrize("has_arrived", [True, False])
-def test_after_a_day_stripe_is_asked_whether_a_batch_has_arrived(tenant, customer, meter, stripe_part, has_arrived):
+def test_after_a_day_stripe_is_asked_whether_a_batch_has_arrived(tenant, customer, meter, has_arrived):
     record(tenant, 4)
     forward()
     record(tenant, 3)

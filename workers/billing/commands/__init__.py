@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from models.commands import run
 from workers.gateways.stripe import ProviderError
 
-NAMES = ("plans", "events", "operations", "reconcile")
+NAMES = ("plans", "events", "operations", "usage", "reconcile")
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m workers.billing") -> int:
