@@ -162,6 +162,8 @@ def test_while_one_change_is_open_another_is_refused_but_the_same_cancellation_i
     with pytest.raises(ChangePending):
         ask_for("cancel", at_period_end=False)
     assert ask_for("cancel", at_period_end=True) == operation
+    with pytest.raises(changes.SubscriptionExists):
+        ask_for("checkout", plan_code="starter")
     work()
     assert done("update", seat_count=9).state == "succeeded" and row().seat_count == 9
 
@@ -216,6 +218,8 @@ def test_a_preview_says_what_a_change_costs_and_changes_nothing(pro, done, row, 
         "the next month, and what is left of this one"
     )
     assert any(line["is_proration"] for line in result["lines"])
+    same = done("preview", seat_count=5).result
+    assert (same["amount_due_now_cents"], same["next_invoice_cents"]) == (0, 9900), "nothing would change"
     now = done("preview", seat_count=7, proration_behavior="always_invoice").result
     assert 0 < now["amount_due_now_cents"] <= extra and now["next_invoice_cents"] == 9900 + extra
     assert at_stripe(account, tenant) == before and Subscription.of_tenant(tenant.id).seat_count == 5
