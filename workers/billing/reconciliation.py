@@ -13,7 +13,7 @@ from uuid import UUID
 
 from prometheus_client import Counter, Gauge
 
-from models.billing import changes, stripe_sync
+from models.billing import changes, stripe_sync, usage_batches
 from models.billing.customers import BillingCustomer
 from models.billing.operations import FAILED, PENDING, PROVISION, SYSTEM, BillingOperation
 from models.billing.stripe_tenants import NotYet, find_tenant, id_of
@@ -31,6 +31,7 @@ from workers.jobs import BILLING_OPERATION, BILLING_OPERATION_FAIL, BILLING_RECO
 from workers.runtime import Lease, actor
 
 log = logging.getLogger(__name__)
+KEPT_DAYS = 40  # of batches, whatever the setting: they are compared with Stripe
 STUCK_AFTER = timedelta(hours=1)  # an operation without a job, or one that its job does not end
 # What an account's first subscription has failed with, if trying again may help.
 MAY_HEAL = ("provider_unavailable", "provider_authentication", "internal_error")
@@ -250,5 +251,6 @@ def reconcile(lease: Lease) -> None:
     """Nightly. What it finds is in the audit log and the metric."""
     if settings.enable_billing:
         Reconciliation(pause=lease.checkpoint).run()
-        while BillingOperation.purge(settings.billing_event_retention_days):
+        days = settings.billing_event_retention_days
+        while BillingOperation.purge(days) or usage_batches.purge(max(days, KEPT_DAYS)):
             lease.checkpoint()
