@@ -173,7 +173,7 @@ class Command:
         self._answer(resp, dict(req.params))
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
-        body = json.loads(req.stream.read() or b"{}")
+        body = json.loads(req.bounded_stream.read() or b"{}")
         self._answer(resp, body)
 
     def _answer(self, resp: falcon.Response, body: Object) -> None:

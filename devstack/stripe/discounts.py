@@ -205,12 +205,14 @@ def usable(world: World, item: Object, customer: Object | None) -> Object:
     return item
 
 
-def apply(world: World, lines: list[Object], discounts: list[str], now: int) -> list[Object]:
-    """Write the discounts into the lines; return them added up: [{"amount", "discount"}]."""
+def apply(world: World, lines: list[Object], invoice: Object) -> list[Object]:
+    """Write the discounts of an invoice into its lines; return them added up: [{"amount", "discount"}]."""
     totals = []
-    for id_ in discounts:
+    for id_ in invoice["discounts"]:
         discount = world.store.get(id_)
-        if discount is None or discount.get("_used") or (discount["end"] is not None and discount["end"] <= now):
+        if discount is None or discount.get("_used", invoice["id"]) != invoice["id"]:
+            continue
+        if discount["end"] is not None and discount["end"] <= invoice["created"]:
             continue
         coupon = world.store.get(discount["source"]["coupon"])
         if coupon is None or coupon.get("deleted"):
@@ -229,6 +231,6 @@ def apply(world: World, lines: list[Object], discounts: list[str], now: int) -> 
                 entry["discount_amounts"].append({"amount": cut, "discount": id_})
                 total += cut
         if total and coupon["duration"] == "once":
-            world.put(discount | {"_used": True})
+            world.put(discount | {"_used": invoice["id"]})
         totals.append({"amount": total, "discount": id_})
     return totals

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 from devstack.stripe.errors import malformed, missing
 
 _BRACKETS = re.compile(r"\[([^\]]*)\]")
+_INTEGER = re.compile(r"-?[0-9]{1,15}")
 _METADATA_KEYS, _METADATA_KEY, _METADATA_VALUE = 50, 40, 500  # how many, and their lengths
 
 Form = dict[str, Any]
@@ -80,10 +81,9 @@ class Params:
         value = self.text(name)
         if value is None:
             return default
-        try:
-            number = int(value)
-        except ValueError:
-            raise malformed(f"Invalid integer: {value}", self.name(name), "parameter_invalid_integer") from None
+        if not _INTEGER.fullmatch(value):
+            raise malformed(f"Invalid integer: {value}", self.name(name), "parameter_invalid_integer")
+        number = int(value)
         if least is not None and number < least:
             raise malformed(
                 f"This value must be greater than or equal to {least}.",

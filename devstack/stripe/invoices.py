@@ -48,7 +48,7 @@ def draft(
         entry["invoice"] = invoice["id"]
     url = f"/v1/invoices/{invoice['id']}/lines"
     invoice["lines"] = listed(entries, url) | {"total_count": len(entries)}
-    invoice["total_discount_amounts"] = discounts.apply(world, entries, invoice["discounts"], now)
+    discount(world, invoice)
     add_up(invoice)
     world.add(invoice, "invoice.created")
     subscription["latest_invoice"] = invoice["id"]
@@ -92,6 +92,14 @@ def _blank(customer: Object, now: int) -> Object:
     }
 
 
+def discount(world: World, invoice: Object) -> None:
+    """Apply the discounts, anew if they have been before."""
+    entries = invoice["lines"]["data"]
+    for entry in entries:
+        entry["discount_amounts"] = []
+    invoice["total_discount_amounts"] = discounts.apply(world, entries, invoice)
+
+
 def add_up(invoice: Object) -> None:
     """Set the sums. The customer's balance, a negative one is a credit, is added when the invoice is finalized."""
     entries = invoice["lines"]["data"]
@@ -107,14 +115,12 @@ def finalize(world: World, invoice: Object) -> Object:
     customer = world.get("customer", invoice["customer"])
     now = world.now(customer["test_clock"])
     _count_use(world, invoice)
+    discount(world, invoice)
     invoice["starting_balance"] = customer["balance"]
     add_up(invoice)
-    balance = min(invoice["total"] + customer["balance"], 0)
-    if balance != customer["balance"]:
-        customer["balance"] = balance
-    number = customer["next_invoice_sequence"]
-    customer["next_invoice_sequence"] += 1
-    world.put(customer)
+    balance, number = min(invoice["total"] + customer["balance"], 0), customer["next_invoice_sequence"]
+    world.put(customer | {"next_invoice_sequence": number + 1})
+    world.save(customer | {"next_invoice_sequence": number + 1, "balance": balance}, "customer.updated")
     page = f"{world.url}/invoices/{invoice['id']}"
     invoice |= {
         "automatically_finalizes_at": None,

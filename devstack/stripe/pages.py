@@ -51,7 +51,7 @@ class Page:
         self._render(resp, id_, None)
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, id_: str) -> None:
-        form = dict(parse_qsl(req.stream.read(_LONGEST).decode(errors="replace")))
+        form = dict(parse_qsl(req.bounded_stream.read(_LONGEST).decode(errors="replace")))
         try:
             with self.store.transaction():
                 target = self.act(World(self.store, self.url), id_, form)

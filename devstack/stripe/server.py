@@ -122,7 +122,7 @@ class Api:
 
 
 def _form(req: falcon.Request) -> str:
-    body = req.stream.read().decode(errors="replace") if req.method == "POST" else ""
+    body = req.bounded_stream.read().decode(errors="replace") if req.method == "POST" else ""
     return f"{req.query_string}&{body}" if req.query_string and body else body or req.query_string
 
 

@@ -27,14 +27,8 @@ def listed(data: list[Object], url: str, has_more: bool = False) -> Object:
 
 
 def outside(item: Object) -> Object:
-    """The object without what only the stand-in knows of it: names that begin with an underscore, at any depth."""
-    return {name: _outside(value) for name, value in item.items() if not name.startswith("_")}
-
-
-def _outside(value: Any) -> Any:
-    if isinstance(value, dict):
-        return outside(value)
-    return [_outside(entry) for entry in value] if isinstance(value, list) else value
+    """The object without what only the stand-in knows of it: names that begin with an underscore."""
+    return {name: value for name, value in item.items() if not name.startswith("_")}
 
 
 def changed(before: Object, after: Object) -> Object:

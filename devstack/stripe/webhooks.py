@@ -2,12 +2,12 @@
 
 import hashlib
 import hmac
-import json
 import random
 import time
 from collections.abc import Iterator
 
 import gevent
+import orjson
 import urllib3
 from gevent.event import Event as Signal
 from gevent.pool import Pool
@@ -88,9 +88,10 @@ class Sender:
             if not attempts and self.random.random() < settings["fail_first"]:
                 answer = "dropped on request"
             else:
-                answer = self._post(endpoint, json.dumps(event).encode())
+                body = orjson.dumps(event)
+                answer = self._post(endpoint, body)
                 if not attempts and self.random.random() < settings["twice"]:
-                    self._post(endpoint, json.dumps(event).encode())
+                    self._post(endpoint, body)
             self._record(seq, event, attempts + 1, answer)
         finally:
             self.sending.discard(seq)

@@ -59,10 +59,11 @@ where id = %(id)s"""
 # Due for some time, though nobody works: a job was lost, or the time to try again has come.
 IS_WAITING = """
 select exists (select from inbox_event where due_at < now() - interval '1 second')
-    and not exists (select from job where name = %(job)s and state in ('queued', 'running'))"""
+    and not exists (select from job where name = %(job)s and state = 'queued')
+    and not exists (select from job where name = %(job)s and state = 'running')"""
 PURGE = """
 delete from inbox_event where id in (
-    select id from inbox_event where received_at < now() - %(days)s * interval '1 day' limit %(limit)s
+    select id from inbox_event where received_at < now() - %(days)s * interval '1 day' order by received_at limit %(limit)s
 )"""
 RESULTS = Counter(
     "stripe_webhook_events_total", "Stripe's events, by what became of them at each step.", ["event_type", "result"]

@@ -111,9 +111,8 @@ def of_stripe_event(tenant_id: UUID, payload: Mapping[str, Any]) -> None:
     elif kind == "invoice.payment_action_required":
         tell(tenant_id, ACTION_REQUIRED, thing["id"], **_of_invoice(thing))
     elif kind == "customer.subscription.trial_will_end":
-        tell(
-            tenant_id, TRIAL_WILL_END, f"{thing['id']}:{thing['trial_end']}", trial_ends_at=time_of(thing["trial_end"])
-        )
+        ends = thing.get("trial_end")
+        tell(tenant_id, TRIAL_WILL_END, f"{thing['id']}:{ends}", trial_ends_at=time_of(ends))
     elif kind == "customer.subscription.deleted":
         ended_at = thing.get("ended_at") or payload["created"]
         tell(tenant_id, CANCELED, thing["id"], ended_at=time_of(ended_at))

@@ -37,3 +37,10 @@ def record(tenant, event_type="longshore.test", **more):
 
     with transaction():
         return events.record(tenant.id, event_type, **more)
+
+
+def unhandled(tenant_id):
+    """An event of a type that changes nothing, about something of this tenant, as Stripe sends it now."""
+    thing = {"id": "txi_1", "object": "tax_id", "metadata": {"tenant_id": str(tenant_id)}}
+    event = stripe_objects.event("customer.tax_id.created", thing, f"evt_{uuid7().hex}", int(now().timestamp()))
+    return event | {"livemode": False}

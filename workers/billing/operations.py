@@ -6,10 +6,11 @@ Every call has a key that is made of the operation's id, so a job that runs agai
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
 from prometheus_client import Counter, Histogram
 
-from models.billing import events, stripe_sync
+from models.billing import events, notices, stripe_sync
 from models.billing.customers import BillingCustomer
 from models.billing.operations import (
     CANCEL,
@@ -27,6 +28,7 @@ from models.billing.subscription import Subscription
 from models.platform.clock import now
 from models.platform.database import in_transaction, release, transaction
 from models.platform.ids import parse_uuid
+from models.platform.settings import settings
 from workers.billing import changing, checkout_paid, starting
 from workers.billing.asking import Outcome, Refused, order_of
 from workers.gateways.stripe import CardDeclined, ProviderAuthentication, ProviderError, ProviderRejected
@@ -187,6 +189,10 @@ def _tell(operation: BillingOperation) -> None:
     if operation.kind not in CHANGES or event is None:
         return
     if operation.error_code:
+        message = operation.error_message or operation.error_code
+        open_for = now() - operation.created_at
+        if open_for > timedelta(seconds=settings.billing_wait_seconds):  # the request was answered without it
+            notices.operation_failed(operation.tenant_id, operation.id, operation.kind, message)
         text = f"{operation.kind.capitalize()} failed: {operation.error_message}"
         events.record(
             operation.tenant_id, "longshore.operation.failed", status="failed", summary=text, subscription=row

@@ -6,7 +6,7 @@ import pytest
 
 from models.platform.database import database
 from tests.support.stripe_events import process, receive, record
-from tests.support.stripe_objects import invoice
+from tests.support.stripe_objects import SEAT_PRICE, invoice
 
 
 @pytest.fixture
@@ -55,12 +55,13 @@ def test_an_event_reads_the_same_before_and_after_it_is_processed(history, tenan
 
 
 def test_the_plan_is_found_by_our_table_of_prices(history, tenant):
-    database.execute_sql("insert into stripe_price values ('pro', '', 'prod_1', 'price_pro_seat')")
+    columns = "(plan_code, feature, stripe_product_id, stripe_price_id, is_current)"
+    database.execute_sql(f"insert into stripe_price {columns} values ('pro', '', 'prod_1', '{SEAT_PRICE}', false)")
     try:
         receive(tenant)
         assert history().json["items"][0]["subscription"]["plan_code"] == "pro"
     finally:
-        database.execute_sql("delete from stripe_price")
+        database.execute_sql("delete from stripe_price where stripe_price_id = %s", (SEAT_PRICE,))
 
 
 def test_pages_repeat_and_lose_nothing_while_events_come(history, tenant):

@@ -285,3 +285,17 @@ def test_old_events_are_purged_whatever_their_state(receive, tenant):
     InboxEvent.update(received_at=now() - timedelta(days=401)).where(InboxEvent.external_id != "evt_3").execute()
     assert [inbox.purge(400, 2), inbox.purge(400, 2), inbox.purge(400, 2)] == [2, 1, 0]
     assert [row.external_id for row in InboxEvent.select()] == ["evt_3"]
+
+
+def test_what_concerns_people_is_told_once_though_stripe_says_it_twice(receive, tenant):
+    from models.billing.notices import Notice
+    from models.platform.clock import now
+
+    created = int(now().timestamp())
+    receive("customer.subscription.created", named(tenant), created=created)
+    for number in range(2):
+        failed = named(tenant, stripe_objects.invoice, status="open")
+        receive("invoice.payment_failed", failed, f"evt_failed_{number}", created=created)
+    run()
+    [notice] = Notice.select()
+    assert (notice.tenant_id, notice.kind, notice.key) == (tenant.id, "payment_failed", "in_1")

@@ -73,6 +73,19 @@ def test_a_declined_card_leaves_the_tenant_as_before(card, done, row, without_tr
     assert done("update", seat_count=6).state == "succeeded", "the card is now the customer's own"
 
 
+def test_people_are_told_of_a_failure_that_nobody_waited_for(ask_for, without_trial, account, tenant):
+    from models.billing.notices import Notice
+
+    for waited in (False, True):
+        operation = ask_for("start", plan_code="pro", payment_method=ATTACHES_AND_FAILS)
+        if not waited:
+            age(operation, seconds=11)
+        work()
+        assert reloaded(operation).state == "failed"
+    [notice] = Notice.select()
+    assert (notice.kind, notice.details["operation"]) == ("operation_failed", "start")
+
+
 def test_an_unknown_promotion_code_is_refused_and_a_known_one_counts(done, row, without_trial, account, tenant):
     assert (
         done("start", plan_code="pro", payment_method=GOOD, promotion_code="NOPE").error_code
