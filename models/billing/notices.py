@@ -113,10 +113,16 @@ def of_stripe_event(tenant_id: UUID, payload: Mapping[str, Any]) -> bool:
     if kind == "customer.subscription.trial_will_end":
         ends = thing.get("trial_end")
         return tell(tenant_id, TRIAL_WILL_END, f"{thing['id']}:{ends}", trial_ends_at=time_of(ends))
-    if kind == "customer.subscription.deleted":
+    if kind == "customer.subscription.deleted" and _counts(tenant_id, thing["id"]):
         ended_at = thing.get("ended_at") or payload["created"]
         return tell(tenant_id, CANCELED, thing["id"], ended_at=time_of(ended_at))
     return False
+
+
+def _counts(tenant_id: UUID, subscription_id: str) -> bool:
+    """Whether this is the tenant's subscription: not one that another has replaced, such as a trial by a paid plan."""
+    row = Subscription.of_tenant(tenant_id)
+    return row is None or row.stripe_subscription_id == subscription_id
 
 
 def _of_invoice(invoice: Mapping[str, Any]) -> dict[str, Any]:

@@ -241,7 +241,7 @@ def test_what_chats_use_is_in_the_ledger_in_the_counters_and_in_the_meters_whate
 
     def trouble():
         dice = random.Random(5)
-        while not stop.wait(dice.uniform(0.5, 1.5)):
+        while not stop.wait(dice.uniform(0.5, 1.5) * (1 if CHATS < 1000 else 5)):
             meters.fold()
             kind = dice.choice(["lost", "status", "timeout"])
             meters.fault(operation="POST /v1/billing/meter_events", kind=kind, status=503, seconds=0.2, times=4)
