@@ -82,13 +82,13 @@ def fold(limit: int = FOLDED_AT_ONCE) -> dict[UUID, int]:
 
 def totals(tenant_id: UUID, window: Window) -> dict[str, int]:
     """What a tenant has used in a window, by feature."""
-    rows = database.execute_prepared(TOTALS, _values(tenant_id, window)).fetchall()
+    rows = database.execute_prepared(TOTALS, bounds(tenant_id, window)).fetchall()
     return {feature: int(quantity) for feature, quantity in rows}
 
 
 def by_day(tenant_id: UUID, window: Window) -> list[DayTotal]:
     """What a tenant has used on each day (UTC) of a window, by feature and day. Days without use are left out."""
-    rows = database.execute_prepared(BY_DAY, _values(tenant_id, window)).fetchall()
+    rows = database.execute_prepared(BY_DAY, bounds(tenant_id, window)).fetchall()
     return [DayTotal(feature, day, int(quantity)) for feature, day, quantity in rows]
 
 
@@ -98,7 +98,8 @@ def levels(tenant_id: UUID, features: list[str]) -> dict[str, int]:
     return {feature: int(quantity) for feature, quantity in rows}
 
 
-def _values(tenant_id: UUID, window: Window) -> dict[str, Any]:
+def bounds(tenant_id: UUID, window: Window) -> dict[str, Any]:
+    """The values of PIECES."""
     first = _hour(window.start + HOUR - timedelta(microseconds=1))
     last = _hour(window.end)
     if first > last:  # the window is within an hour

@@ -32,7 +32,6 @@ from models.platform.locks import lock_for_next
 from models.platform.settings import settings
 from models.runs import holds, usage
 from models.runs.holds import Reached, RedisAway
-from models.runs.run import ACTIVE, Run
 from models.runs.usage import INPUT_TOKENS, MESSAGES, OUTPUT_TOKENS
 
 log = logging.getLogger(__name__)
@@ -42,7 +41,17 @@ LOADS = 3  # from Postgres for one call, before Postgres decides alone
 NEXT_GENERATION = """
 insert into usage_guard (tenant_id, generation) values (%(tenant_id)s, 1)
 on conflict (tenant_id) do update set generation = usage_guard.generation + 1"""
-HOLDS = "select holder, feature, quantity from usage_hold where tenant_id = %(tenant_id)s"
+# What is used, and what is held: in one statement, which sees one moment. A run that ends meanwhile is in exactly one of the two.
+NUMBERS = """
+select 'used', null::uuid, feature, sum(quantity) from ({pieces}) as pieces group by feature
+union all
+select 'level', null, feature, quantity from ({levels}) as levels (feature, quantity)
+union all
+select 'held', id, %(message)s::text, 1 from run
+where tenant_id = %(tenant_id)s and state in ('queued', 'running', 'waiting')
+union all
+select 'held', holder, feature, quantity from usage_hold where tenant_id = %(tenant_id)s"""
+NUMBERS = NUMBERS.replace("{pieces}", counters.PIECES).replace("{levels}", counters.LEVELS)
 HOLD = """
 insert into usage_hold (tenant_id, holder, feature, quantity)
 select %(tenant_id)s, %(holder)s, feature, quantity
@@ -224,14 +233,16 @@ def _locked_standing(tenant_id: UUID, *, alone: bool) -> Standing:
 
 def _numbers(standing: Standing) -> tuple[list[PlanFeature], dict[str, int], dict[UUID, dict[str, int]]]:
     """The limits of a tenant, what it has used by feature, and what is reserved by holder."""
-    tenant_id, limits = standing.tenant_id, of_plan(standing.plan_code or "")
-    used = counters.totals(tenant_id, standing.window)
+    limits = of_plan(standing.plan_code or "")
     levels = [limit.key for limit in limits if not limit.is_metered]
-    used |= dict.fromkeys(levels, 0) | counters.levels(tenant_id, levels)
-    open_runs = Run.select(Run.id).where((Run.tenant_id == tenant_id) & Run.state.in_(ACTIVE))
-    held: dict[UUID, dict[str, int]] = {run.id: {MESSAGES: RUN[MESSAGES]} for run in open_runs}
-    for holder, feature, quantity in database.execute_prepared(HOLDS, {"tenant_id": tenant_id}).fetchall():
-        held.setdefault(holder, {})[feature] = quantity
+    values = {**counters.bounds(standing.tenant_id, standing.window), "features": levels, "message": MESSAGES}
+    used: dict[str, int] = {}
+    held: dict[UUID, dict[str, int]] = {}
+    for kind, holder, feature, quantity in database.execute_prepared(NUMBERS, values).fetchall():
+        if kind == "held":
+            held.setdefault(holder, {})[feature] = int(quantity)
+        elif (kind == "level") == (feature in levels):
+            used[feature] = int(quantity)
     return limits, used, held
 
 

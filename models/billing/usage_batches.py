@@ -70,6 +70,10 @@ select coalesce(extract(epoch from now() - min(created_at)), 0) from usage_batch
 where state = 'sealed' or state = 'open' and exists (
     select 1 from billing_customer
     where billing_customer.tenant_id = usage_batch.tenant_id and stripe_customer_id is not null)"""
+PURGE = """
+delete from usage_batch where id in (
+    select id from usage_batch where state = 'sent' and sent_at < now() - %(days)s * interval '1 day' limit 5000
+)"""
 PARKED = f"select {COLUMNS}, error from usage_batch where state = 'parked' order by created_at limit %(limit)s"  # noqa: S608
 
 
@@ -167,6 +171,11 @@ def told(tenant_id: UUID, window: Window) -> dict[str, dict[str, int]]:
 def oldest_seconds() -> float:
     """The age of the oldest usage that could be sent and was not."""
     return float(database.execute_prepared(OLDEST, {}).fetchone()[0])
+
+
+def purge(days: int) -> int:
+    """Delete some of the batches that Stripe has for longer than that. Returns how many; the ledger stays."""
+    return int(database.execute_prepared(PURGE, {"days": days}).rowcount)
 
 
 def parked(limit: int = 100) -> list[tuple[Batch, str]]:

@@ -18,7 +18,7 @@ from models.platform.database import in_transaction, transaction
 from models.platform.settings import settings
 from workers.billing.checkout_paid import page_paid
 from workers.gateways.stripe import NotThere, call
-from workers.jobs import BILLING_EVENTS, BILLING_REFRESH, enqueue
+from workers.jobs import BILLING_EVENTS, BILLING_REFRESH, BILLING_TELL, enqueue
 from workers.runtime import Lease, actor
 
 log = logging.getLogger(__name__)
@@ -81,8 +81,8 @@ def _process(row: InboxEvent) -> str:
         return "ignored"
     thing, handle = payload["data"]["object"], HANDLERS.get(row.type)
     tenant_id = handle(thing, Order.of_event(payload)) if handle else find_tenant(thing)
-    if tenant_id is not None:
-        notices.of_stripe_event(tenant_id, payload)
+    if tenant_id is not None and notices.of_stripe_event(tenant_id, payload):
+        enqueue(BILLING_TELL)  # sooner than the cron table does
     inbox.finish(row, tenant_id)
     return "dispatched"
 

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from prometheus_client import Counter, Gauge
 
-from models.billing import changes, stripe_sync
+from models.billing import changes, stripe_sync, usage_batches
 from models.billing.customers import BillingCustomer
 from models.billing.operations import FAILED, PENDING, PROVISION, SYSTEM, BillingOperation
 from models.billing.stripe_tenants import NotYet, find_tenant, id_of
@@ -24,13 +24,15 @@ from models.platform.clock import now
 from models.platform.database import database, release, transaction
 from models.platform.limits import Slot
 from models.platform.settings import settings
-from workers.billing import customers
+from workers.billing import customers, usage_comparison
 from workers.billing.asking import ask, order_of, subscription
 from workers.gateways.stripe import Answer, NotThere, ProviderError, every
 from workers.jobs import BILLING_OPERATION, BILLING_OPERATION_FAIL, BILLING_RECONCILE, enqueue
 from workers.runtime import Lease, actor
 
 log = logging.getLogger(__name__)
+USAGE_LATE_SECONDS = 86_400  # age of usage that could have been sent
+KEPT_DAYS = 40  # of batches, whatever the setting: they are compared with Stripe
 STUCK_AFTER = timedelta(hours=1)  # an operation without a job, or one that its job does not end
 # What an account's first subscription has failed with, if trying again may help.
 MAY_HEAL = ("provider_unavailable", "provider_authentication", "internal_error")
@@ -44,6 +46,10 @@ select distinct on (tenant_id) tenant_id, request, error_code from billing_opera
 where kind = %(kind)s and state = %(state)s and tenant_id = coalesce(%(tenant_id)s, tenant_id)
     and not exists (select 1 from subscription where subscription.tenant_id = billing_operation.tenant_id)
 order by tenant_id, created_at desc"""
+METERED = """
+select tenant_id from billing_customer
+where stripe_customer_id is not null and tenant_id = coalesce(%(tenant_id)s, tenant_id)
+    and exists (select 1 from usage_batch where usage_batch.tenant_id = billing_customer.tenant_id) order by tenant_id"""
 
 DRIFT = Counter("billing_drift_total", "Differences between our rows and Stripe.", ["kind", "mended"])
 RECONCILED = Gauge(
@@ -83,6 +89,7 @@ class Reconciliation:
                 (self._unseen, self._live()),
                 (self._stuck, iter(self._open_operations())),
                 (self._unprovisioned, iter(self._without_subscription())),
+                (self._usage, iter(self._metered())),
             ):
                 for thing in things:
                     if slot:
@@ -92,6 +99,8 @@ class Reconciliation:
             for tenant_id, count in self.standing.items():
                 if count > 1:
                     self._found("two_subscriptions", f"{count} subscriptions", tenant_id)
+            if self.tenant_id is None:
+                self._late_usage()
         finally:
             if slot:
                 slot.release()
@@ -217,6 +226,20 @@ class Reconciliation:
                     enqueue(BILLING_OPERATION, tenant_id=tenant_id, operation_id=str(operation.id))
         self._found("subscription_never_made", request["plan_code"], tenant_id, mended=self.mend)
 
+    def _late_usage(self) -> None:
+        """Stripe takes usage for some weeks only."""
+        if (seconds := usage_batches.oldest_seconds()) > USAGE_LATE_SECONDS:
+            self._found("usage_late", f"{seconds / 3600:.0f} hours old", None)
+
+    def _metered(self) -> list[tuple[UUID]]:
+        return list(database.execute_prepared(METERED, {"tenant_id": self.tenant_id}).fetchall())
+
+    def _usage(self, row: tuple[UUID]) -> None:
+        """What Stripe's meters have of a tenant is what was sent to them."""
+        for one in usage_comparison.compare_settled(row[0]):
+            if not one.is_right:
+                self._found("usage_differs", f"{one.feature}: sent {one.sent}, at Stripe {one.at_stripe}", row[0])
+
 
 def _essence(subscription: Mapping[str, Any]) -> list[Any]:
     """What of a subscription matters to us. Other fields may differ by how they were written."""
@@ -236,5 +259,6 @@ def reconcile(lease: Lease) -> None:
     """Nightly. What it finds is in the audit log and the metric."""
     if settings.enable_billing:
         Reconciliation(pause=lease.checkpoint).run()
-        while BillingOperation.purge(settings.billing_event_retention_days):
+        days = settings.billing_event_retention_days
+        while BillingOperation.purge(days) or usage_batches.purge(max(days, KEPT_DAYS)):
             lease.checkpoint()

@@ -12,6 +12,7 @@ from models.platform.database import release
 from workers.billing import meters
 
 HOUR = timedelta(hours=1)
+SETTLED_SINCE, SETTLED_AFTER = timedelta(days=33), timedelta(hours=3)
 
 
 class Comparison(NamedTuple):
@@ -52,6 +53,11 @@ def compare(tenant_id: UUID, window: Window | None = None) -> list[Comparison]:
             )
         )
     return found
+
+
+def compare_settled(tenant_id: UUID) -> list[Comparison]:
+    """The last weeks but the last hours, which Stripe has surely summed up. ProviderError."""
+    return compare(tenant_id, Window(now() - SETTLED_SINCE, now() - SETTLED_AFTER))
 
 
 def _hours(window: Window) -> Window:

@@ -18,22 +18,31 @@ def _aware(value: datetime) -> datetime:
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-def _storable(value: str) -> str:
-    if not value.isprintable():
-        raise ValueError("must be printable")
+def _key(longest: int) -> AfterValidator:
+    def check(value: str) -> str:
+        if not 1 <= len(value) <= longest or not value.isprintable():
+            raise ValueError(f"must have 1 to {longest} printable characters")
+        return value
+
+    return AfterValidator(check)
+
+
+def _countable(value: int) -> int:
+    if value > MOST:
+        raise ValueError(f"must be at most {MOST:_}")
     return value
 
 
+# The contract's document knows none of these limits but quantity > 0.
 Time = Annotated[datetime, AfterValidator(_aware)]
-Key = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_storable)]
 
 
 class UsageRecordRequest(BaseModel):
     """`idempotency_key`: of this record, within the feature. A time without a zone is in UTC."""
 
-    feature_key: Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_storable)]
-    quantity: int = Field(gt=0, le=MOST, strict=True)
-    idempotency_key: Key | None = None
+    feature_key: Annotated[str, _key(64)]
+    quantity: Annotated[int, Field(gt=0, strict=True), AfterValidator(_countable)]
+    idempotency_key: Annotated[str, _key(255)] | None = None
     period_start: Time | None = None
     period_end: Time | None = None
 

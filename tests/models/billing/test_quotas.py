@@ -146,6 +146,26 @@ def test_a_redis_that_forgets_lets_nobody_in_twice(tenant, limited, start):
     assert begun(crowd(60, act)) == 20
 
 
+def test_runs_that_end_while_numbers_are_loaded_are_counted_once(tenant, limited, start):
+    """Of 150 that want to begin, 100 do, whatever is forgotten while they end."""
+    limited("messages", hard=100)
+
+    def act(number):
+        begun = 0
+        for turn in range(15):
+            if (number + turn) % 3 == 0:
+                redis_client().delete(holds.key_of(tenant.id))
+            if run := attempt(start):
+                begun += 1
+                with transaction():
+                    Run.update(state="succeeded", terminal={}, terminal_sequence=1).where(Run.id == run.id).execute()
+                    usage.record(tenant.id, run.id, {"messages": 1})
+                    database.after_commit(lambda run=run: holds.settle(tenant.id, run.id, {"messages": 1}))
+        return begun
+
+    assert sum(crowd(10, act)) == 100
+
+
 @pytest.mark.parametrize("is_away", [False, True])
 def test_who_asks_postgres_waits_for_those_that_begin_meanwhile(tenant, limited, start, redis_away, is_away):
     """One has reserved and not committed yet when Redis forgets, or cannot be reached any more."""

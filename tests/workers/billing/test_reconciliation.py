@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from models.auth.tenants import Tenant
-from models.billing import stripe_prices
+from models.billing import stripe_prices, usage_batches
 from models.billing.customers import BillingCustomer
 from models.billing.operations import BillingOperation
 from models.billing.subscription import Subscription
@@ -15,6 +15,7 @@ from models.platform.clock import now
 from models.platform.database import database, transaction
 from models.platform.limits import QuotaExceeded, Slot
 from tests.support.billing import work
+from workers.billing import usage_comparison
 from workers.billing.reconciliation import Reconciliation
 from workers.gateways.stripe import call
 
@@ -116,6 +117,19 @@ def test_an_account_whose_subscription_could_not_be_made_gets_it_later(ask_for, 
     assert found(tenant) == {"subscription_never_made": True} and row().status == "trialing"
     work()
     assert row().stripe_subscription_id and found(tenant) == {}
+
+
+@pytest.mark.parametrize(("at_stripe", "differs"), [(7, False), (8, True)])
+def test_usage_that_stripe_does_not_have_as_it_was_sent_is_reported(done, tenant, monkeypatch, at_stripe, differs):
+    done("start", plan_code="pro")
+    database.execute_sql(
+        """insert into usage_batch (id, tenant_id, feature, hour, period_start, quantity, used_at, state)
+           values (gen_random_uuid(), %s, 'messages', date_trunc('hour', now() - interval '1 day'), '-infinity', 7, now(), 'sent')""",
+        (tenant.id,),
+    )
+    monkeypatch.setattr(usage_batches, "meters", lambda: {"messages": "mtr_1"})
+    monkeypatch.setattr(usage_comparison.meters, "summed", lambda *_: at_stripe)
+    assert found(tenant) == ({"usage_differs": False} if differs else {})
 
 
 def test_one_runs_at_a_time(account, tenant):

@@ -12,8 +12,9 @@ from models.platform.clock import now
 from models.platform.database import database, transaction
 from models.platform.ids import uuid7
 from models.runs import usage
-from tests.support.billing import KEY
+from tests.support.billing import Account
 from tests.support.crowd import crowd
+from tests.support.stripe import settings_of
 from workers import main
 from workers.billing import meters
 from workers.gateways.stripe import call
@@ -21,32 +22,42 @@ from workers.jobs import USAGE_FOLD, USAGE_FORWARD, enqueue
 
 
 @pytest.fixture(scope="session")
-def meter(standin):
+def meter(stripe_part):
     """(id, event name) of the meter of messages at Stripe."""
     from models.platform.settings import settings
 
     name = f"messages_{uuid7().hex}"
-    with settings.override(enable_billing=True, stripe_secret_key=KEY, stripe_api_base=standin.url):
+    with settings.override(**settings_of(stripe_part)):
         params = {"display_name": "Messages", "event_name": name, "default_aggregation": {"formula": "sum"}}
         return call("meters.create", lambda stripe: stripe.v1.billing.meters.create(params))["id"], name
 
 
 @pytest.fixture
-def customer(tenant, subscribed, meter, standin, configure):
-    """The id of the tenant's customer at Stripe; it has a subscription of a plan with a meter of messages."""
-    configure(stripe_secret_key=KEY, stripe_api_base=standin.url)
+def standin(stripe_part):
+    found = Account(stripe_part.url)
+    yield found
+    found.tell("fault", clear=True)
+
+
+@pytest.fixture
+def customer(tenant, subscribed, meter, stripe_part, configure):
+    """The id of the tenant's customer at Stripe; it has a subscription of a plan with a meter of messages, and no other."""
+    configure(**settings_of(stripe_part))
     subscribed()
-    database.execute_sql("delete from stripe_meter")
-    database.execute_sql(
-        "insert into stripe_meter (feature, event_name, stripe_meter_id) values ('messages', %s, %s)", meter[::-1]
-    )
+    others = database.execute_sql("delete from stripe_meter returning feature, event_name, stripe_meter_id").fetchall()
+    put_meter("messages", meter[1], meter[0])
     found = call("customers.create", lambda stripe: stripe.v1.customers.create({"email": "a@example.com"}))["id"]
     database.execute_sql(
         "insert into billing_customer (tenant_id, stripe_customer_id) values (%s, %s)", (tenant.id, found)
     )
     yield found
     database.execute_sql("delete from stripe_meter")
-    standin.tell("fault", clear=True)
+    for row in others:
+        put_meter(*row)
+
+
+def put_meter(*row):
+    database.execute_sql("insert into stripe_meter (feature, event_name, stripe_meter_id) values (%s, %s, %s)", row)
 
 
 def record(tenant, messages=1, source=None, used_at=None):
@@ -219,6 +230,19 @@ def test_usage_of_two_periods_is_told_apart_within_an_hour(tenant, customer, met
     end = at + timedelta(minutes=30)
     told = [meters.summed(meter[0], customer, *bounds) for bounds in ((at, end), (end, at + timedelta(hours=1)))]
     assert told == [3, 12]
+
+
+def test_what_was_sent_long_ago_is_purged_and_nothing_else(tenant, customer, meter):
+    for _ in range(2):
+        record(tenant, 1)
+        forward()
+    record(tenant, 1)
+    do(USAGE_FOLD)
+    database.execute_sql(
+        "update usage_batch set sent_at = now() - interval '41 days' where id = (select id from usage_batch where state = 'sent' limit 1)"
+    )
+    assert (usage_batches.purge(40), usage_batches.purge(40)) == (1, 0)
+    assert states() == {"sent": 1, "sealed": 1}
 
 
 def test_several_forwarders_share_the_work(tenant, customer, meter):
