@@ -14,6 +14,7 @@ from models.platform.settings import settings
 from models.runs import progress, steps, waiting
 from models.runs.approvals import Approval
 from models.runs.run import FAILED, Run
+from models.tenants import webhook_secrets
 from workers import metrics
 from workers.jobs import EVENT_PURGE, JOB_PURGE, NOOP, RUN_FAIL, SESSION_PURGE
 from workers.runtime import Lease, actor
@@ -65,6 +66,7 @@ def purge_sessions(lease: Lease) -> None:
     email_tokens.purge()
     service_tokens.purge()
     signup_requests.purge(settings.audit_retention_days)
+    webhook_secrets.encrypt_again()
     AuditEvent.purge(settings.audit_retention_days, keep_newest_of=PASSWORD_SET)
 
 

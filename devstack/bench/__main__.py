@@ -24,8 +24,7 @@ BENCHES = {
     "sign-in": "sign-ins per second, and their effect on open streams; compared with argon2 alone",
     "admission": "what others get during slow bodies, idle connections, large bodies and crowds of sign-ins",
     "conversations": "lists, searches and details among 10,000 conversations with 200,000 messages; compared with the query alone",
-    "billing": "what the guard of limits adds to a chat's start; what usage costs to write, to fold and to load",
-    "webhooks": "webhooks of Stripe accepted per second; compared with a bare responder on the same gunicorn",
+    "billing": "what the guard of limits adds to a chat's start; what usage costs; webhooks accepted per second",
     "reads": "REST reads over 32 connections; compared with FastAPI",
 }
 EPILOG = """benchmarks:

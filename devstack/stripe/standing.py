@@ -86,5 +86,6 @@ def voided(world: World, invoice: Object) -> None:
 
 def expired(world: World, subscription: Object) -> None:
     """An incomplete subscription is over."""
-    subscription |= {"status": "incomplete_expired", "ended_at": world.now(subscription["test_clock"])}
+    now = world.now(subscription["test_clock"])
+    subscription |= {"status": "incomplete_expired", "canceled_at": now, "ended_at": now}
     world.save(subscription, "customer.subscription.updated")

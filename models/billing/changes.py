@@ -194,6 +194,8 @@ def checkout(
         and _due(Plan.by_code(row.plan_code), row.seat_count)
     ):
         raise SubscriptionExists()
+    if pending := BillingOperation.open_change(tenant_id):
+        raise ChangePending(pending)  # it may make the subscription that the page would sell
     return BillingOperation.open(tenant_id, CHECKOUT, _order(tenant_id, wish) | urls, by, client)
 
 

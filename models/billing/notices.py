@@ -101,21 +101,28 @@ def operation_failed(tenant_id: UUID, operation_id: UUID, kind: str, message: st
 
 
 @in_transaction
-def of_stripe_event(tenant_id: UUID, payload: Mapping[str, Any]) -> None:
-    """Tell what an event of Stripe means for people, if it does and is news. Call it for every event that is processed."""
+def of_stripe_event(tenant_id: UUID, payload: Mapping[str, Any]) -> bool:
+    """Tell what an event of Stripe means for people, if it does and is news: returns whether it was. For every processed event."""
     thing, kind = payload.get("data", {}).get("object") or {}, str(payload.get("type"))
     if now() - datetime.fromtimestamp(payload["created"], UTC) > OLDEST:
-        return
+        return False
     if kind == "invoice.payment_failed":
-        tell(tenant_id, PAYMENT_FAILED, thing["id"], **_of_invoice(thing))
-    elif kind == "invoice.payment_action_required":
-        tell(tenant_id, ACTION_REQUIRED, thing["id"], **_of_invoice(thing))
-    elif kind == "customer.subscription.trial_will_end":
+        return tell(tenant_id, PAYMENT_FAILED, thing["id"], **_of_invoice(thing))
+    if kind == "invoice.payment_action_required":
+        return tell(tenant_id, ACTION_REQUIRED, thing["id"], **_of_invoice(thing))
+    if kind == "customer.subscription.trial_will_end":
         ends = thing.get("trial_end")
-        tell(tenant_id, TRIAL_WILL_END, f"{thing['id']}:{ends}", trial_ends_at=time_of(ends))
-    elif kind == "customer.subscription.deleted":
+        return tell(tenant_id, TRIAL_WILL_END, f"{thing['id']}:{ends}", trial_ends_at=time_of(ends))
+    if kind == "customer.subscription.deleted" and _counts(tenant_id, thing["id"]):
         ended_at = thing.get("ended_at") or payload["created"]
-        tell(tenant_id, CANCELED, thing["id"], ended_at=time_of(ended_at))
+        return tell(tenant_id, CANCELED, thing["id"], ended_at=time_of(ended_at))
+    return False
+
+
+def _counts(tenant_id: UUID, subscription_id: str) -> bool:
+    """Whether this is the tenant's subscription: not one that another has replaced, such as a trial by a paid plan."""
+    row = Subscription.of_tenant(tenant_id)
+    return row is None or row.stripe_subscription_id == subscription_id
 
 
 def _of_invoice(invoice: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from peewee import EXCLUDED, fn
 
-from models.auth.tenants import Plan, Tenant
+from models.auth.tenants import Tenant
 from models.billing import normal_form
 from models.billing.events import known_prices
 from models.billing.normal_form import Prices
@@ -53,6 +53,7 @@ select min(occurred_at) from (
     ) as others
     from inbox_event where object_id = %(id)s and source = 'stripe' and type like 'customer.subscription.%%'
 ) as told where others = 0"""
+SEATS = "select code, seats_included from plan"
 EMAIL = "select email from billing_customer where tenant_id = %(tenant_id)s"
 USE_TRIAL = """
 insert into billing_customer (tenant_id, trial_used_at) values (%(tenant_id)s, %(at)s)
@@ -90,6 +91,24 @@ class Applied(NamedTuple):
     is_tied: bool
 
 
+class Catalogue(NamedTuple):
+    """`seats`: plan code -> the seats that it includes."""
+
+    prices: Prices
+    seats: dict[str, int | None]
+
+    @classmethod
+    def read(cls) -> "Catalogue":
+        return cls(known_prices(), dict(database.execute_prepared(SEATS, {}).fetchall()))
+
+    def plan_of(self, thing: Object) -> str:
+        """The code of a subscription's plan. UnknownPlan."""
+        code = normal_form.plan_code(thing, self.prices)
+        if code not in self.seats:
+            raise UnknownPlan(f"Subscription {thing['id']} is of the plan {code!r}, which we do not have.")
+        return code
+
+
 class Mirrored(NamedTuple):
     object: dict[str, Any]
     as_of: Any
@@ -114,6 +133,8 @@ def apply_subscription(thing: Object, order: Order, tenant_id: UUID | None = Non
     known = database.execute_prepared(KNOWN, {"id": thing["id"]}).fetchone()
     if known and known[0] != tenant_id:
         raise WrongTenant(f"Subscription {thing['id']} is of tenant {known[0]}, but Stripe now says {tenant_id}.")
+    catalogue = Catalogue.read()
+    catalogue.plan_of(thing)  # or it would be in the way of the tenant's others
     values = {
         "id": thing["id"],
         "tenant_id": tenant_id,
@@ -124,7 +145,7 @@ def apply_subscription(thing: Object, order: Order, tenant_id: UUID | None = Non
     is_news = bool(database.execute_prepared(MIRROR, {**values, **order._asdict()}).fetchone())
     is_tied = bool(known and known[1] == order.as_of and known[2] != order.event_id and known[3] != thing)
     before = Subscription.of_tenant(tenant_id)
-    subscription = derive(tenant_id)
+    subscription = _derive(tenant_id, catalogue)
     if subscription is None:
         raise AssertionError("A tenant with a mirror has a row.")
     return Applied(tenant_id, subscription, before, is_news, is_tied)
@@ -134,16 +155,19 @@ def apply_subscription(thing: Object, order: Order, tenant_id: UUID | None = Non
 def derive(tenant_id: UUID) -> Subscription | None:
     """Write the tenant's row, its plan and its seats, as all that Stripe has said of its subscriptions has it.
 
-    Without any the row is left as it is. UnknownPlan if we do not sell what counts.
+    Without any the row is left as it is.
     """
     locks.lock("billing", tenant_id)
+    return _derive(tenant_id, Catalogue.read())
+
+
+def _derive(tenant_id: UUID, catalogue: Catalogue) -> Subscription | None:
     rows = database.execute_prepared(MIRRORS, {"tenant_id": tenant_id}).fetchall()
     mirrors = sorted(map(Mirrored._make, rows), key=lambda mirrored: mirrored.standing)
     if mirrors:
-        prices = known_prices()
-        _write_row(tenant_id, mirrors[-1], prices)
+        _write_row(tenant_id, mirrors[-1], catalogue)
         if paid := [mirrored for mirrored in mirrors if mirrored.status not in NEVER_PAID]:
-            columns = _columns(paid[-1].object, prices)
+            columns = _columns(paid[-1].object, catalogue)
             plan_and_seats = {"plan": columns["plan_code"], "seats": columns["seat_count"]}
             Tenant.update(**plan_and_seats).where(Tenant.id == tenant_id).execute()
         trials = [begin for mirrored in mirrors if (begin := mirrored.object.get("trial_start"))]
@@ -168,8 +192,8 @@ def apply_customer(thing: Object, order: Order, tenant_id: UUID | None = None) -
     return tenant_id
 
 
-def _write_row(tenant_id: UUID, mirrored: Mirrored, prices: Prices) -> None:
-    columns = _columns(mirrored.object, prices)
+def _write_row(tenant_id: UUID, mirrored: Mirrored, catalogue: Catalogue) -> None:
+    columns = _columns(mirrored.object, catalogue)
     columns |= {"past_due_since": _past_due_since(mirrored), "updated_at": mirrored.as_of}
     customer = mirrored.object.get("customer")
     email = customer.get("email") if isinstance(customer, dict) else None
@@ -185,8 +209,8 @@ def _email(tenant_id: UUID) -> str | None:
     return str(row[0]) if row and row[0] else None
 
 
-def _columns(thing: Object, prices: Prices) -> dict[str, Any]:
-    item, plan = normal_form.seat_item(thing, prices), _plan(thing, prices)
+def _columns(thing: Object, catalogue: Catalogue) -> dict[str, Any]:
+    item, plan_code = normal_form.seat_item(thing, catalogue.prices), catalogue.plan_of(thing)
     period_end, ended_at = time_or_none(item.get("current_period_end")), time_or_none(thing.get("ended_at"))
     has_ended, cancel_at = thing["status"] in ENDED, time_or_none(thing.get("cancel_at"))
     if cancel_at is None:
@@ -197,10 +221,10 @@ def _columns(thing: Object, prices: Prices) -> dict[str, Any]:
         "stripe_status": thing["status"],
     }
     return {
-        "plan_code": plan.code,
+        "plan_code": plan_code,
         "status": thing["status"],
         "auto_renew": not (has_ended or thing.get("cancel_at_period_end")),
-        "seat_count": item.get("quantity") or plan.seats_included,
+        "seat_count": item.get("quantity") or catalogue.seats[plan_code],
         "starts_at": time_of(thing["start_date"]),
         "current_period_start": time_or_none(item.get("current_period_start")),
         "current_period_end": period_end,
@@ -210,14 +234,6 @@ def _columns(thing: Object, prices: Prices) -> dict[str, Any]:
         "stripe_subscription_id": thing["id"],
         "metadata": {name: value for name, value in metadata.items() if value},
     }
-
-
-def _plan(thing: Object, prices: Prices) -> Plan:
-    code = normal_form.plan_code(thing, prices)
-    plan = Plan.get_or_none(Plan.code == code)
-    if plan is None:
-        raise UnknownPlan(f"Subscription {thing['id']} is of the plan {code!r}, which we do not have.")
-    return plan
 
 
 def _past_due_since(mirrored: Mirrored) -> Any:

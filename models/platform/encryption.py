@@ -1,7 +1,7 @@
 """Encryption of what the database has to keep but nobody may read there, such as the secrets of webhooks.
 
 The keys are derived from SECRET_KEY, one per purpose, as those of digests are. What was encrypted with one of
-SECRET_KEY_PREVIOUS can still be read.
+SECRET_KEY_PREVIOUS can still be read; a nightly job encrypts it again, so that a former key may be forgotten after a day.
 """
 
 import base64
@@ -27,6 +27,16 @@ def decrypt(purpose: str, token: str) -> str:
         return _cipher(derived_keys(_name(purpose))).decrypt(token.encode()).decode()
     except InvalidToken:
         raise CannotDecrypt(purpose) from None
+
+
+def renewed(purpose: str, token: str) -> str | None:
+    """The same text under the current key, if a former one has encrypted it; else None. CannotDecrypt."""
+    keys = derived_keys(_name(purpose))
+    try:
+        _cipher(keys[:1]).decrypt(token.encode())
+    except InvalidToken:
+        return encrypt(purpose, decrypt(purpose, token))
+    return None
 
 
 def _name(purpose: str) -> str:

@@ -13,7 +13,7 @@ from models.platform import audit
 from models.platform.client_info import ClientInfo
 from models.platform.clock import now
 from models.platform.database import in_transaction
-from models.platform.encryption import CannotDecrypt, decrypt, encrypt
+from models.platform.encryption import CannotDecrypt, decrypt, encrypt, renewed
 from models.platform.principal import Principal
 from models.tenants.settings import TenantSettings
 
@@ -46,6 +46,19 @@ def signing(tenant_id: UUID) -> list[str]:
         with contextlib.suppress(CannotDecrypt):  # it was lost with its key, and replaced for that
             found.append(decrypt(PURPOSE, row.webhook_secret_before))
     return found
+
+
+def encrypt_again() -> int:
+    """Encrypt with the current SECRET_KEY what a former one has encrypted. Returns how many secrets that were."""
+    count = 0
+    for column in (TenantSettings.webhook_secret, TenantSettings.webhook_secret_before):
+        query = TenantSettings.select(TenantSettings.id, column).where(column.is_null(False))
+        for row_id, token in query.tuples().iterator():
+            with contextlib.suppress(CannotDecrypt):
+                if fresh := renewed(PURPOSE, token):
+                    is_same = (TenantSettings.id == row_id) & (column == token)
+                    count += TenantSettings.update({column: fresh}).where(is_same).execute()
+    return count
 
 
 def _set(row: TenantSettings) -> str:

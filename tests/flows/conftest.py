@@ -173,11 +173,14 @@ def catalogue_of(stack, server):
 
 @pytest.fixture(scope="session")
 def live_stack():
+    from devstack.process import free_port
     from devstack.stack import Stack
 
     state = Path(tempfile.mkdtemp(prefix="longshore-live-"))
     without_urls = {name: value for name, value in os.environ.items() if not name.endswith("_URL")}
+    webhook_port = free_port()
     no_limits = {
+        "WEBHOOK_TRUSTED_HOSTS": f"127.0.0.1:{webhook_port}",
         "CHAT_RATE_LIMIT_PER_MINUTE": "0",
         "CHAT_STREAM_RATE_LIMIT_PER_MINUTE": "0",
         "CHAT_STREAM_CONCURRENT_LIMIT": "0",
@@ -190,7 +193,7 @@ def live_stack():
         stack.migrate()
         stack.seed()
         live = Live(stack)
-        live.mcp_server = server
+        live.mcp_server, live.webhook_port = server, webhook_port
         for name in ("edge", "worker-agents", "worker-jobs", "scheduler"):
             live.start(name)
         live.start("worker-agents", "spare")

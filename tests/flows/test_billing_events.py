@@ -1,6 +1,6 @@
 """Stripe's events, told in the worst way to processes that are killed, end in the rows of the same events in order.
 
-A thousand events; BILLING_CAMPAIGN=10000 sets another number.
+Five hundred events; BILLING_CAMPAIGN=10000 sets another number.
 """
 
 import json
@@ -18,7 +18,7 @@ from tests.support.billing_histories import rows
 from tests.support.stripe_webhooks import signed
 
 log = logging.getLogger(__name__)
-EVENTS = int(os.environ.get("BILLING_CAMPAIGN", "1000"))
+EVENTS = int(os.environ.get("BILLING_CAMPAIGN", "500"))
 TENANTS = 25
 SENDERS, SEED, KILLS = 12, 11, max(6, EVENTS // 250)
 PLANS = ("starter", "pro")

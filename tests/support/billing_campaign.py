@@ -56,11 +56,10 @@ class Life:
             self._update(same_second=self.random.random() < 0.5, status="active")
 
     def _invoice(self, verb, status, same_second=False):
-        parent = {"type": "subscription_details"}
-        parent["subscription_details"] = {"subscription": self.subscription["id"], "metadata": {}}
-        thing = stripe_objects.invoice(
-            stripe_objects.line(), id=f"in_{self.number}_{self.invoices}", status=status, parent=parent, created=self.at
-        )
+        details = {"subscription": self.subscription["id"], "metadata": {}}
+        known = {"customer": self.customer["id"], "created": self.at, "status": status}
+        known["parent"] = {"type": "subscription_details", "subscription_details": details}
+        thing = stripe_objects.invoice(stripe_objects.line(), id=f"in_{self.number}_{self.invoices}", **known)
         self._say(f"invoice.{verb}", thing, same_second)
 
     def _renew(self):

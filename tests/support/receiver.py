@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class Receiver:
     """`got`: (path, headers, body) of all requests. `answers`: statuses of the next answers; then 204."""
 
-    def __init__(self, tls=None):
+    def __init__(self, tls=None, port=0):
         self.got, self.answers, self.headers, self.drip = [], [], {}, None
         receiver = self
 
@@ -28,7 +28,7 @@ class Receiver:
             def log_message(self, *_):
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self.server.daemon_threads = True
         if tls:
             self.server.socket = tls.wrap_socket(self.server.socket, server_side=True)

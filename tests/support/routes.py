@@ -31,14 +31,18 @@ def fill(path, value=UNKNOWN_ID):
 
 
 def minimal_body(operation):
-    """The smallest body that fits the operation's schema: required texts and choices only."""
+    """The smallest body that fits the operation's schema: required texts, choices and numbers only."""
     if operation.body is None:
         return {}
     schema = operation.body.model_json_schema()
     fields = {name: schema["properties"][name] for name in schema.get("required", ())}
-    return {
-        name: field["enum"][0] if "enum" in field else "x" * field.get("minLength", 1) for name, field in fields.items()
-    }
+    return {name: _minimal_value(field) for name, field in fields.items()}
+
+
+def _minimal_value(field):
+    if "enum" in field:
+        return field["enum"][0]
+    return 1 if field.get("type") in ("integer", "number") else "x" * field.get("minLength", 1)
 
 
 def call(http, method, path, headers=None, **options):

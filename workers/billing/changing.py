@@ -76,7 +76,9 @@ def find_cancelled(operation: BillingOperation) -> Outcome | None:
 def preview(operation: BillingOperation) -> Outcome:
     """What a change would cost: with the change itself, and with the next invoice."""
     wish, now = operation.request, _retrieve(operation)
-    details: dict[str, Any] = {"items": _items(now, wish), "proration_behavior": wish["proration_behavior"]}
+    details: dict[str, Any] = {"proration_behavior": wish["proration_behavior"]}
+    if items := _items(now, wish):
+        details["items"] = items
     first = _preview(now, details)
     due_now, following = 0, first
     is_first_payment = wish.get("is_payable") and now["status"] != TRIALING
@@ -87,7 +89,7 @@ def preview(operation: BillingOperation) -> Outcome:
             "currency": first["currency"],
             "amount_due_now_cents": due_now,
             "next_invoice_cents": following["amount_due"],
-            "next_invoice_at": iso(time_of(following["next_payment_attempt"] or following["period_end"])),
+            "next_invoice_at": iso(time_of(following.get("next_payment_attempt") or following["period_end"])),
             "lines": [_line(line) for line in first["lines"]["data"]],
         }
     )

@@ -10,7 +10,7 @@ from models.billing.operations import BillingOperation
 from models.billing.subscription import ENDED, INCOMPLETE
 from models.platform.database import transaction
 from workers.billing.asking import Refused, ask, once
-from workers.gateways.stripe import Answer
+from workers.gateways.stripe import Answer, ProviderRejected
 
 PAGE = 100  # more subscriptions than a customer ever has
 
@@ -58,12 +58,16 @@ def require_card(tenant_id: UUID, customer_id: str) -> None:
 
 
 def attach_card(operation: BillingOperation, customer_id: str, payment_method: str) -> str:
-    """Stripe's id of the payment method as the customer's own."""
+    """Stripe's id of the payment method as the customer's own. Refused if it is none, or somebody else's."""
     params: Any = {"customer": customer_id}
-    attached = ask(
-        "payment_methods.attach",
-        lambda stripe: stripe.v1.payment_methods.attach(payment_method, params, once(operation, "attach")),
-    )
+    options = once(operation, "attach")
+    try:
+        attached = ask(
+            "payment_methods.attach", lambda stripe: stripe.v1.payment_methods.attach(payment_method, params, options)
+        )
+    except ProviderRejected as error:
+        text = "Stripe does not accept this payment method."
+        raise Refused("payment_method_invalid", text, {"reason": error.reason}) from error
     return str(attached["id"])
 
 

@@ -18,13 +18,13 @@ from models.platform.database import in_transaction, transaction
 from models.platform.settings import settings
 from workers.billing.checkout_paid import page_paid
 from workers.gateways.stripe import NotThere, call
-from workers.jobs import BILLING_EVENTS, BILLING_REFRESH, enqueue
+from workers.jobs import BILLING_EVENTS, BILLING_REFRESH, BILLING_TELL, enqueue
 from workers.runtime import Lease, actor
 
 log = logging.getLogger(__name__)
 AT_ONCE = 4  # jobs that work on the inbox: the others leave it to them
 SECONDS = 20  # that one job works before it leaves the rest to a new one
-Handler = Callable[[Object, Order], UUID]
+Handler = Callable[[Object, Order], UUID | None]
 
 
 @actor(BILLING_EVENTS)
@@ -81,8 +81,8 @@ def _process(row: InboxEvent) -> str:
         return "ignored"
     thing, handle = payload["data"]["object"], HANDLERS.get(row.type)
     tenant_id = handle(thing, Order.of_event(payload)) if handle else find_tenant(thing)
-    if tenant_id is not None:
-        notices.of_stripe_event(tenant_id, payload)
+    if tenant_id is not None and notices.of_stripe_event(tenant_id, payload):
+        enqueue(BILLING_TELL)  # sooner than the cron table does
     inbox.finish(row, tenant_id)
     return "dispatched"
 
@@ -117,6 +117,12 @@ def _subscription(thing: Object, order: Order) -> UUID:
     return applied.tenant_id
 
 
+def _customer(thing: Object, order: Order) -> UUID | None:
+    """Customers of ours always name their tenant. Others are not waited for."""
+    tenant_id = find_tenant(thing)
+    return None if tenant_id is None else stripe_sync.apply_customer(thing, order, tenant_id)
+
+
 # What an event of a type changes, and whose it is. Events of other types are kept, numbered and shown.
 HANDLERS: dict[str, Handler] = {
     "customer.subscription.created": _subscription,
@@ -140,7 +146,7 @@ HANDLERS: dict[str, Handler] = {
     "invoice.updated": apply_invoice,
     "invoice.upcoming": apply_invoice,
     "checkout.session.completed": page_paid,
-    "customer.created": stripe_sync.apply_customer,
-    "customer.updated": stripe_sync.apply_customer,
-    "customer.deleted": stripe_sync.apply_customer,
+    "customer.created": _customer,
+    "customer.updated": _customer,
+    "customer.deleted": _customer,
 }

@@ -28,6 +28,7 @@ from models.billing.subscription import Subscription
 from models.platform.clock import now
 from models.platform.database import in_transaction, release, transaction
 from models.platform.ids import parse_uuid
+from models.platform.locks import lock
 from models.platform.settings import settings
 from workers.billing import changing, checkout_paid, starting
 from workers.billing.asking import Outcome, Refused, order_of
@@ -148,6 +149,7 @@ def _refusal(error: ProviderError | None) -> Refused:
 def _succeed(lease: Lease, operation: BillingOperation, outcome: Outcome) -> None:
     with transaction():
         lease.job.finish()
+        lock("billing", operation.tenant_id)  # first, as whoever opens an operation does
         if operation.succeed(dict(outcome.result)):
             _apply(operation, outcome)
             _tell(operation)
@@ -157,10 +159,12 @@ def _succeed(lease: Lease, operation: BillingOperation, outcome: Outcome) -> Non
 def _fail(lease: Lease, operation: BillingOperation, refused: Refused) -> None:
     with transaction():
         lease.job.finish()
+        lock("billing", operation.tenant_id)
         if operation.fail(refused.code, refused.message, refused.details):
             _apply(operation, Outcome(subscriptions=refused.subscriptions))
             if operation.kind in CHANGES:
                 _take_back(operation)
+                _notice(operation, refused.message)
             _tell(operation)
     _count(operation, refused.code)
 
@@ -180,6 +184,13 @@ def _take_back(operation: BillingOperation) -> None:
     stripe_sync.derive(operation.tenant_id)
     is_never_made = (Subscription.tenant_id == operation.tenant_id) & Subscription.stripe_subscription_id.is_null()
     Subscription.delete().where(is_never_made).execute()
+
+
+@in_transaction
+def _notice(operation: BillingOperation, message: str) -> None:
+    """People are told of what has failed after their request was answered as pending."""
+    if (now() - operation.created_at).total_seconds() > settings.billing_wait_seconds:
+        notices.operation_failed(operation.tenant_id, operation.id, operation.kind, message)
 
 
 @in_transaction

@@ -31,6 +31,7 @@ from workers.jobs import BILLING_OPERATION, BILLING_OPERATION_FAIL, BILLING_RECO
 from workers.runtime import Lease, actor
 
 log = logging.getLogger(__name__)
+USAGE_LATE_SECONDS = 86_400  # age of usage that could have been sent
 KEPT_DAYS = 40  # of batches, whatever the setting: they are compared with Stripe
 STUCK_AFTER = timedelta(hours=1)  # an operation without a job, or one that its job does not end
 # What an account's first subscription has failed with, if trying again may help.
@@ -98,6 +99,8 @@ class Reconciliation:
             for tenant_id, count in self.standing.items():
                 if count > 1:
                     self._found("two_subscriptions", f"{count} subscriptions", tenant_id)
+            if self.tenant_id is None:
+                self._late_usage()
         finally:
             if slot:
                 slot.release()
@@ -222,6 +225,11 @@ class Reconciliation:
                 if operation:
                     enqueue(BILLING_OPERATION, tenant_id=tenant_id, operation_id=str(operation.id))
         self._found("subscription_never_made", request["plan_code"], tenant_id, mended=self.mend)
+
+    def _late_usage(self) -> None:
+        """Stripe takes usage for some weeks only."""
+        if (seconds := usage_batches.oldest_seconds()) > USAGE_LATE_SECONDS:
+            self._found("usage_late", f"{seconds / 3600:.0f} hours old", None)
 
     def _metered(self) -> list[tuple[UUID]]:
         return list(database.execute_prepared(METERED, {"tenant_id": self.tenant_id}).fetchall())

@@ -26,6 +26,8 @@ def start(operation: BillingOperation) -> Outcome:
         close_pages(customer.id)
         if existing := customers.standing(customer.id):
             return _existing(operation, existing)
+        if order["billing_email"]:
+            customers.set_email(operation, customer.id, order["billing_email"])
     discounts = _discounts(order)
     params: Any = _params(operation, customer.id) | ({"discounts": discounts} if discounts else {})
     if order["payment_method"]:
@@ -109,6 +111,8 @@ def checkout(operation: BillingOperation) -> Outcome:
     customer = customers.ensure(operation)
     if not customer.is_new:
         close_pages(customer.id, but=str(operation.id))
+        if order["billing_email"]:
+            customers.set_email(operation, customer.id, order["billing_email"])
     discounts = _discounts(order)
     params: Any = {
         "mode": "subscription",
@@ -125,7 +129,7 @@ def checkout(operation: BillingOperation) -> Outcome:
         "checkout.sessions.create",
         lambda stripe: stripe.v1.checkout.sessions.create(params, once(operation, "page")),
     )
-    return Outcome({"url": page["url"], "expires_at": iso(time_of(page["expires_at"]))})
+    return Outcome({"url": page["url"], "expires_at": iso(time_of(page["expires_at"]))}, email=order["billing_email"])
 
 
 def portal(operation: BillingOperation) -> Outcome:

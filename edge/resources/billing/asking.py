@@ -23,7 +23,10 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5  # seconds between two looks at the row
 STATUS = {
     "card_declined": 402,
     "payment_required": 402,
+    "payment_method_invalid": 400,
     "promotion_code_unknown": 404,
+    "subscription_exists": 409,
+    "subscription_ended": 409,
     "provider_unavailable": 503,
     "provider_rejected": 502,
     "provider_authentication": 502,

@@ -128,7 +128,7 @@ class History:
         self.machine.advance(now + self.random.randint(1, 40) * DAY)
 
 
-@pytest.fixture(params=range(12))
+@pytest.fixture(params=range(8))
 def history(tmp_path, request):
     history = History(tmp_path, request.param)
     for _ in range(60):

@@ -168,7 +168,8 @@ def test_an_incomplete_one_expires_after_23_hours(api, plan, customer, clock):
     frozen.forward(hours=22)
     assert api.subscriptions.retrieve(subscription.id).status == "incomplete"
     frozen.forward(hours=1)
-    assert api.subscriptions.retrieve(subscription.id).status == "incomplete_expired"
+    expired = api.subscriptions.retrieve(subscription.id)
+    assert (expired.status, expired.canceled_at, expired.ended_at) == ("incomplete_expired", frozen.now, frozen.now)
     assert api.invoices.retrieve(subscription.latest_invoice).status == "void"
 
 

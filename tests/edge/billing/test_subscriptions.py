@@ -344,3 +344,22 @@ def test_an_account_of_a_plan_that_is_not_sold_is_not_made(http, account, config
     finally:
         Plan.update(is_active=True).where(Plan.code == "pro").execute()
     assert not Tenant.select().exists() and not Subscription.select().exists()
+
+
+def test_of_twenty_cancellations_at_once_all_succeed_by_one_operation(owner, working):
+    owner.start(plan_code="pro")
+    answers = crowd(20, lambda _: owner("POST", "subscription/cancel"))
+    assert {answer.status_code for answer in answers} == {200}
+    assert not any(answer.json["auto_renew"] for answer in answers)
+    assert BillingOperation.select().where(BillingOperation.kind == "cancel").count() == 1
+
+
+def test_of_many_changes_at_once_each_is_made_or_refused(owner, working, tenant):
+    owner.start(plan_code="pro")
+    answers = crowd(12, lambda number: owner("PATCH", seat_count=6 + number))
+    made = [answer for answer in answers if answer.status_code == 200]
+    refused = [answer for answer in answers if answer.status_code != 200]
+    assert made and {answer.json["error"] for answer in refused} <= {"change_pending"}
+    [subscription] = working.of("subscription", tenant)
+    seats = {item.get("quantity") for item in subscription["items"]["data"]} - {None}
+    assert Subscription.of_tenant(tenant.id).seat_count in seats

@@ -1,11 +1,11 @@
 """The numbers of a tenant's events, our own acts, and their way to Redis."""
 
 import json
-import threading
 
 import pytest
 
 from models.platform.redis import redis_client
+from tests.support.crowd import crowd
 from tests.support.stripe_events import record
 
 
@@ -61,20 +61,9 @@ def test_an_act_outside_a_transaction_is_refused(tenant):
 
 def test_numbers_have_no_gap_under_a_crowd(tenant):
     from models.billing import events
-    from models.platform.database import release
 
-    def work():
-        try:
-            for _ in range(10):
-                record(tenant)
-        finally:
-            release()
-
-    threads = [threading.Thread(target=work) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    numbers = crowd(6, lambda _: [record(tenant) for _ in range(10)])
+    assert sorted(number for own in numbers for number in own) == list(range(1, 61))
     assert [position for position, _, _ in events.after(tenant.id, 0, 100)] == list(range(1, 61))
 
 

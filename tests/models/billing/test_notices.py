@@ -1,11 +1,11 @@
 """What tenants are told, once each."""
 
-import threading
 from datetime import timedelta
 
 import pytest
 
 from models.platform.clock import now
+from tests.support.crowd import crowd
 from tests.support.stripe_objects import event, invoice, subscription
 
 
@@ -45,23 +45,15 @@ def test_nothing_is_told_twice(tenant):
 
 def test_a_crowd_that_sees_the_same_limit_tells_of_it_once(tenant):
     from models.billing import notices
-    from models.platform.database import release, transaction
+    from models.platform.database import transaction
 
-    window, first = (now(), now() + timedelta(days=30)), []
+    window = (now(), now() + timedelta(days=30))
 
-    def work():
-        try:
-            with transaction():
-                first.append(notices.limit_reached(tenant.id, "messages", 80, window, used=160, limit=200))
-        finally:
-            release()
+    def see(_):
+        with transaction():
+            return notices.limit_reached(tenant.id, "messages", 80, window, used=160, limit=200)
 
-    threads = [threading.Thread(target=work) for _ in range(12)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(first) == [False] * 11 + [True]
+    assert sorted(crowd(12, see)) == [False] * 11 + [True]
     [((kind, _), details)] = told(tenant).items()
     assert kind == "limit_80" and (details["used"], details["limit"]) == (160, 200)
 

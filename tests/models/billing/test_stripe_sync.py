@@ -279,3 +279,12 @@ def test_deriving_again_changes_nothing(tenant, prices):
     with transaction():
         derive(tenant.id)
     assert rows(tenant.id) == before
+
+
+def test_a_subscription_of_a_plan_that_we_do_not_have_is_not_in_the_way_of_others(tenant, prices):
+    from models.billing.stripe_sync import UnknownPlan
+
+    unknown = said(tenant, at=60, id="sub_2", start_date=START + 60, item=stripe_objects.item("price_unknown"))
+    with pytest.raises(UnknownPlan):
+        apply(unknown)
+    assert apply(said(tenant, at=90)).subscription.stripe_subscription_id == "sub_1"

@@ -73,6 +73,17 @@ def test_a_secret_that_was_lost_with_its_key_can_be_replaced(tenant, rotate, con
     assert signing(tenant) == [fresh]
 
 
+def test_a_new_key_reads_what_the_former_one_has_encrypted_and_then_does_without_it(tenant, rotate, configure):
+    from models.tenants import webhook_secrets
+
+    configure(secret_key=SecretStr("a" * 64))
+    secrets = [rotate(), rotate()][::-1]
+    configure(secret_key=SecretStr("b" * 64), secret_key_previous=SecretStr("a" * 64))
+    assert (webhook_secrets.encrypt_again(), webhook_secrets.encrypt_again()) == (2, 0)
+    configure(secret_key_previous=None)
+    assert signing(tenant) == secrets
+
+
 def test_a_rotation_keeps_the_settings_and_their_version(tenant, rotate):
     from models.tenants.settings import TenantSettings
 

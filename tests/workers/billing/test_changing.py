@@ -162,6 +162,8 @@ def test_while_one_change_is_open_another_is_refused_but_the_same_cancellation_i
     with pytest.raises(ChangePending):
         ask_for("cancel", at_period_end=False)
     assert ask_for("cancel", at_period_end=True) == operation
+    with pytest.raises(changes.SubscriptionExists):
+        ask_for("checkout", plan_code="starter")
     work()
     assert done("update", seat_count=9).state == "succeeded" and row().seat_count == 9
 
@@ -216,7 +218,38 @@ def test_a_preview_says_what_a_change_costs_and_changes_nothing(pro, done, row, 
         "the next month, and what is left of this one"
     )
     assert any(line["is_proration"] for line in result["lines"])
+    same = done("preview", seat_count=5).result
+    assert (same["amount_due_now_cents"], same["next_invoice_cents"]) == (0, 9900), "nothing would change"
     now = done("preview", seat_count=7, proration_behavior="always_invoice").result
     assert 0 < now["amount_due_now_cents"] <= extra and now["next_invoice_cents"] == 9900 + extra
     assert at_stripe(account, tenant) == before and Subscription.of_tenant(tenant.id).seat_count == 5
     assert not AuditEvent.select().where(AuditEvent.action.startswith("billing.preview")).count()
+
+
+def test_seats_that_are_to_go_are_not_given_to_new_members(pro, ask_for, tenant, account, person):
+    from models.auth.seats import SeatLimitReached
+
+    person("owner")
+    operation = ask_for("update", seat_count=1)
+    with pytest.raises(SeatLimitReached):
+        person("member")  # Stripe has not confirmed it yet
+    account.fault("POST /v1/subscriptions/*", status=400)
+    work()
+    assert BillingOperation.reload(operation.id).error_code == "provider_rejected"
+    person("member")  # the five seats are there again
+
+
+def test_what_fails_after_the_answer_is_told_to_people_once(pro, ask_for, account, tenant, configure):
+    from models.billing.notices import Notice
+
+    configure(billing_wait_seconds=60)
+    account.fault("POST /v1/subscriptions/*", status=400)
+    ask_for("update", seat_count=8)
+    work()
+    assert not Notice.select().exists(), "whoever asked has read it in the answer"
+    configure(billing_wait_seconds=0)
+    account.fault("POST /v1/subscriptions/*", status=400)
+    operation = ask_for("update", seat_count=8)
+    work()
+    [notice] = Notice.select()
+    assert (notice.kind, notice.key, notice.tenant_id) == ("operation_failed", str(operation.id), tenant.id)

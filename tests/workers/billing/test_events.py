@@ -80,6 +80,12 @@ def test_events_of_other_types_are_kept_numbered_if_they_are_a_tenants_and_chang
     assert rows(tenant.id)["subscription"] == []
 
 
+def test_a_customer_of_nobody_here_is_not_waited_for(receive, tenant):
+    row = receive("customer.updated", {"id": "cus_x", "object": "customer", "email": "a@example.com"})
+    run()
+    assert (reload(row).state, reload(row).tenant_id, reload(row).position) == ("processed", None, None)
+
+
 def test_the_job_finds_the_oldest_first_and_stops_when_nothing_is_due(receive, tenant):
     for number in range(5):
         receive("customer.subscription.updated", named(tenant), f"evt_{4 - number}", START + number)

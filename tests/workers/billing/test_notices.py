@@ -11,6 +11,7 @@ from models.jobs.ledger import Job
 from models.platform.audit import AuditEvent
 from models.platform.clock import now
 from tests.support.accounts import add_user
+from tests.support.crowd import crowd
 from tests.support.receiver import Receiver
 
 
@@ -267,24 +268,9 @@ def test_a_webhook_that_was_removed_gets_nothing(tenant, settings_of, receiver, 
 
 
 def test_many_notices_are_told_by_several_workers_once(tenant, settings_of):
-    import threading
-
-    from models.platform.database import release
-
     settings_of([{"email": "a@example.com"}])
     for number in range(250):
         notice(tenant, key=str(number))
-
-    def run():
-        try:
-            tell()
-        finally:
-            release()
-
-    threads = [threading.Thread(target=run) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    crowd(3, lambda _: tell())
     tell()
     assert len(deliveries()) == 250 and len({one.notice_id for one in deliveries()}) == 250

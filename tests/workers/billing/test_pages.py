@@ -3,7 +3,7 @@
 import pytest
 
 from models.billing import changes
-from models.billing.operations import BillingOperation
+from models.billing.operations import BillingOperation, ChangePending
 from models.platform.database import transaction
 from tests.support.billing import work
 from workers.billing import checkout_paid
@@ -46,6 +46,12 @@ def test_who_pays_already_cannot_check_out_and_who_is_on_trial_can(done, ask_for
     done("cancel", at_period_end=False)
     done("start", plan_code="pro", payment_method="pm_card_visa")
     with pytest.raises(changes.SubscriptionExists):
+        ask_for("checkout", plan_code="pro")
+
+
+def test_while_a_change_is_open_no_page_is(ask_for, account):
+    ask_for("start", plan_code="starter")
+    with pytest.raises(ChangePending):
         ask_for("checkout", plan_code="pro")
 
 

@@ -99,6 +99,22 @@ def test_an_unknown_promotion_code_is_refused_and_a_known_one_counts(done, row, 
     assert invoice["amount_paid"] == 4950
 
 
+def test_a_payment_method_of_another_customer_or_of_nobody_is_refused(done, row, without_trial, account, tenant):
+    other = call("customer", lambda stripe: stripe.v1.customers.create({"metadata": {"of": "another"}}))["id"]
+    theirs = call("attach", lambda stripe: stripe.v1.payment_methods.attach(GOOD, {"customer": other}))["id"]
+    for card in (theirs, "pm_nobodys"):
+        assert done("start", plan_code="pro", payment_method=card).error_code == "payment_method_invalid"
+    assert row() is None and not account.of("subscription", tenant)
+
+
+def test_a_new_start_brings_its_address_to_the_customer_that_is_there(done, row, account, tenant):
+    done("start", plan_code="starter", billing_email="old@example.com")
+    done("cancel", at_period_end=False)
+    assert done("start", plan_code="starter", billing_email="new@example.com").state == "succeeded"
+    [customer] = account.of("customer", tenant)
+    assert customer["email"] == row().billing_email == BillingCustomer.of_tenant(tenant.id).email == "new@example.com"
+
+
 @pytest.mark.parametrize("calls", ["POST /v1/customers", "POST /v1/customers/*", "POST /v1/subscriptions"])
 @pytest.mark.parametrize("times", [1, 3])
 def test_a_lost_answer_makes_nothing_twice(ask_for, row, account, tenant, calls, times):
