@@ -347,6 +347,7 @@ def _write_row(tenant_id: UUID, request: dict[str, Any], status: str) -> None:
             (
                 "current_period_start",
                 "current_period_end",
+                "counts_from",
                 "cancel_at",
                 "ended_at",
                 "past_due_since",
