@@ -64,6 +64,11 @@ class Limited:
     def runs(self):
         return self.live.sql("select count(*) from run where tenant_id = %s", self.tenant_id)[0][0]
 
+    def failed(self, before):
+        """How many have failed of all runs but the first `before` ones."""
+        query = "select state from run where tenant_id = %s order by created_at, id offset %s"
+        return [state for (state,) in self.live.sql(query, self.tenant_id, before)].count("failed")
+
     def is_idle(self):
         open_runs = "select 1 from run where tenant_id = %s and state in ('queued', 'running')"
         return not self.live.sql(open_runs, self.tenant_id)
@@ -117,8 +122,10 @@ def test_a_redis_that_is_flushed_meanwhile_lets_no_more_begin(live, crowded):
     finally:
         stop.set()
         flusher.join()
-    assert (crowded.runs() - before, codes.count(429)) == (LIMIT, AT_ONCE - LIMIT)
+    begun = crowded.runs() - before
     eventually(crowded.is_idle, 90)
+    assert LIMIT <= begun <= LIMIT + crowded.failed(before)  # a run that fails without its stream frees its place
+    assert codes.count(429) == AT_ONCE - begun
 
 
 def test_without_redis_no_more_begin_either(live, crowded):
