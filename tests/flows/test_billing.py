@@ -213,7 +213,9 @@ def test_the_life_of_a_subscription(request, wait_until, where, buy):
     advance(api, clock, MONTH + 7200, wait_until)
     tenant.eventually(status="past_due")
     unpaid = wait_until(lambda: [one for one in tenant.ask("GET", "invoices")["items"] if one["status"] == "open"], 30)
-    api("POST", f"invoices/{unpaid[0]['invoice_id']}/pay", payment_method=use_card(api, customer, GOOD))
+    card = use_card(api, customer, GOOD)
+    advance(api, clock, 60, wait_until)  # events of one second have no order, and a stopped clock has one second only
+    api("POST", f"invoices/{unpaid[0]['invoice_id']}/pay", payment_method=card)
     tenant.eventually(status="active")
 
     tenant.ask("POST", "subscription/cancel", cancel_at_period_end=False)

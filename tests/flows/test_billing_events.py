@@ -20,7 +20,7 @@ from tests.support.stripe_webhooks import signed
 log = logging.getLogger(__name__)
 EVENTS = int(os.environ.get("BILLING_CAMPAIGN", "500"))
 TENANTS = 25
-SENDERS, SEED, KILLS = 12, 11, max(6, EVENTS // 250)
+SENDERS, SEED, KILLS = 12, 11, max(6, EVENTS // 400)
 PLANS = ("starter", "pro")
 # Of a fifth of the events, the first attempt fails at its end: all that it has written has to be undone.
 FAILURES = """

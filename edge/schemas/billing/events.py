@@ -21,7 +21,7 @@ class BillingStreamQuery(RunStreamQuery):
         None,
         ge=0,
         le=2**53 - 1,
-        description="The `position` of the last event that the client has. Default: before the newest 20 of the last day.",
+        description="The `position` of the last event that the client has. Default: before the newest 20 of the last day. Beyond the contract.",
     )
 
 
