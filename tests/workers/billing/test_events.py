@@ -341,3 +341,14 @@ def test_an_attempt_that_fails_sends_no_job(receive, tenant, monkeypatch):
 
     assert process_next()
     assert (reload(row).state, sent) == ("failed", [])
+
+
+def test_the_next_event_is_found_without_sorting_those_that_are_due_at_the_same_time(receive, tenant):
+    from models.billing import inbox
+    from models.platform.database import database, transaction
+
+    receive("customer.subscription.updated", named(tenant))
+    with transaction():
+        database.execute_sql("set local enable_seqscan = off")
+        plan = database.execute_sql(f"explain {inbox.TAKE.format(columns='*')}").fetchall()
+    assert "inbox_event_due" in str(plan) and "Sort" not in str(plan)
