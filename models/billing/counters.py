@@ -17,9 +17,11 @@ FOLDED_AT_ONCE = 20_000
 HOUR = timedelta(hours=1)
 # Quantities of meters go into the open batch of their hour too: see models/billing/usage_batches.py.
 FOLD = """
-with taken as (
+with ended as (
     delete from usage_tail where id in (select id from usage_tail order by id limit %(limit)s for update skip locked)
     returning tenant_id, feature, used_at, quantity
+), taken as (
+    select ended.* from ended where exists (select 1 from tenant where tenant.id = ended.tenant_id)
 ), counted as (
     insert into usage_counter as counter (tenant_id, feature, hour, quantity)
     select tenant_id, feature, date_trunc('hour', used_at), sum(quantity) from taken group by 1, 2, 3 order by 1, 2, 3
@@ -37,7 +39,7 @@ with taken as (
     on conflict (tenant_id, feature, hour, period_start) where state = 'open' do update
         set quantity = batch.quantity + excluded.quantity, used_at = greatest(batch.used_at, excluded.used_at)
 )
-select tenant_id, count(*) from taken group by tenant_id"""
+select tenant_id, count(*) from ended group by tenant_id"""
 # `start` to `end`, of which `first` to `last` are whole hours.
 PIECES = """
     select feature, hour as at, quantity from usage_counter

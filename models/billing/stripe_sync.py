@@ -211,7 +211,7 @@ def _counts_from(mirrors: list[Mirrored], catalogue: Catalogue) -> datetime | No
 
 def _write_row(tenant_id: UUID, mirrored: Mirrored, catalogue: Catalogue, counts_from: datetime | None) -> None:
     columns = _columns(mirrored.object, catalogue) | {"counts_from": counts_from}
-    columns |= {"past_due_since": _past_due_since(mirrored), "updated_at": mirrored.as_of}
+    columns |= {"past_due_since": _past_due_since(tenant_id, mirrored), "updated_at": mirrored.as_of}
     customer = mirrored.object.get("customer")
     email = customer.get("email") if isinstance(customer, dict) else None
     known = fn.coalesce(EXCLUDED.billing_email, Subscription.billing_email)
@@ -253,9 +253,15 @@ def _columns(thing: Object, catalogue: Catalogue) -> dict[str, Any]:
     }
 
 
-def _past_due_since(mirrored: Mirrored) -> Any:
-    """When the grace began: with the first event that said so without another in between; else when Stripe answered so."""
+def _past_due_since(tenant_id: UUID, mirrored: Mirrored) -> Any:
+    """When the grace began: with the first event that said so without another in between.
+
+    Without any event, such as while none are delivered: when Stripe first answered so. Later answers do not prolong it.
+    """
     if mirrored.status != PAST_DUE:
         return None
-    found = database.execute_prepared(PAST_DUE_SINCE, {"id": mirrored.object["id"]}).fetchone()[0]
-    return found or mirrored.as_of
+    if found := database.execute_prepared(PAST_DUE_SINCE, {"id": mirrored.object["id"]}).fetchone()[0]:
+        return found
+    row = Subscription.of_tenant(tenant_id)
+    is_same = row is not None and row.stripe_subscription_id == mirrored.object["id"]
+    return (row.past_due_since if row and is_same else None) or mirrored.as_of

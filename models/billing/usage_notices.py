@@ -18,7 +18,7 @@ def tell_limits(tenant_ids: Iterable[UUID]) -> int:
         return 0
     found = 0
     for tenant_id in tenant_ids:
-        totals = usage_totals.of_tenant(tenant_id)
+        totals = usage_totals.of_tenant(tenant_id)  # of one that was deleted meanwhile: nothing
         if any(percent_of(total) for total in totals.features):
             with transaction():
                 found += _tell(tenant_id, totals)

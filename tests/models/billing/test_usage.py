@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.auth.tenants import Tenant
 from models.billing import counters
 from models.billing.usage_windows import Interval, Window, month, period
 from models.platform.clock import now
@@ -120,6 +121,15 @@ def test_levels_are_the_sum_of_all_times(tenant):
     fold()
     put(tenant, "storage", -200, now())
     assert counters.levels(tenant.id, ["storage", "messages"]) == {"storage": 300}
+
+
+def test_what_a_deleted_tenant_has_used_is_dropped(tenant):
+    other = Tenant.create(slug="other", name="Other")
+    record(other)
+    record(tenant)
+    other.delete_instance()
+    assert sum(fold().values()) == 6 and fold() == {}
+    assert counters.totals(tenant.id, EVER) == CHAT and counters.totals(other.id, EVER) == {}
 
 
 def test_folding_while_others_count_loses_nothing(tenant):

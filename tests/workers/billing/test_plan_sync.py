@@ -260,10 +260,10 @@ def test_a_sync_that_dies_is_completed_by_the_next(account, file, monkeypatch):
     assert 5 < step < 19
 
 
-REAL_KEY = os.environ.get("STRIPE_TEST_SECRET_KEY", "")
+REAL_KEY = os.environ.get("STRIPE_TEST_KEY", "")
 
 
-@pytest.mark.skipif(not REAL_KEY.startswith("sk_test_"), reason="STRIPE_TEST_SECRET_KEY is no test key of an account")
+@pytest.mark.skipif(not REAL_KEY.startswith("sk_test_"), reason="STRIPE_TEST_KEY is no test key of an account")
 def test_a_real_account_is_brought_in_line(configure, packaged_plans):
     configure(enable_billing=True, stripe_secret_key=REAL_KEY, stripe_api_base=None)
     sync_plans()
