@@ -15,7 +15,7 @@ from models.billing import normal_form
 from models.billing.events import known_prices
 from models.billing.normal_form import Prices
 from models.billing.operations import UPDATE, BillingOperation
-from models.billing.stripe_order import DELETED, Order, time_of, time_or_none
+from models.billing.stripe_order import ANSWER, DELETED, Order, time_of, time_or_none
 from models.billing.stripe_tenants import NotYet, Object, id_of, tenant_of
 from models.billing.subscription import (
     ACTIVE,
@@ -36,6 +36,9 @@ from models.platform.json import storable
 STANDING = {TRIALING: 3, ACTIVE: 3, PAST_DUE: 3, UNPAID: 2, PAUSED: 2, INCOMPLETE: 1}
 NEVER_PAID = (INCOMPLETE, INCOMPLETE_EXPIRED)  # these give no plan
 KNOWN = "select tenant_id, as_of, event_id, object from stripe_subscription where stripe_subscription_id = %(id)s"
+DISPUTED = """
+select 1 from stripe_subscription
+where stripe_subscription_id = %(id)s and as_of = %(at)s and rank > %(rank)s and object <> %(object)s"""
 MIRROR = """
 insert into stripe_subscription as known
     (stripe_subscription_id, tenant_id, started_at, is_live, object, as_of, rank, event_id)
@@ -154,6 +157,12 @@ def apply_subscription(thing: Object, order: Order, tenant_id: UUID | None = Non
     if subscription is None:
         raise AssertionError("A tenant with a mirror has a row.")
     return Applied(tenant_id, subscription, before, is_news, is_tied)
+
+
+def is_disputed(thing: Object, at: datetime) -> bool:
+    """Whether an event of the second in which Stripe's API has answered this says something else, and would prevail."""
+    values = {"id": thing["id"], "at": at, "rank": ANSWER, "object": Json(thing, dumps=storable)}
+    return bool(database.execute_prepared(DISPUTED, values).fetchone())
 
 
 @in_transaction

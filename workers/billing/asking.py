@@ -1,13 +1,17 @@
 """Calls of Stripe on behalf of an operation, and what came of them."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from models.billing import stripe_sync
 from models.billing.operations import BillingOperation
 from models.billing.stripe_order import Order
 from models.platform.database import release
 from workers.gateways.stripe import Answer, Call, call
+
+A_SECOND = 1.1  # Stripe's times are whole seconds
 
 Options: TypeAlias = Any  # the library's own type is not imported at run time
 
@@ -46,10 +50,17 @@ def ask(name: str, function: Call) -> Answer:
 def change(name: str, function: Call) -> Answer:
     """Call Stripe for a change of a subscription, and return the subscription as it is now.
 
-    A repeated call is answered as the first time, and much may have happened since.
+    A repeated call is answered as the first time, and much may have happened since. An event of the same second may say
+    something else, such as what the change before has made: only what is read in a later second is surely newer.
     """
     answer = ask(name, function)
-    return subscription(answer["id"]) if answer.replayed else answer
+    if answer.replayed:
+        return subscription(answer["id"])
+    if stripe_sync.is_disputed(answer, answer.at):
+        release()
+        time.sleep(A_SECOND)
+        return subscription(answer["id"])
+    return answer
 
 
 def subscription(subscription_id: str) -> Answer:

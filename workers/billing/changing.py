@@ -90,7 +90,7 @@ def preview(operation: BillingOperation) -> Outcome:
         due_now, following = first["amount_due"], _preview(now, {**details, "proration_behavior": "none"})
     return Outcome(
         {
-            "currency": first["currency"],
+            "currency": first["currency"].upper(),
             "amount_due_now_cents": due_now,
             "next_invoice_cents": following["amount_due"],
             "next_invoice_at": iso(time_of(following.get("next_payment_attempt") or following["period_end"])),

@@ -2,14 +2,16 @@
 
 import pytest
 
-from models.billing import changes, stripe_prices
+from models.billing import changes, stripe_prices, stripe_sync
 from models.billing.customers import BillingCustomer
 from models.billing.operations import BillingOperation, ChangePending
+from models.billing.stripe_order import UPDATED, Order
 from models.billing.subscription import Subscription, SubscriptionNotFound
+from models.jobs.ledger import Job
 from models.platform.audit import AuditEvent
-from models.platform.database import database
+from models.platform.database import database, transaction
 from tests.support.billing import work
-from workers.billing import operations
+from workers.billing import asking, operations
 from workers.gateways.stripe import call
 
 GOOD = "pm_card_visa"
@@ -38,6 +40,40 @@ def test_seats_address_and_renewal_change_together(pro, done, row, account, tena
     assert (seats_of(subscription), subscription["cancel_at_period_end"]) == (7, True)
     assert (customer["email"], BillingCustomer.of_tenant(tenant.id).email) == ("new@example.com",) * 2
     assert told() == ["longshore.subscription.started", "longshore.subscription.updated"]
+
+
+def test_a_change_counts_although_an_event_of_its_second_says_how_it_was_before(
+    pro, done, row, account, tenant, monkeypatch
+):
+    before = at_stripe(account, tenant)
+
+    def and_the_event_of_the_change_before_arrives(name, function):
+        answer = ask(name, function)
+        if name == "subscriptions.update":
+            with transaction():
+                stripe_sync.apply_subscription(before, Order(answer.at, UPDATED, "evt_before"), tenant.id)
+        return answer
+
+    ask = asking.ask
+    monkeypatch.setattr(asking, "ask", and_the_event_of_the_change_before_arrives)
+    assert done("update", seat_count=7).state == "succeeded"
+    assert row().seat_count == 7
+    assert done("cancel", at_period_end=True).state == "succeeded"
+    assert row().auto_renew is False
+
+
+def test_an_answer_that_an_event_of_its_second_overtook_is_read_again(pro, done, row, account, tenant, monkeypatch):
+    before, apply = at_stripe(account, tenant), stripe_sync.apply_subscription
+
+    def first_the_event(thing, order, tenant_id):
+        apply(before, Order(order.as_of, UPDATED, "evt_before"), tenant_id)
+        return apply(thing, order, tenant_id)
+
+    monkeypatch.setattr(stripe_sync, "apply_subscription", first_the_event)
+    assert done("update", seat_count=7).state == "succeeded"
+    assert row().seat_count == 5, "what the event says, for now"
+    [job] = Job.select().where(Job.name == "billing.refresh")
+    assert job.args == {"subscription_id": before["id"]}
 
 
 def test_an_address_alone_goes_to_stripe_too(pro, done, row, account, tenant):
@@ -212,7 +248,7 @@ def test_every_change_is_in_the_audit_log(pro, done):
 def test_a_preview_says_what_a_change_costs_and_changes_nothing(pro, done, row, account, tenant):
     before = at_stripe(account, tenant)
     result = done("preview", seat_count=7).result
-    assert result["currency"] == "usd" and result["amount_due_now_cents"] == 0
+    assert result["currency"] == "USD" and result["amount_due_now_cents"] == 0
     extra = 2 * 1900
     assert 9900 + extra <= result["next_invoice_cents"] <= 9900 + 2 * extra, (
         "the next month, and what is left of this one"
