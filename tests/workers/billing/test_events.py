@@ -352,3 +352,15 @@ def test_the_next_event_is_found_without_sorting_those_that_are_due_at_the_same_
         database.execute_sql("set local enable_seqscan = off")
         plan = database.execute_sql(f"explain {inbox.TAKE.format(columns='*')}").fetchall()
     assert "inbox_event_due" in str(plan) and "Sort" not in str(plan)
+
+
+def test_the_longest_id_is_parked_like_others_and_blocks_nothing(receive, tenant, bug):
+    from models.billing import inbox
+
+    longest = "e" * inbox.ID_LENGTH
+    bad = receive(
+        "invoice.paid", named(tenant, stripe_objects.invoice), longest, columns={"attempts": inbox.ATTEMPTS - 1}
+    )
+    good = receive("invoice.finalized", named(tenant, stripe_objects.invoice, id="in_2"), "evt_2")
+    run()
+    assert (reload(bad).state, reload(bad).due_at, reload(good).state) == ("failed", None, "processed")
