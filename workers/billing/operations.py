@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from prometheus_client import Counter, Histogram
 
-from models.billing import events, notices, stripe_sync
+from models.billing import events, stripe_sync
 from models.billing.customers import BillingCustomer
 from models.billing.operations import (
     CANCEL,
@@ -28,7 +28,6 @@ from models.platform.clock import now
 from models.platform.database import in_transaction, release, transaction
 from models.platform.ids import parse_uuid
 from models.platform.locks import lock
-from models.platform.settings import settings
 from workers.billing import changing, checkout_paid, starting
 from workers.billing.asking import Outcome, Refused, order_of
 from workers.gateways.stripe import CardDeclined, ProviderAuthentication, ProviderError, ProviderRejected
