@@ -159,7 +159,10 @@ def fail(row: InboxEvent, error: Exception) -> bool:
     """An attempt has failed. Returns whether the event is parked now."""
     attempts = row.attempts + 1
     is_parked = attempts >= ATTEMPTS
-    text = without_secrets(f"{type(error).__name__}: {error}")[:ERROR_LENGTH]
+    said = f"{type(error).__name__}: {error}".partition("\n")[
+        0
+    ]  # Postgres goes on with parts of the row: personal data
+    text = without_secrets(said)[:ERROR_LENGTH]
     seconds = None if is_parked else backoff(attempts)
     database.execute_prepared(FAIL, {"id": row.id, "error": text, "seconds": seconds})
     if is_parked:

@@ -364,3 +364,15 @@ def test_the_longest_id_is_parked_like_others_and_blocks_nothing(receive, tenant
     good = receive("invoice.finalized", named(tenant, stripe_objects.invoice, id="in_2"), "evt_2")
     run()
     assert (reload(bad).state, reload(bad).due_at, reload(good).state) == ("failed", None, "processed")
+
+
+def test_what_postgres_adds_of_the_row_is_not_kept_with_the_error(receive, tenant):
+    from models.billing import inbox
+    from models.platform.audit import AuditEvent
+
+    row = receive("invoice.paid", named(tenant, stripe_objects.invoice, amount_paid="much"))
+    inbox.InboxEvent.update(attempts=inbox.ATTEMPTS - 1).execute()
+    run()
+    [event] = AuditEvent.select()
+    assert reload(row).state == "failed" and "LINE" not in reload(row).error
+    assert event.details["error"] == reload(row).error and "\n" not in reload(row).error
