@@ -169,12 +169,13 @@ def cancel(
     Raises SubscriptionNotFound, SubscriptionNotConfirmed, ChangePending.
     """
     row = _row(tenant_id)
-    if row.has_ended or (at_period_end and not row.auto_renew and row.cancel_at):
-        return None, False
     request = {"at_period_end": at_period_end, "subscription": row.stripe_subscription_id}
     pending = BillingOperation.open_change(tenant_id)
     if pending is not None and (pending.kind, pending.request) == (CANCEL, request):
         return pending, False
+    is_cancelled = row.has_ended or (at_period_end and not row.auto_renew and row.cancel_at)
+    if is_cancelled and pending is None:  # an open change may start it, or take the cancellation back
+        return None, False
     _require_confirmed(row, pending)
     return BillingOperation.open(tenant_id, CANCEL, request, by, client), True
 
@@ -346,6 +347,7 @@ def _write_row(tenant_id: UUID, request: dict[str, Any], status: str) -> None:
             (
                 "current_period_start",
                 "current_period_end",
+                "counts_from",
                 "cancel_at",
                 "ended_at",
                 "past_due_since",

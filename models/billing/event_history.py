@@ -1,5 +1,6 @@
 """The history of a tenant's events, the newest first: processed or not, handled or not."""
 
+import logging
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -8,9 +9,11 @@ from peewee import Case, fn
 
 from models.billing import events
 from models.billing.events import PROCESSED, InboxEvent
-from models.billing.normal_form import Prices, normal_form
+from models.billing.normal_form import Prices, bare_form, normal_form
 from models.platform.keyset import InvalidCursor, KeysetPage
 from models.platform.principal import Principal
+
+log = logging.getLogger(__name__)
 
 
 class InvalidEventCursor(InvalidCursor):
@@ -48,8 +51,15 @@ def page(
 
 
 def _show(row: ListedEvent, prices: Prices) -> dict[str, Any]:
-    if row.event is not None:
-        event = {**row.event, "processing_status": row.state}
-    else:
-        event = normal_form(row.tenant_id, row.payload or {}, prices, processing_status=row.state)
+    event = _unprocessed(row, prices) if row.event is None else {**row.event, "processing_status": row.state}
     return events.as_sent(row.position if row.state == PROCESSED else None, event)
+
+
+def _unprocessed(row: ListedEvent, prices: Prices) -> dict[str, Any]:
+    """One that makes no sense, which is why it is not processed, must not hide the others."""
+    payload = row.payload or {}
+    try:
+        return normal_form(row.tenant_id, payload, prices, processing_status=row.state)
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError, OSError) as error:
+        log.warning("billing.event_unreadable", extra={"event": payload["id"], "reason": type(error).__name__})
+        return bare_form(row.tenant_id, payload, processing_status=row.state)

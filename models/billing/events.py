@@ -48,10 +48,9 @@ where tenant_id = %(tenant_id)s and position > %(after)s order by position limit
 BEGINNING = """
 select billing_customer.position, (
     select min(position) from (
-        select position from inbox_event
-        where tenant_id = %(tenant_id)s and position is not null and processed_at > now() - interval '1 day'
-        order by position desc limit %(count)s
-    ) as newest
+        select position, processed_at from inbox_event
+        where tenant_id = %(tenant_id)s and position is not null order by position desc limit %(count)s
+    ) as newest where processed_at > now() - interval '1 day'
 ) from billing_customer where tenant_id = %(tenant_id)s"""
 POSITIONS = "select tenant_id, position from billing_customer where tenant_id = any(%(tenant_ids)s)"
 

@@ -138,9 +138,11 @@ def take() -> InboxEvent | None:
 def finish(row: InboxEvent, tenant_id: UUID | None) -> None:
     """The event is processed: it gets its number among its tenant's events, and is published after the commit.
 
-    One that is processed again keeps its number. Call it last: it locks the tenant's events.
+    One that is processed again keeps its number and its tenant. Call it last: it locks the tenant's events.
     """
     position, form = row.position, row.event
+    if position is not None:
+        tenant_id = row.tenant_id
     if tenant_id is not None and position is None:
         form = normal_form(tenant_id, row.payload or {}, events.known_prices())
         position = events.number(tenant_id)

@@ -43,6 +43,22 @@ def normal_form(
     )
 
 
+def bare_form(tenant_id: UUID | None, payload: Object, *, processing_status: str) -> dict[str, Any]:
+    """The same of an event whose object we cannot read: what the event says of itself, without sections."""
+    return _form(
+        tenant_id,
+        str(payload["type"]),
+        str(payload["id"]),
+        datetime.fromtimestamp(payload["created"], UTC),
+        status=processing_status,
+        summary=None,
+        subscription=None,
+        invoice=None,
+        processing_status=processing_status,
+        usage=(),
+    )
+
+
 def own_form(
     tenant_id: UUID,
     event_type: str,
@@ -99,7 +115,7 @@ def subscription_section(subscription: Object, prices: Prices) -> dict[str, Any]
     return {
         "plan_code": plan_code(subscription, prices),
         "status": _text(subscription.get("status")) or UNKNOWN,
-        "seat_count": item.get("quantity"),
+        "seat_count": _int(item.get("quantity")),
         "auto_renew": not at_period_end,
         "current_period_start": time_of(item.get("current_period_start")),
         "current_period_end": time_of(item.get("current_period_end")),
@@ -178,7 +194,7 @@ def _usage_lines(invoice: Object, prices: Prices) -> Iterator[dict[str, Any]]:
             "quantity": int(quantity),
             "period_start": time_of(period.get("start")),
             "period_end": time_of(period.get("end")),
-            "amount_cents": line.get("amount"),
+            "amount_cents": _int(line.get("amount")),
         }
 
 
@@ -211,6 +227,10 @@ def _summary(thing: Object, name: str | None) -> str | None:
 def _list(value: Any) -> list[Any]:
     """The items of a list object of Stripe, of which an event has the first page."""
     return list(value.get("data") or ()) if isinstance(value, Mapping) else []
+
+
+def _int(value: Any) -> int | None:
+    return None if value is None else int(value)
 
 
 def _text(value: Any) -> str | None:

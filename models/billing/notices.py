@@ -11,6 +11,7 @@ from uuid import UUID
 
 from peewee import CharField, IntegerField, TextField, UUIDField
 
+from models.billing.invoices import PAID, VOID, Invoice
 from models.billing.normal_form import invoice_section, time_of
 from models.billing.subscription import Subscription
 from models.platform.authorization import BILLING_READ
@@ -22,6 +23,7 @@ from models.tenants.settings import TenantSettings
 PAYMENT_FAILED, ACTION_REQUIRED = "payment_failed", "payment_action_required"
 TRIAL_WILL_END, CANCELED = "trial_will_end", "subscription_canceled"
 LIMIT_80, LIMIT_100, OPERATION_FAILED = "limit_80", "limit_100", "operation_failed"
+OF_INVOICES = {"invoice.payment_failed": PAYMENT_FAILED, "invoice.payment_action_required": ACTION_REQUIRED}
 KINDS = (PAYMENT_FAILED, ACTION_REQUIRED, TRIAL_WILL_END, CANCELED, LIMIT_80, LIMIT_100, OPERATION_FAILED)
 MAIL, WEBHOOK = "mail", "webhook"
 PENDING, DELIVERED, GIVEN_UP = "pending", "delivered", "given_up"
@@ -106,10 +108,8 @@ def of_stripe_event(tenant_id: UUID, payload: Mapping[str, Any]) -> bool:
     thing, kind = payload.get("data", {}).get("object") or {}, str(payload.get("type"))
     if now() - datetime.fromtimestamp(payload["created"], UTC) > OLDEST:
         return False
-    if kind == "invoice.payment_failed":
-        return tell(tenant_id, PAYMENT_FAILED, thing["id"], **_of_invoice(thing))
-    if kind == "invoice.payment_action_required":
-        return tell(tenant_id, ACTION_REQUIRED, thing["id"], **_of_invoice(thing))
+    if told := OF_INVOICES.get(kind):
+        return _is_owed(thing["id"]) and tell(tenant_id, told, thing["id"], **_of_invoice(thing))
     if kind == "customer.subscription.trial_will_end":
         ends = thing.get("trial_end")
         return tell(tenant_id, TRIAL_WILL_END, f"{thing['id']}:{ends}", trial_ends_at=time_of(ends))
@@ -123,6 +123,15 @@ def _counts(tenant_id: UUID, subscription_id: str) -> bool:
     """Whether this is the tenant's subscription: not one that another has replaced, such as a trial by a paid plan."""
     row = Subscription.of_tenant(tenant_id)
     return row is None or row.stripe_subscription_id == subscription_id
+
+
+def _is_owed(invoice_id: str) -> bool:
+    """Whether an invoice waits for money, as far as we know: events come in any order, and its payment may have come first."""
+    return (
+        not Invoice.select()
+        .where((Invoice.stripe_invoice_id == invoice_id) & Invoice.status.in_([PAID, VOID]))
+        .exists()
+    )
 
 
 def _of_invoice(invoice: Mapping[str, Any]) -> dict[str, Any]:

@@ -160,7 +160,7 @@ class Guard:
         )
         if answer.is_held is None:
             raise _MustLoad
-        self.is_reserved = answer.is_held
+        self.is_reserved = answer.is_new  # what is under way keeps its own, whatever becomes of this
         self._conclude(standing, answer.reached, is_held=answer.is_held)
 
     def _decide(self, standing: Standing) -> None:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from models.billing import usage_windows
-from models.billing.subscription import ACTIVE, ENDED, PAST_DUE, TRIALING, Subscription
+from models.billing.subscription import ACTIVE, ENDED, PAST_DUE, TRIALING
 from models.billing.usage_limits import NoUsagePolicy, SubscriptionInactive
 from models.billing.usage_windows import Interval, Window
 from models.platform.clock import now
@@ -16,7 +16,7 @@ READ = """
 select tenant.plan_code, coalesce(usage_guard.generation, 0), own.interval, own.interval_count,
     subscription.status, subscription.plan_code, subscription.starts_at, subscription.current_period_start,
     subscription.current_period_end, subscription.cancel_at, subscription.past_due_since, subscription.updated_at,
-    plan.interval, plan.interval_count
+    plan.interval, plan.interval_count, subscription.counts_from
 from tenant
 left join usage_guard on usage_guard.tenant_id = tenant.id
 left join plan as own on own.code = tenant.plan_code
@@ -69,17 +69,13 @@ def read(tenant_id: UUID, at: datetime | None = None) -> Standing:
     if not settings.enable_billing:
         window = usage_windows.month(at)
         return Standing(tenant_id, own_plan, window, f"{generation}/{own_plan}/{window.start}")
-    status, plan, starts_at, start, end, cancel_at, past_due_since, updated_at, name, count = row[4:]
+    status, plan, starts_at, start, end, cancel_at, past_due_since, updated_at, name, count, counts_from = row[4:]
     if status is None:
         return Standing(tenant_id, None, usage_windows.month(at), "")
     if cancel_at is not None and cancel_at <= at and status not in ENDED:
         status = "canceled"  # nobody has told us yet
     window = usage_windows.period(start or starts_at, end, Interval(name, count), at)
+    if counts_from is not None and window.start == start:
+        window = window._replace(start=counts_from)
     until = past_due_since + timedelta(days=settings.billing_grace_days) if past_due_since else None
     return Standing(tenant_id, plan, window, f"{generation}/{plan}/{window.start}/{updated_at}", status, until)
-
-
-def window_of(subscription: Subscription, interval: Interval, at: datetime) -> Window:
-    """The window of a subscription around a time."""
-    start = subscription.current_period_start or subscription.starts_at
-    return usage_windows.period(start, subscription.current_period_end, interval, at)

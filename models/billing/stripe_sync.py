@@ -57,7 +57,7 @@ select min(occurred_at) from (
     ) as others
     from inbox_event where object_id = %(id)s and source = 'stripe' and type like 'customer.subscription.%%'
 ) as told where others = 0"""
-SEATS = "select code, seats_included from plan"
+PLANS = "select code, seats_included, price_cents = 0 from plan"
 EMAIL = "select email from billing_customer where tenant_id = %(tenant_id)s"
 USE_TRIAL = """
 insert into billing_customer (tenant_id, trial_used_at) values (%(tenant_id)s, %(at)s)
@@ -96,14 +96,17 @@ class Applied(NamedTuple):
 
 
 class Catalogue(NamedTuple):
-    """`seats`: plan code -> the seats that it includes."""
+    """`seats`: plan code -> the seats that it includes. `free`: the codes of plans that cost nothing."""
 
     prices: Prices
     seats: dict[str, int | None]
+    free: frozenset[str]
 
     @classmethod
     def read(cls) -> "Catalogue":
-        return cls(known_prices(), dict(database.execute_prepared(SEATS, {}).fetchall()))
+        rows = database.execute_prepared(PLANS, {}).fetchall()
+        seats = {code: included for code, included, _ in rows}
+        return cls(known_prices(), seats, frozenset(code for code, _, is_free in rows if is_free))
 
     def plan_of(self, thing: Object) -> str:
         """The code of a subscription's plan. UnknownPlan."""
@@ -175,7 +178,7 @@ def _derive(tenant_id: UUID, catalogue: Catalogue) -> Subscription | None:
     rows = database.execute_prepared(MIRRORS, {"tenant_id": tenant_id}).fetchall()
     mirrors = sorted(map(Mirrored._make, rows), key=lambda mirrored: mirrored.standing)
     if mirrors:
-        _write_row(tenant_id, mirrors[-1], catalogue)
+        _write_row(tenant_id, mirrors[-1], catalogue, _counts_from(mirrors, catalogue))
         if paid := [mirrored for mirrored in mirrors if mirrored.status not in NEVER_PAID]:
             columns = _columns(paid[-1].object, catalogue)
             plan_and_seats = {"plan": columns["plan_code"], "seats": columns["seat_count"]}
@@ -202,9 +205,22 @@ def apply_customer(thing: Object, order: Order, tenant_id: UUID | None = None) -
     return tenant_id
 
 
-def _write_row(tenant_id: UUID, mirrored: Mirrored, catalogue: Catalogue) -> None:
-    columns = _columns(mirrored.object, catalogue)
-    columns |= {"past_due_since": _past_due_since(mirrored), "updated_at": mirrored.as_of}
+def _counts_from(mirrors: list[Mirrored], catalogue: Catalogue) -> datetime | None:
+    """Who ends a free plan and starts it again has used what they have used: it counts from the start of the period that
+    would be running still. None: from the start of the period."""
+    free = [each.object for each in mirrors if normal_form.plan_code(each.object, catalogue.prices) in catalogue.free]
+    if not free or free[-1] is not mirrors[-1].object:
+        return None
+    items = [normal_form.seat_item(thing, catalogue.prices) for thing in free]
+    periods = [(item.get("current_period_start") or 0, item.get("current_period_end") or 0) for item in items]
+    begin = periods[-1][0]
+    earlier = [start for start, end in periods if start < begin < end]
+    return time_of(min(earlier)) if earlier else None
+
+
+def _write_row(tenant_id: UUID, mirrored: Mirrored, catalogue: Catalogue, counts_from: datetime | None) -> None:
+    columns = _columns(mirrored.object, catalogue) | {"counts_from": counts_from}
+    columns |= {"past_due_since": _past_due_since(tenant_id, mirrored), "updated_at": mirrored.as_of}
     customer = mirrored.object.get("customer")
     email = customer.get("email") if isinstance(customer, dict) else None
     known = fn.coalesce(EXCLUDED.billing_email, Subscription.billing_email)
@@ -246,9 +262,15 @@ def _columns(thing: Object, catalogue: Catalogue) -> dict[str, Any]:
     }
 
 
-def _past_due_since(mirrored: Mirrored) -> Any:
-    """When the grace began: with the first event that said so without another in between; else when Stripe answered so."""
+def _past_due_since(tenant_id: UUID, mirrored: Mirrored) -> Any:
+    """When the grace began: with the first event that said so without another in between.
+
+    Without any event, such as while none are delivered: when Stripe first answered so. Later answers do not prolong it.
+    """
     if mirrored.status != PAST_DUE:
         return None
-    found = database.execute_prepared(PAST_DUE_SINCE, {"id": mirrored.object["id"]}).fetchone()[0]
-    return found or mirrored.as_of
+    if found := database.execute_prepared(PAST_DUE_SINCE, {"id": mirrored.object["id"]}).fetchone()[0]:
+        return found
+    row = Subscription.of_tenant(tenant_id)
+    is_same = row is not None and row.stripe_subscription_id == mirrored.object["id"]
+    return (row.past_due_since if row and is_same else None) or mirrored.as_of

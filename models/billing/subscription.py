@@ -32,6 +32,7 @@ class Subscription(TenantModel):
     starts_at = DateTimeTZField(default=now)
     current_period_start = DateTimeTZField(null=True)
     current_period_end = DateTimeTZField(null=True)
+    counts_from = DateTimeTZField(null=True)  # of usage: before the period, if a free plan was ended and started again
     trial_ends_at = DateTimeTZField(null=True)
     cancel_at = DateTimeTZField(null=True)
     ended_at = DateTimeTZField(null=True)

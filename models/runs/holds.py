@@ -25,15 +25,15 @@ from models.runs import progress
 log = logging.getLogger(__name__)
 AWAY_SECONDS = 1.0  # for which Redis is not asked again after it could not be reached
 _SERVER = "local server = string.match(redis.call('info', 'server'), 'run_id:(%x+)')\n"
-# ARGV: stamp, holder, 1 if soft limits refuse too, then feature and quantity of each. Returns {1 if held, 0 if refused, -1 if
-# the key has to be loaded; then feature, kind, limit and what is used or reserved, of each limit that is reached}.
+# ARGV: stamp, holder, 1 if soft limits refuse too, then feature and quantity of each. Returns {1 if held now, 2 if it was held
+# before, 0 if refused, -1 if the key has to be loaded; then feature, kind, limit and what is used or reserved, of each limit that is reached}.
 _RESERVE = (
     _SERVER
     + """
 local key, holder = KEYS[1], 'holder:' .. ARGV[2]
 local known = redis.call('hmget', key, 'stamp', 'server', holder)
 if known[1] ~= ARGV[1] or known[2] ~= server then return {-1} end
-if known[3] then return {1} end
+if known[3] then return {2} end
 local answer, refused, list = {1}, false, {}
 for at = 4, #ARGV, 2 do
   local feature, quantity = ARGV[at], tonumber(ARGV[at + 1])
@@ -102,9 +102,10 @@ class Reached(NamedTuple):
 
 
 class Reservation(NamedTuple):
-    """`is_held`: None if the tenant's key has to be loaded first."""
+    """`is_held`: None if the tenant's key has to be loaded first. `is_new`: it was not held before."""
 
     is_held: bool | None
+    is_new: bool
     reached: list[Reached]
 
 
@@ -126,7 +127,7 @@ def reserve(
     answer = _eval(_RESERVE, tenant_id, stamp, holder, int(soft_refuses), *_flat(quantities))
     rows = [answer[at : at + 4] for at in range(1, len(answer), 4)]
     reached = [Reached(feature.decode(), kind.decode(), limit, used) for feature, kind, limit, used in rows]
-    return Reservation(None if answer[0] < 0 else bool(answer[0]), reached)
+    return Reservation(None if answer[0] < 0 else answer[0] > 0, answer[0] == 1, reached)
 
 
 def is_loaded(tenant_id: UUID, stamp: str) -> bool:

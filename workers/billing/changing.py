@@ -24,6 +24,9 @@ def update(operation: BillingOperation) -> Outcome:
         raise Refused("subscription_ended", "The subscription has ended meanwhile.", subscriptions=[now])
     customer_id = id_of(now["customer"]) or ""
     params: Any = difference(now, wish)
+    email = wish.get("billing_email")
+    if email:  # first: Stripe may refuse it, and then nothing is changed or charged
+        customers.set_email(operation, customer_id, email)
     if params:
         if wish.get("is_payable") and now["status"] != TRIALING and not now.get("default_payment_method"):
             customers.require_card(operation.tenant_id, customer_id)
@@ -31,17 +34,18 @@ def update(operation: BillingOperation) -> Outcome:
             "subscriptions.update",
             lambda stripe: stripe.v1.subscriptions.update(now["id"], params, once(operation, "subscription")),
         )
-    if email := wish.get("billing_email"):
-        customers.set_email(operation, customer_id, email)
     return Outcome(subscriptions=[now], email=email)
 
 
 def find_updated(operation: BillingOperation) -> Outcome | None:
-    """What has become of a change whose answers were lost: None if the subscription is not as was asked for."""
-    now = _retrieve(operation)
-    if now["status"] in ENDED or difference(now, operation.request) or operation.request.get("billing_email"):
+    """What has become of a change whose answers were lost: None if the subscription is not as was asked for.
+
+    Of an address alone that is not to be seen. With something else it was set before.
+    """
+    wish, now = operation.request, _retrieve(operation)
+    if now["status"] in ENDED or difference(now, wish) or not wish.keys() & {"auto_renew", "seat_count", "plan_code"}:
         return None
-    return Outcome(subscriptions=[now])
+    return Outcome(subscriptions=[now], email=wish.get("billing_email"))
 
 
 def cancel(operation: BillingOperation) -> Outcome:

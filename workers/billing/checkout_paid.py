@@ -3,11 +3,12 @@
 from typing import Any
 from uuid import UUID
 
-from models.billing.operations import CHECKOUT_PAID, FAILED, SYSTEM, BillingOperation
+from models.billing.operations import CHECKOUT, CHECKOUT_PAID, FAILED, SYSTEM, BillingOperation
 from models.billing.stripe_order import Order
 from models.billing.stripe_tenants import Object, id_of, tenant_of
 from models.billing.subscription import ENDED
 from models.platform.database import in_transaction
+from models.platform.ids import parse_uuid
 from workers.billing import customers
 from workers.billing.asking import Outcome, change, once, subscription
 from workers.gateways.stripe import Answer
@@ -37,8 +38,19 @@ def settle(operation: BillingOperation) -> Outcome:
     customer_id, card = id_of(kept["customer"]) or "", id_of(kept.get("default_payment_method"))
     if card:
         customers.prefer_card(operation, customer_id, card)
-    others = [other["id"] for other in customers.standing(customer_id) if other["id"] != kept["id"]]
+    others = [other["id"] for other in customers.standing(customer_id) if _gives_way(other, kept)]
     return Outcome(subscriptions=[kept, *(_end(operation, other) for other in others)])
+
+
+def _gives_way(other: Answer, kept: Answer) -> bool:
+    """All others do, but one of a page that was opened later: if both pages were paid, each would end the other's."""
+    if other["id"] == kept["id"]:
+        return False
+    earlier, later = (parse_uuid(one["metadata"].get("operation_id")) for one in (kept, other))
+    if earlier is None or later is None or later < earlier:
+        return True
+    found = BillingOperation.reload(later)
+    return found is None or found.kind != CHECKOUT
 
 
 def _end(operation: BillingOperation, subscription_id: str) -> Answer:

@@ -22,6 +22,7 @@ from models.jobs.ledger import FINISHED, Job
 from models.platform import audit
 from models.platform.clock import now
 from models.platform.database import database, release, transaction
+from models.platform.errors import DomainError
 from models.platform.limits import Slot
 from models.platform.settings import settings
 from workers.billing import customers, usage_comparison
@@ -219,12 +220,16 @@ class Reconciliation:
         wish = changes.Start(
             plan_code=request["plan_code"], billing_email=request["billing_email"], longest_trial=request["trial_days"]
         )
+        mended, reason = self.mend, ""
         if self.mend:
-            with transaction():
-                operation = changes.provision(tenant_id, wish, SYSTEM)
-                if operation:
-                    enqueue(BILLING_OPERATION, tenant_id=tenant_id, operation_id=str(operation.id))
-        self._found("subscription_never_made", request["plan_code"], tenant_id, mended=self.mend)
+            try:
+                with transaction():
+                    operation = changes.provision(tenant_id, wish, SYSTEM)
+                    if operation:
+                        enqueue(BILLING_OPERATION, tenant_id=tenant_id, operation_id=str(operation.id))
+            except DomainError as error:  # such as a plan that is not sold any more, or more members than it has seats
+                mended, reason = False, error.message
+        self._found("subscription_never_made", request["plan_code"], tenant_id, mended=mended, reason=reason)
 
     def _late_usage(self) -> None:
         """Stripe takes usage for some weeks only."""

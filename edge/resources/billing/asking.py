@@ -30,7 +30,7 @@ STATUS = {
     "provider_unavailable": 503,
     "provider_rejected": 502,
     "provider_authentication": 502,
-    "provider_not_there": 502,
+    "provider_resource_missing": 502,
 }
 
 

@@ -129,3 +129,20 @@ def test_events_of_others_and_of_nobody_never_show(history, signed, tenant):
 
 def test_members_do_not_see_the_history(history, signed):
     assert history(headers=signed("member")[0]).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("event_type", "thing"),
+    [
+        ("customer.subscription.updated", {"id": "sub_1", "trial_end": 10**18}),
+        ("customer.subscription.updated", {"id": "sub_1", "items": {"data": ["si_1"]}}),
+        ("invoice.paid", {"id": "in_1", "amount_due": "much", "lines": {"data": [None]}}),
+    ],
+)
+def test_an_event_that_makes_no_sense_hides_no_others(history, tenant, event_type, thing):
+    receive(tenant, event_type, thing, state="failed", due_at=None)
+    record(tenant, summary="Ours")
+    items = history().json["items"]
+    assert [item["event_type"] for item in items] == ["longshore.test", event_type]
+    assert (items[1]["processing_status"], items[1]["subscription"], items[1]["invoice"]) == ("failed", None, None)
+    assert items[1]["usage"] == []

@@ -363,3 +363,27 @@ def test_of_many_changes_at_once_each_is_made_or_refused(owner, working, tenant)
     [subscription] = working.of("subscription", tenant)
     seats = {item.get("quantity") for item in subscription["items"]["data"]} - {None}
     assert Subscription.of_tenant(tenant.id).seat_count in seats
+
+
+def test_whatever_stripe_says_has_a_status_of_its_own():
+    from edge.resources.billing.asking import STATUS
+    from workers.gateways import stripe
+
+    errors = [
+        stripe.CardDeclined,
+        stripe.NotThere,
+        stripe.ProviderAuthentication,
+        stripe.ProviderRejected,
+        stripe.ProviderUnavailable,
+    ]
+    assert {error.code for error in errors} <= STATUS.keys()
+
+
+def test_a_cancellation_is_not_answered_as_done_while_an_open_change_takes_it_back(owner, account, configure):
+    configure(billing_wait_seconds=20)
+    with worker():
+        owner.start(plan_code="pro")
+        owner("POST", "subscription/cancel")
+    configure(billing_wait_seconds=0)
+    assert owner("PATCH", auto_renew=True).json["pending_change"] == "update"
+    assert_envelope(owner("POST", "subscription/cancel"), 409, "change_pending")

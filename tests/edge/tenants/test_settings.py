@@ -1,5 +1,7 @@
 """GET and PUT /api/v1/tenants/settings."""
 
+import json
+
 import pytest
 
 from models.platform.audit import AuditEvent
@@ -167,3 +169,11 @@ def test_tenants_have_their_own(settings, signed):
     headers, _ = signed("owner", tenant=Tenant.create(slug="other", name="Other"))
     settings(EMPTY | {"flags": {"a": True}})
     assert saved(settings(headers=headers))["flags"] == {}
+
+
+def test_what_postgres_cannot_store_is_no_fault_of_ours(http, signed, settings):
+    contact = CONTACT | {"name": "J\0o", "role": "\ud800", "phone": "\0"}
+    body = EMPTY | {"billing_contacts": [contact], "plan_metadata": {"a\0": "\0b\ud800"}, "flags": {"\0": True}}
+    headers = signed("admin")[0] | {"Content-Type": "application/json"}
+    assert http.simulate_put(PATH, headers=headers, body=json.dumps(body)).status_code in (200, 422)
+    assert settings().status_code == 200

@@ -121,3 +121,15 @@ def test_notices_are_handed_out_once_and_purged(tenant):
     assert notices.purge(1) == 0
     notices.Notice.update(created_at=now() - timedelta(days=2)).execute()
     assert notices.purge(1) == 1 and told(tenant) == {}
+
+
+@pytest.mark.parametrize("kind", ["payment_failed", "payment_action_required"])
+def test_a_payment_that_has_been_made_meanwhile_is_not_called_failed(tenant, kind):
+    from models.billing.invoices import apply_invoice
+    from models.billing.stripe_order import Order
+    from models.platform.database import transaction
+
+    paid = event("invoice.paid", invoice(metadata={"tenant_id": str(tenant.id)}))
+    with transaction():
+        apply_invoice(paid["data"]["object"], Order.of_event(paid))
+    assert heard(tenant, f"invoice.{kind}", invoice(status="open")) == {}

@@ -13,6 +13,7 @@ from models.billing.usage_limits import NoUsagePolicy, SubscriptionInactive, Usa
 from models.conversations import asking
 from models.platform.clock import now
 from models.platform.database import database, release, transaction
+from models.platform.errors import Conflict
 from models.platform.ids import uuid7
 from models.platform.principal import Principal, scopes_for
 from models.platform.redis import redis_client
@@ -337,3 +338,19 @@ def test_a_changed_subscription_counts_at_once_and_a_late_renewal_opens_a_new_wi
         usage.record(Run.select().get().tenant_id, uuid7(), {"messages": 1})
     redis_client().flushdb()
     assert attempt(start) is None
+
+
+def test_who_fails_to_begin_what_is_under_way_already_does_not_free_its_place(tenant, limited, start):
+    limited("messages", hard=1)
+    run = start()
+    guard = Guard(tenant.id, run.id, RUN)  # such as of a retry
+
+    def change():
+        guard.reserve()
+        raise Conflict("It has not failed.")
+
+    with pytest.raises(Conflict):
+        guard.begin(change)
+    assert attempt(start) is None
+    end(run)
+    assert attempt(start)

@@ -299,3 +299,15 @@ def test_a_subscription_of_a_plan_that_we_do_not_have_is_not_in_the_way_of_other
     with pytest.raises(UnknownPlan):
         apply(unknown)
     assert apply(said(tenant, at=90)).subscription.stripe_subscription_id == "sub_1"
+
+
+def test_a_grace_of_which_only_answers_tell_does_not_begin_anew_with_each(tenant, prices):
+    from models.billing.stripe_order import Order, time_of
+    from models.billing.stripe_sync import apply_subscription
+    from models.platform.database import transaction
+
+    for at, quantity in ((3, 5), (90, 6)):
+        thing = said(tenant, status="past_due", item=stripe_objects.item(quantity=quantity))["data"]["object"]
+        with transaction():
+            row = apply_subscription(thing, Order.of_answer(time_of(START + at), f"req_{at}")).subscription
+    assert (row.seat_count, row.past_due_since.timestamp()) == (6, START + 3)

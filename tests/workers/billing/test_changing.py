@@ -289,3 +289,10 @@ def test_what_fails_after_the_answer_is_told_to_people_once(pro, ask_for, accoun
     work()
     [notice] = Notice.select()
     assert (notice.kind, notice.key, notice.tenant_id) == ("operation_failed", str(operation.id), tenant.id)
+
+
+def test_an_address_that_stripe_refuses_changes_nothing_else(pro, done, row, account, tenant):
+    account.fault("POST /v1/customers/*", status=400)
+    failed = done("update", seat_count=8, billing_email="bad@example.com")
+    assert failed.error_code == "provider_rejected"
+    assert seats_of(at_stripe(account, tenant)) == row().seat_count == 5

@@ -305,3 +305,50 @@ def test_what_concerns_people_is_told_once_though_stripe_says_it_twice(receive, 
     run()
     [notice] = Notice.select()
     assert (notice.tenant_id, notice.kind, notice.key) == (tenant.id, "payment_failed", "in_1")
+
+
+def test_an_event_that_is_processed_again_stays_with_its_tenant(receive, tenant):
+    from models.billing.events import number
+    from models.platform.database import database, transaction
+
+    with transaction():
+        number(tenant.id)
+    database.execute_sql("update billing_customer set stripe_customer_id = 'cus_1'")
+    row = receive("charge.succeeded", {"id": "ch_1", "object": "charge", "customer": "cus_1"})
+    run()
+    assert (reload(row).tenant_id, reload(row).position) == (tenant.id, 2)
+    database.execute_sql("update billing_customer set stripe_customer_id = null")
+    make_due(row)
+    run()
+    assert (reload(row).tenant_id, reload(row).position, reload(row).state) == (tenant.id, 2, "processed")
+
+
+def test_an_attempt_that_fails_sends_no_job(receive, tenant, monkeypatch):
+    from models.billing import inbox
+    from workers import jobs
+
+    def broken(row, tenant_id):
+        raise RuntimeError
+
+    row = receive("customer.subscription.created", named(tenant))
+    receive("customer.subscription.updated", named(tenant, status="past_due"), "evt_2")
+    run()
+    make_due(row)
+    sent = []
+    monkeypatch.setattr(jobs, "send", lambda jobs: sent.extend(job.name for job in jobs))
+    monkeypatch.setattr(inbox, "finish", broken)
+    from workers.billing.events import process_next
+
+    assert process_next()
+    assert (reload(row).state, sent) == ("failed", [])
+
+
+def test_the_next_event_is_found_without_sorting_those_that_are_due_at_the_same_time(receive, tenant):
+    from models.billing import inbox
+    from models.platform.database import database, transaction
+
+    receive("customer.subscription.updated", named(tenant))
+    with transaction():
+        database.execute_sql("set local enable_seqscan = off")
+        plan = database.execute_sql(f"explain {inbox.TAKE.format(columns='*')}").fetchall()
+    assert "inbox_event_due" in str(plan) and "Sort" not in str(plan)

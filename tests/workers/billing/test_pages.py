@@ -1,12 +1,15 @@
 """Stripe's pages: one checkout page at a time is open, and what is paid there takes the place of a trial."""
 
+import threading
+
 import pytest
 
 from models.billing import changes
 from models.billing.operations import BillingOperation, ChangePending
 from models.platform.database import transaction
 from tests.support.billing import work
-from workers.billing import checkout_paid
+from tests.support.crowd import crowd
+from workers.billing import checkout_paid, customers, starting
 from workers.gateways.stripe import call
 
 
@@ -79,3 +82,43 @@ def test_what_is_paid_on_a_page_ends_the_trial_that_was_there(done, row, account
     assert (row().stripe_subscription_id, row().plan_code, row().status) == (session["subscription"], "pro", "active")
     done("cancel", at_period_end=False)
     assert done("start", plan_code="pro").state == "succeeded", "the card of the page is the customer's"
+
+
+def test_of_two_pages_that_were_paid_the_one_opened_later_stays(done, account, tenant, without_trial, monkeypatch):
+    monkeypatch.setattr(starting, "close_pages", lambda *_, **__: None)  # both were paid before they could be closed
+    done("checkout", plan_code="pro")
+    done("checkout", plan_code="pro")
+    for page in account.of("checkout.session", tenant):
+        account.http.post(page["url"].removeprefix(account.url), data={"card": "pm_card_visa", "action": "pay"})
+    made = sorted(account.of("subscription", tenant), key=lambda one: one["metadata"]["operation_id"])
+    older, newer = (one["id"] for one in made)
+    with transaction():
+        for session in account.of("checkout.session", tenant):
+            checkout_paid.page_paid(session, None)
+    work()
+    assert {one["id"]: one["status"] for one in account.of("subscription", tenant)} == {
+        older: "canceled",
+        newer: "active",
+    }
+
+
+def test_two_pages_that_are_settled_at_once_do_not_end_each_other(done, account, tenant, without_trial, monkeypatch):
+    monkeypatch.setattr(starting, "close_pages", lambda *_, **__: None)
+    done("checkout", plan_code="pro")
+    done("checkout", plan_code="pro")
+    for page in account.of("checkout.session", tenant):
+        account.http.post(page["url"].removeprefix(account.url), data={"card": "pm_card_visa", "action": "pay"})
+    with transaction():
+        for session in account.of("checkout.session", tenant):
+            checkout_paid.page_paid(session, None)
+    both, listed = threading.Barrier(2, timeout=20), customers.standing
+
+    def standing(customer_id):
+        found = listed(customer_id)
+        both.wait()  # each has seen the other's
+        return found
+
+    monkeypatch.setattr(customers, "standing", standing)
+    operations = list(BillingOperation.select().where(BillingOperation.kind == "checkout_paid"))
+    crowd(2, lambda number: checkout_paid.settle(operations[number]))
+    assert sorted(one["status"] for one in account.of("subscription", tenant)) == ["active", "canceled"]

@@ -161,3 +161,19 @@ def test_many_pages_of_subscriptions_are_all_seen(account, tenant, monkeypatch):
     for _ in range(3):
         made_elsewhere(tenant)
     assert len(found_of_all(tenant)) >= 4
+
+
+def test_an_account_that_cannot_have_its_subscription_any_more_does_not_stop_the_others(ask_for, person, tenant):
+    operation = ask_for("provision", plan_code="starter", billing_email="me@example.com")
+    Job.update(state="dead").execute()
+    with transaction():
+        operation.fail("provider_unavailable", "Stripe could not be reached.")
+        Subscription.delete().execute()
+        Tenant.update(seats=None).execute()
+    person("owner")
+    person("member")  # more than the plan has seats
+    other = Tenant.create(slug="other", name="Other")
+    made_elsewhere(other)
+    drifts = {drift.tenant_id: (drift.kind, drift.mended) for drift in Reconciliation().run()}
+    assert drifts[tenant.id] == ("subscription_never_made", False) and other.id in drifts
+    assert Subscription.of_tenant(other.id).status == "active"

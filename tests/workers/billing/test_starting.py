@@ -1,15 +1,20 @@
 """Starting a subscription: one of it, whatever happens on the way."""
 
+import time
 from datetime import timedelta
 
 import pytest
 
-from models.billing import changes
+from models.billing import changes, standing
 from models.billing.customers import BillingCustomer
 from models.billing.operations import BillingOperation
+from models.billing.quotas import RUN, Guard
 from models.billing.subscription import Subscription
+from models.billing.usage_limits import UsageLimitExceeded
 from models.platform.clock import now
 from models.platform.database import transaction
+from models.platform.ids import uuid7
+from models.runs import usage
 from tests.support.billing import work
 from tests.support.crowd import crowd
 from workers.billing import operations
@@ -228,3 +233,25 @@ def test_a_wrong_key_does_not_cost_an_account_its_subscription(ask_for, row, acc
     configure(stripe_secret_key="sk_test_other")
     work()
     assert not reloaded(operation).is_finished and Subscription.select().count() == 1
+
+
+def test_who_ends_a_free_plan_and_starts_it_again_has_used_what_they_have_used(
+    done, row, tenant, without_trial, configure
+):
+    configure(enable_usage_guardrails=True)
+    done("start", plan_code="starter")
+    first = standing.read(tenant.id).window.start
+    with transaction():
+        usage.record(tenant.id, uuid7(), {"messages": 200})
+    for _ in range(2):
+        time.sleep(1.1)  # Stripe's times are seconds
+        done("cancel", at_period_end=False)
+        assert done("start", plan_code="starter").state == "succeeded"
+        assert row().current_period_start > first and standing.read(tenant.id).window.start == first
+        guard = Guard(tenant.id, uuid7(), RUN)
+        with pytest.raises(UsageLimitExceeded):
+            guard.begin(guard.reserve)
+    time.sleep(1.1)
+    done("cancel", at_period_end=False)
+    done("start", plan_code="pro", payment_method="pm_card_visa")
+    assert standing.read(tenant.id).window.start == row().current_period_start, "what is paid for is all there"
