@@ -138,9 +138,11 @@ def fault(
 
 @stripe.command()
 def webhooks(
-    twice: float | None = typer.Option(None, help="The share of events that come twice: 0 to 1."),
-    fail_first: float | None = typer.Option(None, help="The share of first attempts that are dropped: 0 to 1."),
-    delay: float | None = typer.Option(None, help="Seconds that each waits at most."),
+    twice: float | None = typer.Option(None, min=0, max=1, help="The share of events that come twice: 0 to 1."),
+    fail_first: float | None = typer.Option(
+        None, min=0, max=1, help="The share of first attempts that are dropped: 0 to 1."
+    ),
+    delay: float | None = typer.Option(None, min=0, help="Seconds that each waits at most."),
     shuffle: bool | None = typer.Option(None, help="Send what is due in any order."),
     ordered: bool | None = typer.Option(None, help="Send one after the other, in order."),
     state: Path = STATE,

@@ -136,7 +136,7 @@ class Control:
         type_ = str(body["type"])
         kind = next((kind for start, kind in _ABOUT.items() if type_.startswith(start)), None)
         if kind is None:
-            raise ValueError(f"Unknown event type {type_}. Known begin with {', '.join(sorted(_ABOUT))}.")
+            raise ValueError(f"Unknown event type {type_}. Known ones begin with {', '.join(sorted(_ABOUT))}")
         customer = self._customer(str(body["customer"]))["id"] if body.get("customer") else None
         wanted = body.get("subscription")
         for item in self.store.find(kind, customer=None if kind == "customer" else customer):

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-ANSWER, CREATED, UPDATED, DELETED = range(4)  # ranks within a second: Stripe's times have no fractions
+# Ranks within a second, since Stripe's times have no fractions. An answer is never older than its object's creation.
+CREATED, ANSWER, UPDATED, DELETED = range(4)
 LONG_AGO = datetime.fromtimestamp(0, UTC)
 
 

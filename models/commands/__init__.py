@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from models.platform.errors import DomainError
 from models.platform.principal import Root
+from models.runs import progress
 
 NAMES = (
     "alive",
@@ -22,6 +23,8 @@ NAMES = (
     "audit",
     "breached-passwords",
 )
+
+WRITE_SECONDS = 2  # for what a command tells Redis, such as that a tenant's numbers have changed
 
 
 class CommandFailed(Exception):
@@ -44,6 +47,8 @@ def run(argv: Sequence[str] | None, prog: str, package: str, names: Sequence[str
     except (CommandFailed, DomainError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    finally:
+        progress.writer.flush(WRITE_SECONDS)
 
 
 def actor() -> Root:

@@ -7,6 +7,7 @@ from models.auth.users import Membership
 from models.commands import CommandFailed, actor
 from models.commands.users import find_user
 from models.platform.database import database, transaction
+from models.platform.ids import parse_uuid
 from models.platform.principal import RANK
 
 HELP = "Add and remove the members of a tenant, or change their roles. Changes count at once."
@@ -20,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_arguments(parser: argparse.ArgumentParser, *, with_role: bool) -> None:
-    parser.add_argument("tenant", help="the tenant's slug")
+    parser.add_argument("tenant", help="the tenant's slug or id")
     parser.add_argument("email")
     if with_role:
         parser.add_argument("role", choices=list(RANK))
@@ -40,8 +41,9 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def find_tenant(slug: str) -> Tenant:
-    tenant = Tenant.get_or_none(Tenant.slug == slug)
+def find_tenant(name: str) -> Tenant:
+    """The tenant with this slug or id. CommandFailed."""
+    tenant = Tenant.get_or_none((Tenant.slug == name) | (Tenant.id == parse_uuid(name)))
     if tenant is None:
-        raise CommandFailed(f"No tenant has the slug {slug}.")
+        raise CommandFailed(f"No tenant has the slug or id {name}.")
     return tenant

@@ -20,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     put = actions.add_parser(
         "put", help="put a tenant on a plan; with ENABLE_BILLING its subscription says on which it is"
     )
-    put.add_argument("tenant", help="the tenant's slug")
+    put.add_argument("tenant", help="the tenant's slug or id")
     put.add_argument("plan", help="the plan's code")
     put.add_argument("--reason", required=True, help="for the audit log")
 

@@ -12,14 +12,14 @@ HELP = "List, set and clear a tenant's rules about tools whose calls have to be 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="list|set|clear")
-    actions.add_parser("list", help="show the rules of a tenant").add_argument("tenant", help="the tenant's slug")
+    actions.add_parser("list", help="show the rules of a tenant").add_argument("tenant", help="the tenant's slug or id")
     rule = _add_arguments(actions.add_parser("set", help="have the calls of a tool approved"))
     rule.add_argument("rule", choices=tool_policy.RULES, help="always: by anybody who may; admin: by another admin")
     _add_arguments(actions.add_parser("clear", help="back to what the tool itself asks for"))
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    parser.add_argument("tenant", help="the tenant's slug")
+    parser.add_argument("tenant", help="the tenant's slug or id")
     parser.add_argument("tool", help="the tool's name, such as get_current_time")
     parser.add_argument("--reason", required=True, help="for the audit log")
     return parser

@@ -112,6 +112,11 @@ class Writer:
         self.queue.put(batch)
         return batch
 
+    def flush(self, seconds: float) -> None:
+        """Wait until all that was sent is written, `seconds` at most. For processes that end soon: their thread ends with them."""
+        if self.thread is not None:
+            self.send([]).is_done.wait(seconds)
+
     def _start(self) -> None:
         with self.start_lock:
             if self.thread is None:

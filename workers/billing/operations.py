@@ -210,6 +210,16 @@ def _tell(operation: BillingOperation) -> None:
 
 
 def _count(operation: BillingOperation, result: str) -> None:
+    """Counted and logged: what it was, and how it ended."""
+    log.info(
+        "billing.operation_ended",
+        extra={
+            "operation_id": str(operation.id),
+            "operation": operation.kind,
+            "tenant_id": str(operation.tenant_id),
+            "result": result,
+        },
+    )
     plan_code = operation.request.get("plan_code") or "same"  # of our plan file: callers cannot make labels
     OPERATIONS.labels(operation.kind, plan_code, result).inc()
     SECONDS.labels(operation.kind).observe((now() - operation.created_at).total_seconds())

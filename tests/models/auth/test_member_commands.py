@@ -69,7 +69,7 @@ def test_a_member_is_added_changed_and_removed(run, user, tenant):
     ("arguments", "message"),
     [
         (("users", "disable", "nobody@example.com"), "No account exists for nobody@example.com"),
-        (("members", "remove", "nowhere", "jo@example.com"), "No tenant has the slug nowhere"),
+        (("members", "remove", "nowhere", "jo@example.com"), "No tenant has the slug or id nowhere"),
         (("members", "add", "acme", "jo@example.com", "admin"), "belongs to this tenant already"),
         (("members", "remove", "acme", "al@example.com"), "does not belong to this tenant"),
         (("members", "remove", "acme", "kim@example.com"), "at least one active owner"),

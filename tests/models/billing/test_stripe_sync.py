@@ -167,6 +167,17 @@ def test_a_grace_of_which_only_an_answer_tells_begins_with_it(tenant, prices):
     assert applied.subscription.past_due_since.timestamp() == START + 3
 
 
+def test_the_creation_overwrites_no_answer_of_its_second(tenant, prices):
+    from models.billing.stripe_order import Order, time_of
+    from models.billing.stripe_sync import apply_subscription
+    from models.platform.database import transaction
+
+    with transaction():
+        apply_subscription(said(tenant)["data"]["object"], Order.of_answer(time_of(START), "req_1"))
+    assert apply(said(tenant, "created", status="incomplete")).subscription.status == "active"
+    assert apply(said(tenant, status="past_due")).subscription.status == "past_due"
+
+
 def test_a_replayed_answer_fills_a_gap_and_overwrites_nothing(tenant, prices):
     from models.billing.stripe_order import Order
     from models.billing.stripe_sync import apply_subscription

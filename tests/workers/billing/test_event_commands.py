@@ -31,7 +31,7 @@ def test_events_are_listed_narrowed_and_in_pages(command, tenant):
     status, out, _ = command("list")
     assert status == 0 and [line.split()[2] for line in out.splitlines()] == ["evt_2", "evt_1"]
     assert "parked" in out and "15 attempts" in out and "ValueError: no" in out and str(tenant.id) in out
-    assert command("list", "--state", "parked")[1].split()[2] == "evt_2"
+    assert command("list", "--is", "parked")[1].split()[2] == "evt_2"
     assert command("list", "--tenant", str(tenant.id))[1].split()[2] == "evt_1"
     out = command("list", "--limit", "1")[1]
     cursor = out.splitlines()[-1].removeprefix("older: --cursor ")
@@ -51,11 +51,11 @@ def test_a_replay_asks_first_and_then_heals_what_was_parked(command, tenant, mon
 
     rows = [stored("invoice.paid", named(tenant), f"evt_{n}", columns=PARKED) for n in range(2)]
     monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
-    assert command("replay", "--state", "parked")[0] == 2 and reload(rows[0]).due_at is None
+    assert command("replay", "--is", "parked")[0] == 2 and reload(rows[0]).due_at is None
     assert command("replay")[0] == 2
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
     assert command("replay", "evt_0")[0] == 0
-    assert command("replay", "--state", "parked", "--yes")[1] == "1 to be processed again.\n"
+    assert command("replay", "--is", "parked", "--yes")[1] == "1 to be processed again.\n"
     assert {event.actor.split(":")[0] for event in AuditEvent.select()} == {"operator"}
     run()
     assert all(reload(row).attempts == 16 for row in rows)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import time
 from datetime import timedelta
 
 import pytest
@@ -11,7 +12,7 @@ from models.platform.audit import AuditEvent
 from models.platform.clock import now
 from models.platform.database import database, transaction
 from models.platform.ids import uuid7
-from models.runs import usage
+from models.runs import holds, progress, usage
 from workers.billing import usage_comparison
 from workers.billing.commands import main
 
@@ -48,6 +49,20 @@ def test_an_export_is_limited_to_a_plan_and_a_period(tenant, limited, capsys):
     assert (row["used"], row["status"], row["window_start"]) == (0, "within", "2020-02-01T00:00:00.000000Z")
     with pytest.raises(SystemExit):
         main(["usage", "export", "--period", "soon"])
+
+
+def test_a_correction_counts_before_the_command_ends(tenant, limited, monkeypatch):
+    limited("messages", hard=10)
+    connect, key = progress.writer.connect, holds.key_of(tenant.id)
+    connect().set(key, "what Redis knew")
+
+    def slowly():
+        time.sleep(0.3)
+        return connect()
+
+    monkeypatch.setattr(progress.writer, "connect", slowly)
+    assert main(["usage", "correct", "acme", "messages", "3", "--reason", "forgotten"]) == 0
+    assert not connect().exists(key)
 
 
 def test_a_correction_is_an_entry_and_is_audited(tenant, limited, capsys):

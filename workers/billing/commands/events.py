@@ -8,7 +8,7 @@ from models.billing import dispatches
 from models.billing.dispatches import PARKED, Dispatch, Filter
 from models.billing.events import FAILED, PROCESSED, RECEIVED
 from models.commands import CommandFailed, actor
-from models.commands.audit import uuid_argument
+from models.commands.members import find_tenant
 from models.platform.clock import iso, iso_or_none
 from models.platform.database import database, transaction
 from workers.jobs import BILLING_EVENTS, enqueue
@@ -29,9 +29,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     replay.add_argument("--limit", type=int, default=100, help="number of events, the oldest first (default: 100)")
     replay.add_argument("--yes", action="store_true", help="do not ask")
     for command in (listing, replay):
-        command.add_argument("--state", choices=STATES, help="parked: failed, and not tried again")
+        command.add_argument("--is", dest="state", choices=STATES, help="parked: failed, and not tried again")
         command.add_argument("--type", help="type of the events, such as invoice.paid")
-        command.add_argument("--tenant", type=uuid_argument, help="id of the tenant")
+        command.add_argument("--tenant", help="only this one's: its slug or id")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list(args: argparse.Namespace) -> int:
-    page = dispatches.page(Filter(args.state, args.type, args.tenant), max(1, args.limit), args.cursor)
+    page = dispatches.page(_filter(args), max(1, args.limit), args.cursor)
     for item in page.items:
         print(_line(item))
     if page.next_cursor:
@@ -58,7 +58,7 @@ def _show(args: argparse.Namespace) -> int:
 
 def _replay(args: argparse.Namespace) -> int:
     if args.event is None and args.state is None:
-        raise CommandFailed("Name an event, or a --state, such as parked.")
+        raise CommandFailed("Name an event, or a state, such as --is parked.")
     what = args.event or f"at most {args.limit} {args.state} events"
     if not args.yes and not _agrees(f"Process {what} again? [y/N] "):
         raise CommandFailed("Nothing was replayed.")
@@ -67,10 +67,14 @@ def _replay(args: argparse.Namespace) -> int:
             dispatches.replay(args.event, actor())
             count = 1
         else:
-            count = dispatches.replay_all(Filter(args.state, args.type, args.tenant), max(1, args.limit), actor())
+            count = dispatches.replay_all(_filter(args), max(1, args.limit), actor())
         enqueue(BILLING_EVENTS)
     print(f"{count} to be processed again.")
     return 0
+
+
+def _filter(args: argparse.Namespace) -> Filter:
+    return Filter(args.state, args.type, find_tenant(args.tenant).id if args.tenant else None)
 
 
 def _agrees(question: str) -> bool:
@@ -83,5 +87,5 @@ def _line(item: Dispatch) -> str:
     error = f"  {item.error}" if item.error else ""
     return (
         f"{iso(item.received_at)[:19]}Z  {item.shown_state:9}  {item.external_id}  {item.type}  "
-        f"{item.tenant_id or '-'}  {item.attempts} attempts{due}{error}"
+        f"{item.tenant_id or '-'}  {item.attempts} attempt{'' if item.attempts == 1 else 's'}{due}{error}"
     )

@@ -1,11 +1,9 @@
 """Our subscriptions against Stripe's."""
 
 import argparse
-from uuid import UUID
 
-from models.auth.tenants import Tenant
 from models.commands import CommandFailed
-from models.platform.ids import parse_uuid
+from models.commands.members import find_tenant
 from models.platform.settings import settings
 from workers.billing.reconciliation import Reconciliation
 
@@ -23,20 +21,10 @@ def run(args: argparse.Namespace) -> int:
     """Exit status 1 if something differs that a person has to look at."""
     if not settings.enable_billing:
         raise CommandFailed("ENABLE_BILLING is off.")
-    drifts = Reconciliation(_tenant(args.tenant), mend=not args.dry_run).run()
+    drifts = Reconciliation(find_tenant(args.tenant).id if args.tenant else None, mend=not args.dry_run).run()
     for drift in drifts:
         state = "mended" if drift.mended else "open"
         print(f"{state:6}  {drift.kind:24}  {drift.tenant_id or '-'!s:36}  {drift.thing}  {drift.reason}".rstrip())
     if not drifts:
         print("All is as Stripe says.")
     return int(any(not drift.mended for drift in drifts))
-
-
-def _tenant(name: str | None) -> UUID | None:
-    if name is None:
-        return None
-    tenant = Tenant.get_or_none((Tenant.slug == name) | (Tenant.id == parse_uuid(name)))
-    if tenant is None:
-        raise CommandFailed(f"There is no tenant {name}.")
-    found: UUID = tenant.id
-    return found

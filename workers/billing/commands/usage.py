@@ -9,6 +9,7 @@ from uuid import UUID
 
 from models.billing import reported_usage, usage_batches, usage_export
 from models.billing.plans import of_plans
+from models.billing.usage_windows import Window
 from models.commands import CommandFailed, actor
 from models.commands.members import find_tenant
 from models.platform import audit
@@ -16,20 +17,18 @@ from models.platform.database import release, transaction
 from workers.billing import usage_comparison
 
 HELP = "Export, correct and compare what tenants have used."
-SLUG = "the tenant's slug"
+TENANT = "the tenant's slug or id"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="export|correct|compare|parked|resend")
     export = actions.add_parser("export", help="usage against limits")
-    export.add_argument("--tenant", help=f"{SLUG} (default: all)")
+    export.add_argument("--tenant", help=f"{TENANT} (default: all)")
     export.add_argument("--plan", help="only tenants on this plan")
-    export.add_argument(
-        "--period", type=usage_export.month_of, help="a month, such as 2026-11 (default: the present window)"
-    )
+    export.add_argument("--period", type=_month, help="a month, such as 2026-11 (default: the present window)")
     export.add_argument("--format", choices=("csv", "json"), default="csv")
     correct = actions.add_parser("correct", help="add to what a tenant has used, or take from it")
-    correct.add_argument("tenant", help=SLUG)
+    correct.add_argument("tenant", help=TENANT)
     correct.add_argument("feature", help="the feature's key")
     correct.add_argument("quantity", type=_quantity, help="what is added; negative: taken away")
     correct.add_argument("--at", type=_time, help="when it was used, in ISO 8601 (default: now)")
@@ -37,7 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     compare = actions.add_parser(
         "compare", help="our sums of the present window next to Stripe's; exit status 1 if they differ"
     )
-    compare.add_argument("tenant", help=SLUG)
+    compare.add_argument("tenant", help=TENANT)
     actions.add_parser("parked", help="the batches that cannot be sent to Stripe")
     resend = actions.add_parser("resend", help="send a parked batch again: only if Stripe does not have it")
     resend.add_argument("batch", type=UUID, help="the batch's id")
@@ -53,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> int:
-    rows = usage_export.rows(args.tenant, args.plan, args.period)
+    rows = usage_export.rows(find_tenant(args.tenant).slug if args.tenant else None, args.plan, args.period)
     if args.format == "json":
         print(json.dumps([row._asdict() for row in rows], indent=2, default=str))
         return 0
@@ -100,12 +99,22 @@ def _resend(args: argparse.Namespace) -> int:
 
 
 def _quantity(text: str) -> int:
-    number = int(text)
+    number = int(text) if text.lstrip("+-").isdecimal() else 0
     if not 0 < abs(number) <= reported_usage.MOST:
         raise argparse.ArgumentTypeError(f"must be a number other than 0, up to {reported_usage.MOST:_}")
     return number
 
 
+def _month(text: str) -> Window:
+    try:
+        return usage_export.month_of(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is not a month such as 2026-11") from None
+
+
 def _time(text: str) -> datetime:
-    found = datetime.fromisoformat(text)
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is not a time such as 2026-11-30T12:00Z") from None
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found
