@@ -9,7 +9,7 @@ CRON: list[tuple[str, JobKind]] = [
     ("* * * * *",  BILLING_TELL),   # notices of billing that nobody was told yet
     ("17 3 * * *", JOB_PURGE),      # jobs that finished longer ago than JOB_RETENTION_DAYS
     ("27 3 * * *", EVENT_PURGE),    # events of runs and of billing, older than is set
-    ("7 4 * * *", BILLING_RECONCILE),  # our subscriptions against Stripe's
     ("37 3 * * *", SESSION_PURGE),  # refresh tokens and sessions that ended long ago
+    ("7 4 * * *",  BILLING_RECONCILE),  # our subscriptions and usage against Stripe's
 ]
 # fmt: on

@@ -4,7 +4,8 @@ import time
 
 from models.auth import email_tokens, refresh_successors, service_tokens, sessions, signup_requests
 from models.auth.users import PASSWORD_SET
-from models.billing import inbox, notices
+from models.billing import inbox, notices, usage_batches
+from models.billing.operations import BillingOperation
 from models.conversations.conversation import RunEvent
 from models.jobs.ledger import Job
 from models.platform.audit import AuditEvent
@@ -55,7 +56,8 @@ def purge_events(lease: Lease) -> None:
     days = settings.run_events_ttl_days
     while RunEvent.purge(days) or steps.purge(days) or Approval.purge(days):
         lease.checkpoint()
-    while inbox.purge(settings.billing_event_retention_days) or notices.purge(settings.billing_event_retention_days):
+    days = settings.billing_event_retention_days
+    while inbox.purge(days) or notices.purge(days) or BillingOperation.purge(days) or usage_batches.purge(days):
         lease.checkpoint()
 
 

@@ -20,6 +20,7 @@ from models.platform.locks import lock
 SURE = timedelta(hours=23)  # after the first attempt, in which identifiers are surely known to Stripe
 ASK_AFTER = timedelta(hours=25)  # ... after which it is asked
 GIVE_UP_AFTER = timedelta(days=3)  # ... after which nobody can tell
+KEPT_DAYS = 40  # at least, of sent batches: they are compared with Stripe
 LEASE = timedelta(minutes=3)  # after which another process sends what was taken
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=15), timedelta(minutes=10)
 COLUMNS = "id, tenant_id, feature, hour, quantity, used_at, event_name, stripe_customer_id, attempts, first_sent_at"
@@ -174,8 +175,8 @@ def oldest_seconds() -> float:
 
 
 def purge(days: int) -> int:
-    """Delete some of the batches that Stripe has for longer than that. Returns how many; the ledger stays."""
-    return int(database.execute_prepared(PURGE, {"days": days}).rowcount)
+    """Delete some of the batches that Stripe has for longer than that, and KEPT_DAYS. Returns how many; the ledger stays."""
+    return int(database.execute_prepared(PURGE, {"days": max(days, KEPT_DAYS)}).rowcount)
 
 
 def parked(limit: int = 100) -> list[tuple[Batch, str]]:

@@ -33,7 +33,6 @@ from workers.runtime import Lease, actor
 
 log = logging.getLogger(__name__)
 USAGE_LATE_SECONDS = 86_400  # age of usage that could have been sent
-KEPT_DAYS = 40  # of batches, whatever the setting: they are compared with Stripe
 STUCK_AFTER = timedelta(hours=1)  # an operation without a job, or one that its job does not end
 # What an account's first subscription has failed with, if trying again may help.
 MAY_HEAL = ("provider_unavailable", "provider_authentication", "internal_error")
@@ -268,6 +267,3 @@ def reconcile(lease: Lease) -> None:
     """Nightly. What it finds is in the audit log and the metric."""
     if settings.enable_billing:
         Reconciliation(pause=lease.checkpoint).run()
-        days = settings.billing_event_retention_days
-        while BillingOperation.purge(days) or usage_batches.purge(max(days, KEPT_DAYS)):
-            lease.checkpoint()
