@@ -192,7 +192,7 @@ def test_the_life_of_a_subscription(request, wait_until, where, buy):
     wait_until(lambda: not live.sql(is_open, tenant.id), 60)
     assert tenant.ask("PATCH", seat_count=7)["seat_count"] == 7
     preview = tenant.ask("POST", "preview", plan_code="starter", seat_count=1)
-    assert preview["currency"] == "usd" and preview["next_invoice_cents"] < 9900
+    assert preview["currency"] == "USD" and preview["next_invoice_cents"] < 9900
     starter = tenant.ask("PATCH", plan_code="starter", proration_behavior="none")
     assert (starter["plan_code"], starter["seat_count"]) == ("starter", 1)
     assert tenant.ask("PATCH", plan_code="pro", seat_count=7, proration_behavior="none")["plan_code"] == "pro"

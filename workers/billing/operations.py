@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from prometheus_client import Counter, Histogram
 
-from models.billing import events, stripe_sync
+from models.billing import events, notices, stripe_sync
 from models.billing.customers import BillingCustomer
 from models.billing.operations import (
     CANCEL,
@@ -28,6 +28,7 @@ from models.platform.clock import now
 from models.platform.database import in_transaction, release, transaction
 from models.platform.ids import parse_uuid
 from models.platform.locks import lock
+from models.platform.settings import settings
 from workers.billing import changing, checkout_paid, starting
 from workers.billing.asking import Outcome, Refused, order_of
 from workers.gateways.stripe import CardDeclined, ProviderAuthentication, ProviderError, ProviderRejected
@@ -162,6 +163,7 @@ def _fail(lease: Lease, operation: BillingOperation, refused: Refused) -> None:
             _apply(operation, Outcome(subscriptions=refused.subscriptions))
             if operation.kind in CHANGES:
                 _take_back(operation)
+                _notice(operation, refused.message)
             _tell(operation)
     _count(operation, refused.code)
 
@@ -183,6 +185,13 @@ def _take_back(operation: BillingOperation) -> None:
     stripe_sync.derive(operation.tenant_id)
     is_never_made = (Subscription.tenant_id == operation.tenant_id) & Subscription.stripe_subscription_id.is_null()
     Subscription.delete().where(is_never_made).execute()
+
+
+@in_transaction
+def _notice(operation: BillingOperation, message: str) -> None:
+    """People are told of what has failed after their request was answered as pending."""
+    if (now() - operation.created_at).total_seconds() > settings.billing_wait_seconds:
+        notices.operation_failed(operation.tenant_id, operation.id, operation.kind, message)
 
 
 @in_transaction

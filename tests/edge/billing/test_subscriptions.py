@@ -279,7 +279,7 @@ def test_a_preview_over_http(owner, working):
     owner.start(plan_code="pro")
     shown = owner("POST", "preview", seat_count=7)
     assert shown.status_code == 200, shown.text
-    assert shown.json["currency"] == "usd" and shown.json["lines"]
+    assert shown.json["currency"] == "USD" and shown.json["lines"]
     assert_envelope(owner("POST", "preview", plan_code="nope"), 404, "plan_not_found")
 
 
