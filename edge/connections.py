@@ -85,8 +85,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         address = addr[0] if addr else ""
         network = ClientInfo(address).wide_network
         limit = 0 if not address or self.proxies.contain(address) else settings.network_connection_limit
-        size = settings.request_body_limit_bytes + OVERHEAD_BYTES
-        sock = ClientSocket(client, size, settings.answer_timeout_seconds)
+        sock = ClientSocket(client, most_bytes(), settings.answer_timeout_seconds)
         try:
             if self.connections.add(network, sock, sock, limit):
                 super().handle(listener, sock, addr)
@@ -106,9 +105,16 @@ class Worker(GeventWorker):  # type: ignore[misc]
             metrics.REFUSED.labels("slow_reader").inc()
             raise StopIteration from None
         finally:
-            sock.left = settings.request_body_limit_bytes + OVERHEAD_BYTES
+            sock.left = most_bytes()
         gevent.sleep(0)
         sock.was_fair = True
+
+
+def most_bytes() -> int:
+    """What one request may send, whatever it is for: events of Stripe have a limit of their own."""
+    from models.platform.settings import settings
+
+    return max(settings.request_body_limit_bytes, settings.stripe_webhook_body_limit_bytes) + OVERHEAD_BYTES
 
 
 def _drain(req: Any, sock: ClientSocket, seconds: float) -> None:

@@ -48,7 +48,7 @@ class Plan(Model):
         """Raises PlanNotFound."""
         plan = cls.get_or_none(cls.code == code)
         if plan is None:
-            raise PlanNotFound(f"Plan '{code}' not found.")
+            raise PlanNotFound(f"Plan '{code[:64]}' not found.")
         return plan
 
     @classmethod

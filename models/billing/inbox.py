@@ -28,7 +28,8 @@ log = logging.getLogger(__name__)
 ATTEMPTS = 15  # within an hour: see backoff
 LONGEST_BACKOFF = 600  # seconds
 ERROR_LENGTH = 1000
-TYPE_LENGTH, ID_LENGTH = 128, 255
+TYPE_LENGTH, OBJECT_ID_LENGTH = 128, 255
+ID_LENGTH = 200  # the audit log names an event `event:<id>`, in 255 characters
 SYSTEM = "system:billing"
 # Rows are written in the order of their ids, so that two processes that get the same events do not block each other.
 ADD = """
@@ -101,7 +102,7 @@ class Delivery(NamedTuple):
             raise InvalidPayload() from None
         if not all(isinstance(name, str) and name for name in names) or not isinstance(object_id, str | None):
             raise InvalidPayload()
-        if len(names[0]) > ID_LENGTH or len(names[1]) > TYPE_LENGTH or len(object_id or "") > ID_LENGTH:
+        if len(names[0]) > ID_LENGTH or len(names[1]) > TYPE_LENGTH or len(object_id or "") > OBJECT_ID_LENGTH:
             raise InvalidPayload()
         return cls(uuid7(), *names, object_id, occurred_at, payload, hint(thing))
 
@@ -158,7 +159,10 @@ def fail(row: InboxEvent, error: Exception) -> bool:
     """An attempt has failed. Returns whether the event is parked now."""
     attempts = row.attempts + 1
     is_parked = attempts >= ATTEMPTS
-    text = without_secrets(f"{type(error).__name__}: {error}")[:ERROR_LENGTH]
+    said = f"{type(error).__name__}: {error}".partition("\n")[
+        0
+    ]  # Postgres goes on with parts of the row: personal data
+    text = without_secrets(said)[:ERROR_LENGTH]
     seconds = None if is_parked else backoff(attempts)
     database.execute_prepared(FAIL, {"id": row.id, "error": text, "seconds": seconds})
     if is_parked:

@@ -13,7 +13,7 @@ from peewee import CharField, IntegerField, TextField, UUIDField
 
 from models.billing.invoices import PAID, VOID, Invoice
 from models.billing.normal_form import invoice_section, time_of
-from models.billing.subscription import Subscription
+from models.billing.subscription import TRIALING, Subscription
 from models.platform.authorization import BILLING_READ
 from models.platform.clock import iso, now
 from models.platform.database import database, in_transaction
@@ -110,7 +110,7 @@ def of_stripe_event(tenant_id: UUID, payload: Mapping[str, Any]) -> bool:
         return False
     if told := OF_INVOICES.get(kind):
         return _is_owed(thing["id"]) and tell(tenant_id, told, thing["id"], **_of_invoice(thing))
-    if kind == "customer.subscription.trial_will_end":
+    if kind == "customer.subscription.trial_will_end" and _counts(tenant_id, thing["id"], TRIALING):
         ends = thing.get("trial_end")
         return tell(tenant_id, TRIAL_WILL_END, f"{thing['id']}:{ends}", trial_ends_at=time_of(ends))
     if kind == "customer.subscription.deleted" and _counts(tenant_id, thing["id"]):
@@ -119,10 +119,11 @@ def of_stripe_event(tenant_id: UUID, payload: Mapping[str, Any]) -> bool:
     return False
 
 
-def _counts(tenant_id: UUID, subscription_id: str) -> bool:
-    """Whether this is the tenant's subscription: not one that another has replaced, such as a trial by a paid plan."""
+def _counts(tenant_id: UUID, subscription_id: str, status: str | None = None) -> bool:
+    """Whether this is the tenant's subscription, and still in this status: not one that another has replaced, such as a
+    trial by a paid plan."""
     row = Subscription.of_tenant(tenant_id)
-    return row is None or row.stripe_subscription_id == subscription_id
+    return row is None or (row.stripe_subscription_id == subscription_id and status in (None, row.status))
 
 
 def _is_owed(invoice_id: str) -> bool:

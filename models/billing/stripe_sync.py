@@ -14,6 +14,7 @@ from models.auth.tenants import Tenant
 from models.billing import normal_form
 from models.billing.events import known_prices
 from models.billing.normal_form import Prices
+from models.billing.operations import UPDATE, BillingOperation
 from models.billing.stripe_order import ANSWER, DELETED, Order, time_of, time_or_none
 from models.billing.stripe_tenants import NotYet, Object, id_of, tenant_of
 from models.billing.subscription import (
@@ -181,12 +182,19 @@ def _derive(tenant_id: UUID, catalogue: Catalogue) -> Subscription | None:
         _write_row(tenant_id, mirrors[-1], catalogue, _counts_from(mirrors, catalogue))
         if paid := [mirrored for mirrored in mirrors if mirrored.status not in NEVER_PAID]:
             columns = _columns(paid[-1].object, catalogue)
-            plan_and_seats = {"plan": columns["plan_code"], "seats": columns["seat_count"]}
+            plan_and_seats = {"plan": columns["plan_code"], "seats": _seats(tenant_id, columns["seat_count"])}
             Tenant.update(**plan_and_seats).where(Tenant.id == tenant_id).execute()
         trials = [begin for mirrored in mirrors if (begin := mirrored.object.get("trial_start"))]
         if trials:
             database.execute_prepared(USE_TRIAL, {"tenant_id": tenant_id, "at": time_of(min(trials))})
     return Subscription.of_tenant(tenant_id)
+
+
+def _seats(tenant_id: UUID, paid: int | None) -> int | None:
+    """How many members there may be. Seats that an open change takes away are not given to anybody meanwhile."""
+    pending = BillingOperation.open_change(tenant_id)
+    asked = pending.request.get("seat_count") if pending and pending.kind == UPDATE else None
+    return asked if asked is not None and (paid is None or asked < paid) else paid
 
 
 @in_transaction

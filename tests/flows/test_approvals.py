@@ -243,6 +243,7 @@ ADD_PERSON = """
 from tests.support.accounts import add_user
 from models.auth.tenants import Tenant
 tenant = Tenant.get_or_none(Tenant.slug == "{slug}") or Tenant.create(slug="{slug}", name="{slug}")
+Tenant.update(seats=None).where(Tenant.id == tenant.id).execute()  # its plan has one
 add_user("{email}", "{password}", tenant=tenant, role="{role}", verified=True)
 """
 

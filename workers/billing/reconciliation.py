@@ -117,6 +117,9 @@ class Reconciliation:
             self._found(error.code, _name(thing), None, reason=str(error))
         except ProviderError as error:
             self._found(error.code, _name(thing), None, reason=error.message)
+        except Exception as error:  # a fault concerns one object
+            log.exception("billing.not_compared", extra={"object": _name(thing)})
+            self._found("internal_error", _name(thing), None, reason=type(error).__name__)
         finally:
             release()
 
@@ -220,11 +223,12 @@ class Reconciliation:
         wish = changes.Start(
             plan_code=request["plan_code"], billing_email=request["billing_email"], longest_trial=request["trial_days"]
         )
-        mended, reason = self.mend, ""
+        mended, reason = False, ""
         if self.mend:
             try:
                 with transaction():
                     operation = changes.provision(tenant_id, wish, SYSTEM)
+                    mended = operation is not None  # or it has to be paid at once by now
                     if operation:
                         enqueue(BILLING_OPERATION, tenant_id=tenant_id, operation_id=str(operation.id))
             except DomainError as error:  # such as a plan that is not sold any more, or more members than it has seats

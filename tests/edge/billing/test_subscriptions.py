@@ -387,3 +387,9 @@ def test_a_cancellation_is_not_answered_as_done_while_an_open_change_takes_it_ba
     configure(billing_wait_seconds=0)
     assert owner("PATCH", auto_renew=True).json["pending_change"] == "update"
     assert_envelope(owner("POST", "subscription/cancel"), 409, "change_pending")
+
+
+@pytest.mark.parametrize("code", ["\0", "x" * 100_000, "\ud800"])
+def test_a_plan_code_of_any_text_is_only_unknown(owner, account, code):
+    for answer in (owner.start(plan_code=code), owner("POST", "checkout", plan_code=code)):
+        assert answer.status_code in (400, 404, 422) and len(answer.text) < 2000, answer.text[:200]

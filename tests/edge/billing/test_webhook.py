@@ -299,3 +299,12 @@ def test_without_billing_the_path_does_not_exist(clean):
     client = falcon.testing.TestClient(create_app(hasher=CHEAP_HASHER), headers={"Host": "localhost"})
     answer = client.simulate_post("/webhooks/stripe", body=RAW, headers={"Stripe-Signature": signature(RAW, SECRET)})
     assert answer.status_code == 404
+
+
+def test_a_connection_may_send_the_largest_event_though_other_bodies_are_smaller(configure):
+    from edge.connections import OVERHEAD_BYTES, most_bytes
+
+    configure(request_body_limit_bytes=16_384)
+    assert most_bytes() == 524_288 + OVERHEAD_BYTES
+    configure(request_body_limit_bytes=10**6)
+    assert most_bytes() == 10**6 + OVERHEAD_BYTES

@@ -133,3 +133,20 @@ def test_a_payment_that_has_been_made_meanwhile_is_not_called_failed(tenant, kin
     with transaction():
         apply_invoice(paid["data"]["object"], Order.of_event(paid))
     assert heard(tenant, f"invoice.{kind}", invoice(status="open")) == {}
+
+
+@pytest.mark.parametrize(
+    ("status", "stripe_id", "is_told"),
+    [
+        ("trialing", "sub_1", True),
+        ("canceled", "sub_1", False),
+        ("active", "sub_1", False),
+        ("trialing", "sub_2", False),
+    ],
+)
+def test_a_trial_that_is_over_or_was_replaced_will_not_end(tenant, status, stripe_id, is_told):
+    from models.billing.subscription import Subscription
+
+    Subscription.create(tenant_id=tenant.id, plan_code="pro", status=status, stripe_subscription_id=stripe_id)
+    late = subscription(status="trialing", trial_end=9)
+    assert bool(heard(tenant, "customer.subscription.trial_will_end", late)) is is_told

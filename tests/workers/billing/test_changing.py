@@ -296,3 +296,18 @@ def test_an_address_that_stripe_refuses_changes_nothing_else(pro, done, row, acc
     failed = done("update", seat_count=8, billing_email="bad@example.com")
     assert failed.error_code == "provider_rejected"
     assert seats_of(at_stripe(account, tenant)) == row().seat_count == 5
+
+
+def test_seats_that_are_to_go_stay_gone_when_a_webhook_comes_meanwhile(pro, ask_for, row, tenant, account, person):
+    from models.auth.seats import SeatLimitReached
+    from models.billing import stripe_sync
+    from models.platform.database import transaction
+
+    person("owner")
+    ask_for("update", seat_count=1)
+    with transaction():
+        stripe_sync.derive(tenant.id)  # as any event of the subscription does
+    with pytest.raises(SeatLimitReached):
+        person("member")
+    work()
+    assert row().seat_count == 1

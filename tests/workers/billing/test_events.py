@@ -352,3 +352,27 @@ def test_the_next_event_is_found_without_sorting_those_that_are_due_at_the_same_
         database.execute_sql("set local enable_seqscan = off")
         plan = database.execute_sql(f"explain {inbox.TAKE.format(columns='*')}").fetchall()
     assert "inbox_event_due" in str(plan) and "Sort" not in str(plan)
+
+
+def test_the_longest_id_is_parked_like_others_and_blocks_nothing(receive, tenant, bug):
+    from models.billing import inbox
+
+    longest = "e" * inbox.ID_LENGTH
+    bad = receive(
+        "invoice.paid", named(tenant, stripe_objects.invoice), longest, columns={"attempts": inbox.ATTEMPTS - 1}
+    )
+    good = receive("invoice.finalized", named(tenant, stripe_objects.invoice, id="in_2"), "evt_2")
+    run()
+    assert (reload(bad).state, reload(bad).due_at, reload(good).state) == ("failed", None, "processed")
+
+
+def test_what_postgres_adds_of_the_row_is_not_kept_with_the_error(receive, tenant):
+    from models.billing import inbox
+    from models.platform.audit import AuditEvent
+
+    row = receive("invoice.paid", named(tenant, stripe_objects.invoice, amount_paid="much"))
+    inbox.InboxEvent.update(attempts=inbox.ATTEMPTS - 1).execute()
+    run()
+    [event] = AuditEvent.select()
+    assert reload(row).state == "failed" and "LINE" not in reload(row).error
+    assert event.details["error"] == reload(row).error and "\n" not in reload(row).error

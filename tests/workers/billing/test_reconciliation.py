@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from models.auth.tenants import Tenant
-from models.billing import stripe_prices, usage_batches
+from models.billing import stripe_prices, stripe_sync, usage_batches
 from models.billing.customers import BillingCustomer
 from models.billing.operations import BillingOperation
 from models.billing.subscription import Subscription
@@ -177,3 +177,18 @@ def test_an_account_that_cannot_have_its_subscription_any_more_does_not_stop_the
     drifts = {drift.tenant_id: (drift.kind, drift.mended) for drift in Reconciliation().run()}
     assert drifts[tenant.id] == ("subscription_never_made", False) and other.id in drifts
     assert Subscription.of_tenant(other.id).status == "active"
+
+
+def test_a_fault_with_one_object_does_not_stop_the_others(account, tenant, monkeypatch):
+    other, apply = Tenant.create(slug="other", name="Other"), stripe_sync.apply_subscription
+    made_elsewhere(other)
+    made_elsewhere(tenant)
+
+    def fails(thing, order, tenant_id):
+        if tenant_id == tenant.id:
+            raise KeyError("start_date")
+        return apply(thing, order, tenant_id)
+
+    monkeypatch.setattr(stripe_sync, "apply_subscription", fails)
+    kinds = [drift.kind for drift in Reconciliation().run() if not drift.mended]
+    assert "internal_error" in kinds and Subscription.of_tenant(other.id).status == "active"
