@@ -3,21 +3,19 @@
 import json
 import os
 import secrets
-import sys
 from typing import Any
 
-from devstack.parts.base import Part
-from devstack.process import port_is_free, responds, wait_for
+from devstack.parts.web import WebPart
+from devstack.process import port_is_free, wait_for
 
 KEY = "sk_test_demo_longshore_standin"
 
 
-class Stripe(Part):
+class Stripe(WebPart):
     name, title, replaced_by = "stripe", "Stripe stand-in", ("STRIPE_SECRET_KEY", "STRIPE_API_BASE")
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port()}"
+    application, connections = "devstack.stripe.server:create_app()", 1000
+    # WEB_CONCURRENCY would ask for more workers; at its end gunicorn waits for idle connections, too
+    more = ("--workers", "1", "--graceful-timeout", "1")
 
     def _webhook_secret(self) -> str:
         """Made once, then read from the state folder."""
@@ -29,29 +27,6 @@ class Stripe(Part):
         secret: str = json.loads(file.read_text())["webhook"]
         return secret
 
-    def command(self) -> list[str]:
-        return [
-            sys.executable,
-            "-m",
-            "gunicorn",
-            "-k",
-            "gevent",
-            "--workers",
-            "1",  # WEB_CONCURRENCY would say otherwise
-            "--keep-alive",
-            "75",
-            "--worker-connections",
-            "1000",
-            "--graceful-timeout",
-            "1",  # it waits for idle connections, too
-            "--no-control-socket",
-            "--log-level",
-            "warning",
-            "-b",
-            f"127.0.0.1:{self.port()}",
-            "devstack.stripe.server:create_app()",
-        ]
-
     def options(self) -> dict[str, Any]:
         settings = {
             "STANDIN_FOLDER": str(self.folder),
@@ -61,9 +36,6 @@ class Stripe(Part):
             "STANDIN_WEBHOOK_SECRETS": self._webhook_secret(),
         }
         return {"env": os.environ | settings}
-
-    def ready(self) -> bool:
-        return responds(f"{self.url}/health")
 
     def kill(self) -> None:
         port = self.port()

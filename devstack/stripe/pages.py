@@ -1,5 +1,6 @@
 """The pages that a customer sees: checkout, an invoice, the portal. Plain HTML, without JavaScript."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -33,19 +34,19 @@ def _card_names(attachable: bool = False) -> list[tuple[str, str]]:
     ]
 
 
-class Page:
+class Page(ABC):
     """A page about one object. Its form is answered with a redirect, or with the page and what went wrong."""
 
     def __init__(self, store: Store, url: str, sender: Sender) -> None:
         self.store, self.url, self.sender = store, url, sender
 
+    @abstractmethod
     def show(self, world: World, id_: str) -> tuple[str, Object]:
         """(template, its values)"""
-        raise NotImplementedError
 
+    @abstractmethod
     def act(self, world: World, id_: str, form: dict[str, str]) -> str:
         """Do what the form says; return where to go."""
-        raise NotImplementedError
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, id_: str) -> None:
         self._render(resp, id_, None)

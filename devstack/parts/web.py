@@ -1,0 +1,42 @@
+"""Parts that are web applications of ours, under gunicorn."""
+
+import sys
+from typing import ClassVar
+
+from devstack.parts.base import Part
+from devstack.process import responds
+
+
+class WebPart(Part):
+    """`application`: as gunicorn takes it. `connections`: most open ones. `more`: further options of gunicorn."""
+
+    application: ClassVar[str]
+    connections: ClassVar[int]
+    more: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port()}"
+
+    def command(self) -> list[str]:
+        return [
+            sys.executable,
+            "-m",
+            "gunicorn",
+            "-k",
+            "gevent",
+            "--keep-alive",
+            "75",
+            "--worker-connections",
+            str(self.connections),
+            "--no-control-socket",
+            "--log-level",
+            "warning",
+            *self.more,
+            "-b",
+            f"127.0.0.1:{self.port()}",
+            self.application,
+        ]
+
+    def ready(self) -> bool:
+        return responds(f"{self.url}/health")
