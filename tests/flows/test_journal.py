@@ -84,7 +84,9 @@ def test_a_run_that_is_killed_twenty_times_repeats_no_finished_step(live, traces
     assert final["response_text"] == text_of(events) == " ".join(map(str, range(1, 21)))
     assert answers(live, final["conversation_id"]) == [final["response_text"]]
     assert len(kills) == KILLS
-    assert live.provider()["responses"] - before <= CALLS + 1 + len(kills)
+    # What a kill interrupted is asked for again by the next claim; a machine that stalls may cost a claim too.
+    [(claims,)] = live.sql("select epoch from job where run_id = %s", run_id)
+    assert live.provider()["responses"] - before <= CALLS + claims
     assert_called_once(traces(), kills)
     outputs = [event["tool_call_id"] for _, event in events if event["run_item_name"] == "tool_output"]
     assert len(outputs) == len(set(outputs)) == CALLS
