@@ -106,7 +106,14 @@ class Settings(BaseSettings):
     image_default_background: str = "auto"
     image_default_compression: int | None = None
     image_max_partial_images: Annotated[int, Field(ge=0, le=3)] = 2
+    image_output_max_mb: Annotated[int, Field(gt=0)] = 6  # larger generated images are not stored
+    image_allowed_formats: str = "png,jpeg,webp"  # of generated images, a comma list
+
+    # containers, in which agents run code
     container_default_auto_memory: str = "1g"
+    container_allowed_memory_tiers: str = "1g,4g,16g,64g"  # a comma list
+    container_max_containers_per_tenant: Annotated[int, Field(ge=0)] = 10  # a plan may say another number
+    container_fallback_to_auto_on_missing_binding: bool = True  # else the run of an agent without a container fails
 
     # rate limits per user; 0 or less switches one off
     chat_rate_limit_per_minute: int = 60
@@ -147,6 +154,47 @@ class Settings(BaseSettings):
     minio_secret_key: SecretStr | None = None
     minio_region: str | None = None
     minio_secure: bool = True
+    minio_public_endpoint: str | None = None  # https://host that clients reach; default: MINIO_ENDPOINT
+    storage_signed_url_ttl_seconds: Annotated[int, Field(ge=60, le=604_800)] = 900
+    storage_max_file_mb: Annotated[int, Field(gt=0)] = 512
+    storage_max_total_bytes: int | None = None  # of a tenant's objects; a plan may say another number
+    storage_upload_ttl_seconds: Annotated[int, Field(gt=0)] = (
+        86_400  # an upload that is not complete by then is dropped
+    )
+    storage_allowed_mime_types: str = (  # a comma list
+        "application/json,application/pdf,application/msword,"
+        "application/vnd.openxmlformats-officedocument.wordprocessingml.document,"
+        "application/vnd.openxmlformats-officedocument.presentationml.presentation,"
+        "text/plain,text/markdown,text/csv,text/x-python,text/x-javascript,text/javascript,text/html,"
+        "image/png,image/jpeg,image/webp"
+    )
+
+    # vector stores, and the embeddings of what is in them
+    vector_engine: Annotated[str, Field(pattern="^(pgvector|openai)$")] = "pgvector"  # of new stores
+    embedding_base_url: str | None = None  # any OpenAI-compatible server; default: OPENAI_BASE_URL
+    embedding_api_key: SecretStr | None = None  # default: OPENAI_API_KEY
+    embedding_model: str = "text-embedding-3-small"
+    embedding_dimensions: Annotated[int, Field(gt=0, le=4000)] | None = None  # default: as many as the model gives
+    embedding_timeout_seconds: Annotated[float, Field(gt=0)] = 30  # for one batch
+    vector_max_file_mb: Annotated[int, Field(gt=0)] = 512  # a plan may say other numbers than this and the next three
+    vector_max_total_bytes: int | None = None
+    vector_max_files_per_store: Annotated[int, Field(ge=0)] = 5000
+    vector_max_stores_per_tenant: Annotated[int, Field(ge=0)] = 10
+    vector_poll_seconds: Annotated[float, Field(ge=0)] = 30  # how long attaching a file waits for its indexing
+    vector_search_rate_limit_per_minute: int = 600  # per tenant; 0 or less: any number
+    vector_allowed_mime_types: str = (  # a comma list
+        "text/x-c,text/x-c++,text/x-csharp,text/css,text/csv,application/msword,"
+        "application/vnd.openxmlformats-officedocument.wordprocessingml.document,text/x-golang,text/html,text/x-java,"
+        "text/javascript,text/x-javascript,application/json,text/markdown,application/pdf,text/x-php,"
+        "application/vnd.openxmlformats-officedocument.presentationml.presentation,text/x-python,text/x-script.python,"
+        "text/x-ruby,application/x-sh,text/x-tex,application/typescript,text/plain"
+    )
+    index_memory_mb: Annotated[int, Field(ge=128)] = 1024  # that reading one file may take
+    index_seconds: Annotated[int, Field(gt=0)] = 300  # of a processor, for the same
+    vector_store_sync_poll_seconds: Annotated[int, Field(ge=5)] = 60  # how often stores at the provider are asked for
+    vector_store_sync_batch_size: Annotated[int, Field(gt=0)] = 20
+    enable_vector_store_sync_worker: bool = True
+    auto_purge_expired_vector_stores: bool = False
 
     # mail
     smtp_url: SecretStr | None = None  # smtp://user:password@host:port; smtps:// for TLS from the start

@@ -43,7 +43,16 @@ PUBLIC_ROUTES = {
     ("get", "/api/v1/billing/plans"),
     ("post", "/webhooks/stripe"),
 }
-VIEWER = {"account.own", "agent.read", "conversation.read", "run.read", "workflow.read"}
+VIEWER = {
+    "account.own",
+    "agent.read",
+    "container.read",
+    "conversation.read",
+    "run.read",
+    "storage.read",
+    "vector_store.read",
+    "workflow.read",
+}
 MEMBER = VIEWER | {"approval.decide", "conversation.ask", "conversation.rename", "run.cancel", "run.retry"}
 ADMIN = MEMBER | {
     "billing.manage",
@@ -80,6 +89,7 @@ THERE = {
     "agent.read",
     "billing.manage",
     "billing.read",
+    "container.read",
     "conversation.ask",
     "conversation.delete",
     "conversation.read",
@@ -87,8 +97,10 @@ THERE = {
     "run.cancel",
     "run.read",
     "run.retry",
+    "storage.read",
     "tenant_settings.change",
     "tenant_settings.read",
+    "vector_store.read",
     "workflow.read",
 }
 

@@ -16,6 +16,7 @@ from models.billing.invoices import Invoice
 from models.billing.notices import Delivery, Notice
 from models.billing.operations import BillingOperation
 from models.billing.subscription import Subscription
+from models.containers.container import Container
 from models.conversations.conversation import Conversation
 from models.jobs.ledger import Job
 from models.platform.audit import AuditEvent
@@ -27,7 +28,10 @@ from models.platform.model import Model, TenantModel
 from models.platform.principal import Principal
 from models.runs.approvals import Approval
 from models.runs.run import Run
+from models.storage.objects import StorageObject
 from models.tenants.settings import TenantSettings
+from models.vector_stores.files import ProviderFile, VectorStoreFile
+from models.vector_stores.stores import VectorStore
 
 for module in pkgutil.walk_packages(models.__path__, "models."):
     if not module.name.endswith("__main__") and "migrations" not in module.name:
@@ -38,7 +42,12 @@ REACHED_OTHERWISE = {Membership, Session, Job, AuditEvent, BillingCustomer}
 # What a member sees of a tenant, given their own row and all rows.
 MEMBER_SEES = {
     Approval: lambda own, both: {own},
+    Container: lambda own, both: both,
     Conversation: lambda own, both: {own},
+    ProviderFile: lambda own, both: both,
+    StorageObject: lambda own, both: both,
+    VectorStore: lambda own, both: both,
+    VectorStoreFile: lambda own, both: both,
     BillingOperation: lambda own, both: set(),  # those who may read billing
     InboxEvent: lambda own, both: set(),
     Invoice: lambda own, both: set(),
@@ -63,8 +72,25 @@ REQUIRED = {
         "expires_at": now(),
     },
     BillingOperation: lambda: {"actor": "a", "kind": "portal", "is_change": False},
+    Container: lambda: {"name": str(uuid7()), "memory_limit": "1g"},
     Conversation: lambda: {"key": str(uuid7()), "entry_agent": "triage"},
     InboxEvent: lambda: {"source": "stripe", "external_id": str(uuid7()), "type": "a", "occurred_at": now()},
+    ProviderFile: lambda: {"provider_file_id": str(uuid7()), "filename": "a.txt"},
+    StorageObject: lambda: {
+        "bucket": "b",
+        "object_key": str(uuid7()),
+        "filename": "a.txt",
+        "mime_type": "text/plain",
+        "size_bytes": 1,
+    },
+    VectorStore: lambda: {"name": str(uuid7()), "status": "completed", "engine": "pgvector"},
+    VectorStoreFile: lambda: {
+        "vector_store_id": VectorStore.create(
+            tenant_id=Tenant.get().id, name=str(uuid7()), status="completed", engine="pgvector"
+        ).id,
+        "file_id": str(uuid7()),
+        "filename": "a.txt",
+    },
     Invoice: lambda: {
         "stripe_invoice_id": str(uuid7()),
         "status": "paid",

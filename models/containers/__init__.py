@@ -1,0 +1,1 @@
+"""The places in which agents run code, and which agent has which."""
