@@ -7,7 +7,7 @@ from uuid import UUID
 
 from peewee import Case, fn
 
-from models.billing import events
+from models.billing import events, stripe_prices
 from models.billing.events import PROCESSED, InboxEvent
 from models.billing.normal_form import Prices, bare_form, normal_form
 from models.platform.keyset import InvalidCursor, KeysetPage
@@ -46,7 +46,7 @@ def page(
         found = KeysetPage.of(query, ListedEvent, [row.received_at, row.id], limit, cursor)
     except InvalidCursor:
         raise InvalidEventCursor() from None
-    prices = events.known_prices() if any(one.event is None for one in found.items) else {}
+    prices = stripe_prices.known_prices() if any(one.event is None for one in found.items) else {}
     return KeysetPage([_show(one, prices) for one in found.items], found.next_cursor)
 
 

@@ -18,7 +18,7 @@ from peewee import BigIntegerField, CharField, IntegerField, TextField, UUIDFiel
 from prometheus_client import Counter, Gauge
 
 from models.billing import normal_form
-from models.billing.normal_form import Object, Prices
+from models.billing.normal_form import Object
 from models.billing.subscription import Subscription
 from models.platform.authorization import BILLING_READ
 from models.platform.clock import now
@@ -36,7 +36,6 @@ KEPT, KEPT_SECONDS = 1024, 24 * 3600  # entries of a stream, and how long it sta
 NUMBER = """
 insert into billing_customer (tenant_id, position) values (%(tenant_id)s, 1)
 on conflict (tenant_id) do update set position = billing_customer.position + 1 returning position"""
-PRICES = "select stripe_price_id, plan_code, feature from stripe_price"
 ADD = """
 insert into inbox_event (id, source, external_id, type, tenant_id, occurred_at, state, due_at, processed_at, position, event)
 values (%(id)s, 'longshore', %(external_id)s, %(type)s, %(tenant_id)s, %(at)s, 'processed', null, %(at)s, %(position)s,
@@ -161,12 +160,6 @@ def as_sent(position: int | None, event: dict[str, Any]) -> dict[str, Any]:
 
 def stream_key(tenant_id: UUID) -> str:
     return f"billing:events:tenant:{tenant_id}"
-
-
-def known_prices() -> Prices:
-    """Our table of Stripe's prices: id -> (plan code, feature). It has a few rows."""
-    rows = database.execute_prepared(PRICES, {}).fetchall()
-    return {price: (plan, feature) for price, plan, feature in rows}
 
 
 def after(tenant_id: UUID, position: int, limit: int) -> list[tuple[int, str, dict[str, Any]]]:

@@ -12,7 +12,7 @@ from uuid import UUID
 import orjson
 from prometheus_client import Counter
 
-from models.billing import events
+from models.billing import events, stripe_prices
 from models.billing.events import InboxEvent
 from models.billing.normal_form import normal_form
 from models.billing.stripe_order import time_of
@@ -145,7 +145,7 @@ def finish(row: InboxEvent, tenant_id: UUID | None) -> None:
     if position is not None:
         tenant_id = row.tenant_id
     if tenant_id is not None and position is None:
-        form = normal_form(tenant_id, row.payload or {}, events.known_prices())
+        form = normal_form(tenant_id, row.payload or {}, stripe_prices.known_prices())
         position = events.number(tenant_id)
     values = {"id": row.id, "tenant_id": tenant_id, "position": position, "event": form and Json(form)}
     database.execute_prepared(FINISH, values)

@@ -7,8 +7,8 @@ from uuid import UUID
 from peewee import SQL, BigIntegerField, CharField, SmallIntegerField, TextField
 
 from models.billing import normal_form
-from models.billing.events import known_prices
 from models.billing.stripe_order import Order, time_of, time_or_none
+from models.billing.stripe_prices import known_prices
 from models.billing.stripe_tenants import NotYet, Object, subscription_id, tenant_of
 from models.platform.authorization import BILLING_READ
 from models.platform.clock import now

@@ -15,7 +15,9 @@ SEAT = ""  # the feature of a plan's seat price
 UNKNOWN, UNKNOWN_PLAN = "unknown", "unknown-plan"
 PROCESSED = "processed"
 Object: TypeAlias = Mapping[str, Any]
-Prices: TypeAlias = Mapping[str, tuple[str, str]]  # Stripe's id of a price -> (plan code, feature): events.known_prices
+Prices: TypeAlias = Mapping[
+    str, tuple[str, str]
+]  # Stripe's id of a price -> (plan code, feature): stripe_prices.known_prices
 
 
 def normal_form(

@@ -7,9 +7,11 @@ may be on them.
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
+from models.billing.normal_form import Prices
 from models.platform.database import database, in_transaction
 
 SEATS = ""  # the feature of a plan's own price
+KNOWN = "select stripe_price_id, plan_code, feature from stripe_price"
 CURRENT = """
 select feature, stripe_price_id from stripe_price where plan_code = %(plan_code)s and is_current order by feature"""
 RETIRE = "update stripe_price set is_current = false where is_current and not stripe_price_id = any(%(ids)s)"
@@ -44,6 +46,12 @@ class Meter(NamedTuple):
 def current(plan_code: str) -> dict[str, str]:
     """The ids of the prices that new subscriptions of the plan get, by feature; that of the seats is the first."""
     return dict(database.execute_prepared(CURRENT, {"plan_code": plan_code}).fetchall())
+
+
+def known_prices() -> Prices:
+    """Our table of Stripe's prices: id -> (plan code, feature). It has a few rows."""
+    rows = database.execute_prepared(KNOWN, {}).fetchall()
+    return {price: (plan, feature) for price, plan, feature in rows}
 
 
 @in_transaction

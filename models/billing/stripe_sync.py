@@ -12,10 +12,10 @@ from peewee import EXCLUDED, fn
 
 from models.auth.tenants import Tenant
 from models.billing import normal_form
-from models.billing.events import known_prices
 from models.billing.normal_form import Prices
 from models.billing.operations import UPDATE, BillingOperation
 from models.billing.stripe_order import ANSWER, DELETED, Order, time_of, time_or_none
+from models.billing.stripe_prices import known_prices
 from models.billing.stripe_tenants import NotYet, Object, id_of, tenant_of
 from models.billing.subscription import (
     ACTIVE,

@@ -17,12 +17,12 @@ def receive(tenant, event_type="customer.subscription.updated", thing=None, **co
 
 def process(row):
     """Process an event as the inbox does: number it, keep its form, and publish after the commit. Returns its number."""
-    from models.billing import events
+    from models.billing import events, stripe_prices
     from models.billing.normal_form import normal_form
     from models.platform.database import database, transaction
 
     with transaction():
-        form = normal_form(row.tenant_id, row.payload, events.known_prices())
+        form = normal_form(row.tenant_id, row.payload, stripe_prices.known_prices())
         position = events.number(row.tenant_id)
         columns = {"state": "processed", "due_at": None, "processed_at": now(), "position": position, "event": form}
         events.InboxEvent.update(**columns).where(events.InboxEvent.id == row.id).execute()

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from models.billing import events, normal_form
+from models.billing import normal_form, stripe_prices
 from models.billing.operations import BillingOperation
 from models.billing.stripe_order import time_of
 from models.billing.stripe_tenants import id_of
@@ -147,7 +147,7 @@ def difference(now: Mapping[str, Any], wish: Wish) -> dict[str, Any]:
 
 def _items(now: Mapping[str, Any], wish: Wish) -> list[dict[str, Any]]:
     """What changes of the items. Seats alone keep their price, which may be one that is not sold any more."""
-    seat = normal_form.seat_item(now, events.known_prices())
+    seat = normal_form.seat_item(now, stripe_prices.known_prices())
     if "items" not in wish:
         seats = wish.get("seat_count")
         return [{"id": seat["id"], "quantity": seats}] if seats not in (None, seat.get("quantity")) else []

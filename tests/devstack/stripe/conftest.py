@@ -9,7 +9,8 @@ import httpx
 import pytest
 import stripe
 
-from devstack.parts.stripe import KEY, Stripe
+from devstack.parts.stripe import KEY
+from tests.support.stripe import standin
 
 
 class Hooks(ThreadingHTTPServer):
@@ -51,13 +52,8 @@ def hooks():
 
 @pytest.fixture(scope="module")
 def part(tmp_path_factory, hooks):
-    part = Stripe(tmp_path_factory.mktemp("stripe"), hooks.url)
-    try:
-        part.start()
+    with standin(tmp_path_factory.mktemp("stripe"), hooks.url) as part:
         yield part
-        assert "Traceback" not in (log := part.log.read_text()), log
-    finally:
-        part.stop()
 
 
 def connect(part, **options):

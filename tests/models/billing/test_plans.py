@@ -7,11 +7,10 @@ import pytest
 
 from models.auth.tenants import Plan, PlanNotFound, PlanNotSold, Tenant
 from models.billing import plans, stripe_prices
-from models.billing.events import known_prices
 from models.billing.plan_file import read
 from models.billing.plan_tables import bring_in_line
 from models.billing.plans import PlanNotPriced, SeatsNotSold
-from models.billing.stripe_prices import Meter, Price
+from models.billing.stripe_prices import Meter, Price, known_prices
 from models.commands import main
 from models.platform.audit import AuditEvent
 from models.platform.database import NoTransaction, database, release, transaction

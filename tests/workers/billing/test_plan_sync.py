@@ -7,8 +7,8 @@ import pytest
 
 from models.auth.tenants import Plan
 from models.billing import plans
-from models.billing.events import known_prices
 from models.billing.plan_file import plan_file, read
+from models.billing.stripe_prices import known_prices
 from models.platform.audit import AuditEvent
 from models.platform.database import database
 from tests.support.stripe import settings_of, standin, sync_plans
