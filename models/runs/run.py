@@ -25,7 +25,7 @@ from models.runs.approvals import Approval
 QUEUED, RUNNING, WAITING = "queued", "running", "waiting"
 SUCCEEDED, FAILED, CANCELLED = "succeeded", "failed", "cancelled"
 ACTIVE = (QUEUED, RUNNING, WAITING)
-CHAT, WORKFLOW = "chat", "workflow"  # kinds
+CHAT, WORKFLOW, INDEXING = "chat", "workflow", "indexing"  # kinds
 
 
 class RunNotFound(NotFound):
