@@ -64,6 +64,21 @@ def stripe_called(operation: str, result: str, seconds: float) -> None:
     STRIPE_SECONDS.labels(operation).observe(seconds)
 
 
+OPENAI_CALLS = Counter("openai_api_requests_total", "Calls of the provider, but for models.", ["operation", "result"])
+OPENAI_SECONDS = Histogram(
+    "openai_api_latency_seconds",
+    "Time of such a call, with its retries.",
+    ["operation"],
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 60, 300),
+)
+
+
+def openai_called(operation: str, result: str, seconds: float) -> None:
+    """`operation`: such as vector_stores.create. `result`: success, the code of the error, or interrupted by us."""
+    OPENAI_CALLS.labels(operation, result).inc()
+    OPENAI_SECONDS.labels(operation).observe(seconds)
+
+
 NOTICES = Counter("billing_notices_total", "Notices of billing by how their delivery ended.", ["channel", "result"])
 for _channel in ("mail", "webhook"):
     for _result in ("delivered", "given_up"):
