@@ -89,6 +89,24 @@ def notice_ended(channel: str, result: str) -> None:
     NOTICES.labels(channel, result).inc()
 
 
+EMBEDDINGS = Counter("embedding_requests_total", "Requests to the embeddings server.", ["outcome"])
+EMBEDDED_TEXTS = Counter("embedded_texts_total", "Texts that became vectors.")
+EMBEDDING_SECONDS = Histogram(
+    "embedding_request_seconds",
+    "Time of such a request.",
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+for _outcome in ("ok", "embeddings_unavailable", "embeddings_timeout", "embeddings_rate_limited"):
+    EMBEDDINGS.labels(_outcome)
+
+
+def embedded(outcome: str, texts: int, seconds: float) -> None:
+    """`outcome`: ok, the code of the error, or interrupted by us."""
+    EMBEDDINGS.labels(outcome).inc()
+    EMBEDDED_TEXTS.inc(texts)
+    EMBEDDING_SECONDS.observe(seconds)
+
+
 def job_done(name: str, result: str, seconds: float) -> None:
     """`result`: succeeded, dead, cancelled, retried, waiting, released, lost or unrecorded."""
     JOBS.labels(name, result).inc()
