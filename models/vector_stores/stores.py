@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from peewee import BigIntegerField, CharField, IntegerField, TextField, UUIDField
+from peewee import BigIntegerField, BooleanField, CharField, IntegerField, TextField, UUIDField
 
 from models.platform.authorization import VECTOR_STORE_READ
 from models.platform.clock import now
@@ -42,6 +42,7 @@ class VectorStore(TenantModel):
     expires_at = DateTimeTZField(null=True)
     last_active_at = DateTimeTZField(null=True)
     metadata: dict[str, Any] = BinaryJSONField(default=dict)
+    has_own_table = BooleanField(default=False)  # of chunks: models/vector_stores/tables.py
     deleted_at = DateTimeTZField(null=True)
 
     class Meta:
