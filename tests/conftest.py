@@ -52,7 +52,7 @@ def clean():
     from models.platform.redis import redis_client
     from workers.broker import broker
 
-    tables = "tenant, usage_tail, users, job, audit_event, signup_request, signup_invite, stripe_price, stripe_meter"
+    tables = "tenant, usage_tail, users, job, audit_event, signup_request, signup_invite, stripe_price, stripe_meter, vector_edition, vector_chunk"
     database.execute_sql(f"truncate {tables} cascade")
     redis_client().flushdb()
     broker.client.flushdb()
