@@ -166,8 +166,7 @@ def paged(items: list[Any], show: Any, params: Mapping[str, Any], key: Any) -> d
         raise invalid("Invalid type for 'limit'.", "limit", "invalid_type") from None
     if not 1 <= limit <= 100:
         raise invalid("Invalid 'limit': integer out of range. Expected 1 to 100.", "limit", "integer_out_of_range")
-    if params.get("order", "desc") == "desc":
-        items = list(reversed(items))
+    items = items[::-1] if params.get("order", "desc") == "desc" else items
     if after := params.get("after"):
         ids = [key(item) for item in items]
         items = items[ids.index(after) + 1 :] if after in ids else []
