@@ -67,5 +67,5 @@ def make(chunks: int, queries: int, seed: int) -> Corpus:
 def embed(texts: list[str]) -> Any:
     import numpy as np
 
-    parts = [embeddings.vectors(texts[at : at + BATCH], embeddings.DIMENSIONS) for at in range(0, len(texts), BATCH)]  # noqa: SLF001
+    parts = [embeddings.vectors(texts[at : at + BATCH], embeddings.DIMENSIONS) for at in range(0, len(texts), BATCH)]
     return np.concatenate(parts)
