@@ -27,6 +27,7 @@ from edge.resources.health import Health, Jwks, Root
 from edge.resources.metrics import Metrics
 from edge.resources.robots import Robots
 from edge.resources.runs import Runs
+from edge.resources.storage import Objects
 from edge.resources.tenants import Settings as TenantSettings
 from edge.resources.workflows import WorkflowRuns, Workflows
 from models.auth.password_hashing import PasswordHasher
@@ -40,6 +41,7 @@ def routes(settings: Settings, hasher: PasswordHasher) -> list[Route]:
         *_accounts(hasher),
         *_agents(),
         *_tenants(),
+        *_storage(),
         *(_billing() if settings.enable_billing else ()),
     ]
     return [*table, Route("/openapi.json", OpenApi(document(table, settings)))]
@@ -126,6 +128,18 @@ def _agents() -> list[Route]:
 def _tenants() -> list[Route]:
     return [
         Route("/api/v1/tenants/settings",                                       TenantSettings()),
+    ]
+
+
+def _storage() -> list[Route]:
+    objects = Objects()
+    return [
+        Route("/api/v1/storage/objects",                                        objects),
+        Route("/api/v1/storage/objects/upload-url",                             objects,                "upload"),
+        Route("/api/v1/storage/objects/{object_id:uuid}",                       objects,                "one"),
+        Route("/api/v1/storage/objects/{object_id:uuid}/upload-url",            objects,                "renew"),
+        Route("/api/v1/storage/objects/{object_id:uuid}/complete",              objects,                "complete"),
+        Route("/api/v1/storage/objects/{object_id:uuid}/download-url",          objects,                "download"),
     ]
 
 

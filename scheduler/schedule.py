@@ -1,15 +1,27 @@
 """The cron table: which job is enqueued when. Times are UTC."""
 
-from workers.jobs import BILLING_RECONCILE, BILLING_TELL, EVENT_PURGE, JOB_PURGE, SESSION_PURGE, USAGE_FOLD, JobKind
+from workers.jobs import (
+    BILLING_RECONCILE,
+    BILLING_TELL,
+    EVENT_PURGE,
+    JOB_PURGE,
+    SESSION_PURGE,
+    STORAGE_RECONCILE,
+    STORAGE_SWEEP,
+    USAGE_FOLD,
+    JobKind,
+)
 
 # fmt: off
 #           minute hour day month weekday
 CRON: list[tuple[str, JobKind]] = [
     ("* * * * *",  USAGE_FOLD),     # what was counted is summed up and forwarded
     ("* * * * *",  BILLING_TELL),   # notices of billing that nobody was told yet
+    ("*/10 * * * *", STORAGE_SWEEP),  # uploads that never came, and what is left of deleted objects
     ("17 3 * * *", JOB_PURGE),      # jobs that finished longer ago than JOB_RETENTION_DAYS
     ("27 3 * * *", EVENT_PURGE),    # events of runs and of billing, older than is set
     ("37 3 * * *", SESSION_PURGE),  # refresh tokens and sessions that ended long ago
     ("7 4 * * *",  BILLING_RECONCILE),  # our subscriptions and usage against Stripe's
+    ("37 4 * * *", STORAGE_RECONCILE),  # our objects against what the storage has
 ]
 # fmt: on

@@ -81,6 +81,12 @@ BILLING_OPERATION     = JobKind("billing.operation",     queue="events",       l
 BILLING_OPERATION_FAIL = JobKind("billing.operation_fail", queue="events",     limit=240, retries=20)
 BILLING_RECONCILE     = JobKind("billing.reconcile",     queue="housekeeping", limit=3600, retries=0)
 FILE_INDEX            = JobKind("file.index",            queue="index",        limit=1800, retries=5, exhausted="file.index_fail")
+STORAGE_BUCKET        = JobKind("storage.bucket",        queue="events",       limit=60,  retries=2)
+STORAGE_PARTS         = JobKind("storage.parts",         queue="events",       limit=60,  retries=1)
+STORAGE_VERIFY        = JobKind("storage.verify",        queue="events",       limit=900, retries=7, delays=(2, 5, 15, 60, 300, 900, 3600))
+STORAGE_REMOVE        = JobKind("storage.remove",        queue="events",       limit=60,  retries=20)
+STORAGE_SWEEP         = JobKind("storage.sweep",         queue="housekeeping", limit=600, retries=3)
+STORAGE_RECONCILE     = JobKind("storage.reconcile",     queue="housekeeping", limit=3600, retries=0)
 NOOP                  = JobKind("noop",                  queue="housekeeping", limit=10,  retries=0)
 # fmt: on
 

@@ -31,6 +31,8 @@ from workers.broker import broker  # noqa: E402
 from workers.heartbeat import heartbeat  # noqa: E402
 from workers.mail import accounts, signup  # noqa: E402
 from workers.mail import billing as billing_mails  # noqa: E402
+from workers.storage import reconciliation as storage_reconciliation  # noqa: E402
+from workers.storage import removing, verifying  # noqa: E402
 from workers.workflows import actors as workflow_actors  # noqa: E402
 from workers.workflows.catalog import workflows  # noqa: E402
 
@@ -64,7 +66,10 @@ __all__ = [
     "chat",
     "housekeeping",
     "reconciliation",
+    "removing",
     "signup",
+    "storage_reconciliation",
     "usage",
+    "verifying",
     "workflow_actors",
 ]
