@@ -32,6 +32,7 @@ from workers.heartbeat import heartbeat  # noqa: E402
 from workers.mail import accounts, signup  # noqa: E402
 from workers.mail import billing as billing_mails  # noqa: E402
 from workers.vector_stores import files as vector_store_files  # noqa: E402
+from workers.vector_stores import indexing  # noqa: E402
 from workers.vector_stores import reconciliation as vector_store_reconciliation  # noqa: E402
 from workers.vector_stores import stores as vector_stores  # noqa: E402
 from workers.vector_stores import sync as vector_store_sync  # noqa: E402
@@ -67,6 +68,7 @@ __all__ = [
     "broker",
     "chat",
     "housekeeping",
+    "indexing",
     "reconciliation",
     "signup",
     "usage",
