@@ -34,6 +34,7 @@ from workers.mail import billing as billing_mails  # noqa: E402
 from workers.storage import reconciliation as storage_reconciliation  # noqa: E402
 from workers.storage import removing, verifying  # noqa: E402
 from workers.vector_stores import files as vector_store_files  # noqa: E402
+from workers.vector_stores import indexing  # noqa: E402
 from workers.vector_stores import reconciliation as vector_store_reconciliation  # noqa: E402
 from workers.vector_stores import stores as vector_stores  # noqa: E402
 from workers.vector_stores import sync as vector_store_sync  # noqa: E402
@@ -69,6 +70,7 @@ __all__ = [
     "broker",
     "chat",
     "housekeeping",
+    "indexing",
     "reconciliation",
     "removing",
     "signup",
