@@ -108,9 +108,11 @@ def _extracted(stored: StorageObject, checkpoint: Callable[[], None]) -> Text:
     with AT_ONCE, tempfile.TemporaryDirectory() as folder:
         checkpoint()
         try:
-            path = download(stored, Path(folder))
             kind = stored.mime_type
-            with reading(path, kind, size=PIECE_TOKENS, overlap=0, checkpoint=checkpoint) as found:
+            with (
+                download(stored, Path(folder)).open("rb") as file,
+                reading(file, kind, size=PIECE_TOKENS, overlap=0, checkpoint=checkpoint) as found,
+            ):
                 for text, _ in found.chunks:
                     parts.append(text)
                     size += len(text)

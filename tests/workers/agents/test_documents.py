@@ -112,10 +112,10 @@ def test_the_texts_of_many_documents_are_bounded_together(keep, say, configure):
 
 
 def test_of_earlier_documents_the_newest_that_fit_are_shown(keep, say, configure):
-    say(keep("1.txt", b"first " * 500))
-    say(keep("2.txt", b"second " * 400))
+    say(keep("1.txt", b"first " * 500), message="[[text=ok]]")
+    say(keep("2.txt", b"second " * 400), message="[[text=ok]]")
     configure(agent_context_tokens=2000)
-    answered = reply(say(message=f"{ECHO} x"))
+    answered = reply(say())
     assert "second" in answered and "first" not in answered.replace("attached first", "")
 
 
@@ -125,10 +125,10 @@ def test_another_tenants_object_in_a_message_is_not_read(keep, say, tenant):
 
     other = Tenant.create(slug="other", name="Other")
     notes = keep("notes.txt", b"Mind the tide")
-    run = say(notes)
+    run = say(notes, message="[[text=ok]]")
     StorageObject.update(tenant_id=other.id).execute()
     database.execute_sql("delete from attachment_text")
-    assert "Mind the tide" not in reply(say()) and run.state == "succeeded"
+    assert documents.GONE in reply(say()) and run.state == "succeeded"
 
 
 def test_a_text_is_kept_once_and_not_for_a_message_that_is_gone(say, keep):
