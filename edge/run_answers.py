@@ -2,6 +2,7 @@
 
 import falcon
 
+from edge import attachments
 from edge.errors import Invalid
 from edge.request import Request
 from models.billing import quotas
@@ -70,6 +71,7 @@ def begin(req: Request, resp: falcon.Response, question: Question, kind: JobKind
 
     UsageLimitExceeded, NoUsagePolicy or SubscriptionInactive if the tenant may not start another one.
     """
+    attachments.verify(req.context.principal, question.attachments)
     guard = Guard(req.context.principal.tenant_id, uuid7(), quotas.RUN)
 
     def change() -> tuple[Run, bool]:
