@@ -43,6 +43,7 @@ class VectorStore(TenantModel):
     last_active_at = DateTimeTZField(null=True)
     metadata: dict[str, Any] = BinaryJSONField(default=dict)
     has_own_table = BooleanField(default=False)  # of chunks: models/vector_stores/tables.py
+    indexed_edition = BigIntegerField(default=0)  # the last one in its index: models/vector_stores/indexes.py
     deleted_at = DateTimeTZField(null=True)
 
     class Meta:
