@@ -52,7 +52,8 @@ def clean():
     from models.platform.redis import redis_client
     from workers.broker import broker
 
-    tables = "tenant, usage_tail, users, job, audit_event, signup_request, signup_invite, stripe_price, stripe_meter, vector_edition, vector_chunk"
+    tables = "tenant, storage_bucket, usage_tail, users, job, audit_event, signup_request, signup_invite, stripe_price, stripe_meter"
+    tables += ", vector_edition, vector_chunk"
     database.execute_sql(f"truncate {tables} cascade")
     redis_client().flushdb()
     broker.client.flushdb()
@@ -180,6 +181,25 @@ def spans():
     tracing.record_with(recorded.recorder)
     yield recorded
     tracing.record_with(None)
+
+
+@pytest.fixture(scope="session")
+def storage_part(tmp_path_factory):
+    """An S3 server of this test process."""
+    from devstack.parts.storage import Storage
+
+    part = Storage(tmp_path_factory.mktemp("storage"))
+    part.start()
+    yield part
+    part.kill()
+
+
+@pytest.fixture
+def s3(storage_part, configure):
+    """The object storage is the real one until the end of the test: the `minio` client of an administrator."""
+    from tests.support.storage import connect
+
+    yield from connect(storage_part, configure)
 
 
 @pytest.fixture

@@ -80,6 +80,7 @@ SESSION_PURGE         = JobKind("session.purge",         queue="housekeeping", l
 BILLING_OPERATION     = JobKind("billing.operation",     queue="events",       limit=240, retries=60, exhausted="billing.operation_fail")
 BILLING_OPERATION_FAIL = JobKind("billing.operation_fail", queue="events",     limit=240, retries=20)
 BILLING_RECONCILE     = JobKind("billing.reconcile",     queue="housekeeping", limit=3600, retries=0)
+FILE_INDEX            = JobKind("file.index",            queue="index",        limit=1800, retries=5, exhausted="file.index_fail")
 NOOP                  = JobKind("noop",                  queue="housekeeping", limit=10,  retries=0)
 # fmt: on
 

@@ -64,6 +64,21 @@ def stripe_called(operation: str, result: str, seconds: float) -> None:
     STRIPE_SECONDS.labels(operation).observe(seconds)
 
 
+OPENAI_CALLS = Counter("openai_api_requests_total", "Calls of the provider, but for models.", ["operation", "result"])
+OPENAI_SECONDS = Histogram(
+    "openai_api_latency_seconds",
+    "Time of such a call, with its retries.",
+    ["operation"],
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 60, 300),
+)
+
+
+def openai_called(operation: str, result: str, seconds: float) -> None:
+    """`operation`: such as vector_stores.create. `result`: success, the code of the error, or interrupted by us."""
+    OPENAI_CALLS.labels(operation, result).inc()
+    OPENAI_SECONDS.labels(operation).observe(seconds)
+
+
 NOTICES = Counter("billing_notices_total", "Notices of billing by how their delivery ended.", ["channel", "result"])
 for _channel in ("mail", "webhook"):
     for _result in ("delivered", "given_up"):
@@ -72,6 +87,24 @@ for _channel in ("mail", "webhook"):
 
 def notice_ended(channel: str, result: str) -> None:
     NOTICES.labels(channel, result).inc()
+
+
+EMBEDDINGS = Counter("embedding_requests_total", "Requests to the embeddings server.", ["outcome"])
+EMBEDDED_TEXTS = Counter("embedded_texts_total", "Texts that became vectors.")
+EMBEDDING_SECONDS = Histogram(
+    "embedding_request_seconds",
+    "Time of such a request.",
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+for _outcome in ("ok", "embeddings_unavailable", "embeddings_timeout", "embeddings_rate_limited"):
+    EMBEDDINGS.labels(_outcome)
+
+
+def embedded(outcome: str, texts: int, seconds: float) -> None:
+    """`outcome`: ok, the code of the error, or interrupted by us."""
+    EMBEDDINGS.labels(outcome).inc()
+    EMBEDDED_TEXTS.inc(texts)
+    EMBEDDING_SECONDS.observe(seconds)
 
 
 def job_done(name: str, result: str, seconds: float) -> None:

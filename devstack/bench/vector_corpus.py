@@ -37,7 +37,9 @@ def shard(file: int) -> int:
 def words() -> list[str]:
     """English words and parts of such: those of the model's vocabulary, in a fixed random order."""
     vocabulary = embeddings._model().tokenizer.get_vocab()  # noqa: SLF001  the stand-in's model
-    found = sorted(token[1:] for token in vocabulary if token[0] in "▁Ġ" and token[1:].isascii() and token[1:].islower())
+    found = sorted(
+        token[1:] for token in vocabulary if token[0] in "▁Ġ" and token[1:].isascii() and token[1:].islower()
+    )
     chosen = [word for word in found if word.isalpha() and len(word) > 3]
     random.Random(1).shuffle(chosen)
     return chosen
@@ -65,5 +67,5 @@ def make(chunks: int, queries: int, seed: int) -> Corpus:
 def embed(texts: list[str]) -> Any:
     import numpy as np
 
-    parts = [embeddings._vectors(texts[at : at + BATCH], embeddings.DIMENSIONS) for at in range(0, len(texts), BATCH)]  # noqa: SLF001
+    parts = [embeddings.vectors(texts[at : at + BATCH], embeddings.DIMENSIONS) for at in range(0, len(texts), BATCH)]
     return np.concatenate(parts)

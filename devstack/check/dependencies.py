@@ -17,6 +17,7 @@ USED = {
     "hiredis": "redis, if it is installed",
     "coverage": "./dev coverage",
     "import-linter": "./dev check imports",
+    "matplotlib": "code that the model stand-in writes and runs, see devstack/openai/sandbox",
     "mutmut": "./dev mutate",
     "mypy": "./dev check types",
     "pre-commit": ".pre-commit-config.yaml",

@@ -4,6 +4,7 @@ import json
 import re
 from typing import Any
 
+from devstack.openai.code_interpreter import asks_for_code, tool_of
 from devstack.openai.request import Request, text_of
 
 _TIME = re.compile(
@@ -15,6 +16,7 @@ _CODE = re.compile(r"\b(code|coding|python|functions?|bugs?)\b", re.IGNORECASE)
 _DATA = re.compile(r"\b(data|datasets?|statistics|statistical|analy[sz]e[ds]?|analy[sz]ing|analysis)\b", re.IGNORECASE)
 _QUERY = re.compile(r"\b(?:for|about|on|mentioning|containing)\s+(.+)", re.IGNORECASE | re.DOTALL)
 _HANDOFF = "transfer_to_"
+_ANALYST = f"{_HANDOFF}data_analyst"
 _DEMO = "This is Longshore's built-in demo model: its answers are scripted. Set OPENAI_API_KEY to talk to a real one."
 
 
@@ -27,6 +29,8 @@ def calls_for(words: str, request: Request) -> list[tuple[str, str]]:
     if _SEARCH.search(words) and "search_conversations" in available:
         return [("search_conversations", json.dumps({"query": search_query(words)}))]
     if not any(name.startswith(_HANDOFF) for name in called):
+        if asks_for_code(words):  # the code assistant has no place to run it
+            return [(_ANALYST, "{}")] if tool_of(request) is None and _ANALYST in available else []
         for pattern, target in ((_CODE, "code_assistant"), (_DATA, "data_analyst")):
             if pattern.search(words) and _HANDOFF + target in available:
                 return [(_HANDOFF + target, "{}")]

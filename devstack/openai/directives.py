@@ -83,6 +83,7 @@ _FAILING_FLAGS = {
 }
 _FLAGS = _FAILING_FLAGS | {"web_search", "reasoning", "echo_history", "echo_request"}
 _CALLS = {"tool", "loop_tool"}
+_TEXTS = {"text", "python"}  # up to the end of the group
 _FAILURES = _FAILING_FLAGS | {"status", "cut", "slow"}
 # These decide what to answer, so the plain words of the message trigger nothing.
 _DECIDES_ANSWER = _CALLS | {
@@ -90,6 +91,7 @@ _DECIDES_ANSWER = _CALLS | {
     "cut",
     "handoff",
     "text",
+    "python",
     "refusal",
     "incomplete",
     "content_filter",
@@ -175,7 +177,7 @@ def _read_directive(message: str, at: int, group: Directives) -> int:
         return at
     if not equals:
         raise ValueError(name)
-    if name == "text":
+    if name in _TEXTS:
         match = _expect(_TEXT, message, at)
         group.values[name] = match[1]
         return match.end(1)

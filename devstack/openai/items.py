@@ -1,10 +1,12 @@
-"""The events of one output item: a text, a function call, a web search or a reasoning summary."""
+"""The events of one output item: a text, a function call, a web search, code that is run or a reasoning summary."""
 
+import json
 from collections.abc import Callable, Iterator
 from json.encoder import encode_basestring_ascii as quote
 from typing import TYPE_CHECKING, Any
 
-from devstack.openai.script import Call, Reasoning, Text, WebSearch
+from devstack.openai.code_interpreter import OUTPUTS, CodeRun, Report
+from devstack.openai.script import Call, Reasoning, Text, WebSearch, truncated, words
 
 if TYPE_CHECKING:
     from devstack.openai.wire import Reply
@@ -29,10 +31,12 @@ def _text(reply: "Reply", index: int, item: Text) -> Iterator[Step]:
         yield DROP
     if reply.plan.ending in ("failed", "error"):
         return
-    text, cited = "".join(item.pieces), ""
-    if item.cites:
-        cited = _citation(len(text))
-        yield reply.event("response.output_text.annotation.added", f'{where},"annotation_index":0,"annotation":{cited}')
+    text = "".join(item.pieces)
+    annotations = [*([_citation(len(text))] if item.cites else []), *item.annotations]
+    for at, annotation in enumerate(annotations):
+        rest_of = f'{where},"annotation_index":{at},"annotation":{annotation}'
+        yield reply.event("response.output_text.annotation.added", rest_of)
+    cited = ",".join(annotations)
     whole = quote(text)
     yield reply.event(f"response.{name}.done", f'{where},"{key}":{whole}{rest}')
     part = _part(item, whole, cited)
@@ -89,6 +93,37 @@ def _web_search(reply: "Reply", index: int, item: WebSearch) -> Iterator[Step]:
     yield reply.done(index, state("completed"))
 
 
+def _code(reply: "Reply", index: int, item: CodeRun) -> Iterator[Step]:
+    """The code is run between two events, which takes as long as it takes."""
+    item_id, code = f"ci_{reply.seed}{index:02x}", quote(item.code)
+    where = f'"output_index":{index},"item_id":"{item_id}"'
+    container_id = item.container.id if item.container else ""
+
+    def state(status: str, code: str, outputs: str = "null") -> str:
+        return (
+            f'{{"id":"{item_id}","type":"code_interpreter_call","status":"{status}","code":{code},'
+            f'"container_id":"{container_id}","outputs":{outputs}}}'
+        )
+
+    yield reply.added(index, state("in_progress", '""'))
+    yield reply.event("response.code_interpreter_call.in_progress", where)
+    yield from reply.deltas("response.code_interpreter_call_code.delta", where, words(item.code))
+    yield reply.event("response.code_interpreter_call_code.done", f'{where},"code":{code}')
+    yield reply.event("response.code_interpreter_call.interpreting", where)
+    yield 0.0  # what was said so far is sent before the code runs
+    outcome = item.run()
+    yield reply.event("response.code_interpreter_call.completed", where)
+    shown = OUTPUTS in (reply.request.body.get("include") or ())
+    outputs = json.dumps(item.outputs()) if shown else "null"
+    yield reply.done(index, state("failed" if outcome.stopped else "completed", code, outputs))
+
+
+def _report(reply: "Reply", index: int, item: Report) -> Iterator[Step]:
+    text, annotations = item.text()
+    pieces = truncated(words(text), reply.request, reply.plan)
+    yield from _text(reply, index, Text(pieces, annotations=tuple(map(json.dumps, annotations))))
+
+
 def _reasoning(reply: "Reply", index: int, item: Reasoning) -> Iterator[Step]:
     item_id, text = f"rs_{reply.seed}{index:02x}", quote("".join(item.pieces))
     where = f'"item_id":"{item_id}","output_index":{index},"summary_index":0'
@@ -111,5 +146,7 @@ EVENTS_OF: dict[type, Callable[["Reply", int, Any], Iterator[Step]]] = {
     Text: _text,
     Call: _call,
     WebSearch: _web_search,
+    CodeRun: _code,
+    Report: _report,
     Reasoning: _reasoning,
 }

@@ -2,10 +2,12 @@
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from devstack.openai import answers
+from devstack.openai import answers, code_interpreter
+from devstack.openai.code_interpreter import CodeRun, Report
 from devstack.openai.directives import Directives
 from devstack.openai.directives import read as read_directives
 from devstack.openai.errors import by_status, context_overflow
@@ -38,9 +40,10 @@ class Text:
     pieces: tuple[str, ...]  # one per delta
     refusal: bool = False
     cites: bool = False
+    annotations: tuple[str, ...] = ()  # more of them, each as JSON
 
 
-Item = Reasoning | WebSearch | Call | Text
+Item = Reasoning | WebSearch | Call | Text | CodeRun | Report
 
 
 @dataclass
@@ -141,17 +144,28 @@ def _call(request: Request, name: str, arguments: str | None = None) -> Call:
     return Call(name, arguments)
 
 
-def _message(directives: Directives, request: Request, result: Plan) -> list[WebSearch | Text]:
+def _message(directives: Directives, request: Request, result: Plan) -> Sequence[Item]:
     if result.ending in ("failed", "error") and not {"deltas", "text"} & directives.values.keys():
         return []
     if "refusal" in directives:
         return [Text(words(_REFUSAL), refusal=True)]
+    if code := _code(directives, request):
+        return [run := CodeRun(code), Report(run)]
     searches = "web_search" in directives or (
         not directives.decide_answer and answers.asks_for_web_search(directives.plain, request)
     )
-    pieces = _truncated(_pieces(directives, request), request, result)
+    pieces = truncated(_pieces(directives, request), request, result)
     search = [WebSearch(answers.search_query(directives.plain))] if searches else []
     return [*search, Text(pieces, cites=searches)]
+
+
+def _code(directives: Directives, request: Request) -> str | None:
+    """The Python that the answer runs, if the request offers the code interpreter."""
+    if code_interpreter.tool_of(request) is None or request.tool_choice == "none":
+        return None
+    if "python" in directives:
+        return str(directives.get("python"))
+    return None if directives.decide_answer else code_interpreter.code_for(directives.plain)
 
 
 def _pieces(directives: Directives, request: Request) -> tuple[str, ...]:
@@ -170,7 +184,7 @@ def _pieces(directives: Directives, request: Request) -> tuple[str, ...]:
     return words(answers.answer(directives.plain, request))
 
 
-def _truncated(pieces: tuple[str, ...], request: Request, result: Plan) -> tuple[str, ...]:
+def truncated(pieces: tuple[str, ...], request: Request, result: Plan) -> tuple[str, ...]:
     """Apply the limit on output tokens, counting a word as a token."""
     limit = request.limit
     if limit is not None and len(pieces) > limit:

@@ -1,6 +1,7 @@
 """S3-compatible storage, by SeaweedFS."""
 
 import json
+import os
 import secrets
 import signal
 import sysconfig
@@ -49,7 +50,7 @@ class Storage(Part):
             f"-dir={self.folder}",
             f"-s3.config={self.folder / 's3.json'}",
             "-master.volumeSizeLimitMB=256",
-            "-volume.max=20",
+            "-volume.max=2000",  # a bucket has a volume of its own
             "-master.telemetry=false",
             "-master.electionTimeout=1s",  # there is one master: do not wait 20 s for others
             "-s3.port.iceberg=0",  # off, like the next: their fixed ports would stop a second instance
@@ -59,7 +60,8 @@ class Storage(Part):
         ]
 
     def options(self) -> dict[str, Any]:
-        return {"cwd": self.folder}
+        # By default a bucket's first byte makes seven volumes, so that a few tenants would use them up.
+        return {"cwd": self.folder, "env": {**os.environ, "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"}}
 
     def ready(self) -> bool:
         return accepts_connections(self.port("s3"))

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from models.platform.settings import settings
-from models.runs.usage import INPUT_TOKENS, MESSAGES, OUTPUT_TOKENS
+from models.runs.usage import EMBEDDING_TOKENS, INPUT_TOKENS, MESSAGES, OUTPUT_TOKENS, SEARCHES
 
 PACKAGED = Path(__file__).with_name("plans.toml")
 MOST_FEATURES = 19  # metered ones of a plan: a subscription at Stripe has at most 20 items, and one is the seats
@@ -18,7 +18,7 @@ Toggle = Literal["enable_web_search"]
 # The features that this code counts (True) or limits at any time (False). A file may have further ones to be counted, whose
 # usage is reported over the API.
 KNOWN = {
-    **dict.fromkeys((MESSAGES, INPUT_TOKENS, OUTPUT_TOKENS), True),
+    **dict.fromkeys((MESSAGES, INPUT_TOKENS, OUTPUT_TOKENS, EMBEDDING_TOKENS, SEARCHES), True),
     "vector.max_file_bytes": False,
     "vector.files_per_store": False,
     "vector.stores_per_tenant": False,

@@ -32,11 +32,16 @@ from models.platform.locks import lock_for_next
 from models.platform.settings import settings
 from models.runs import holds, usage
 from models.runs.holds import Reached, RedisAway
-from models.runs.usage import INPUT_TOKENS, MESSAGES, OUTPUT_TOKENS
+from models.runs.usage import EMBEDDING_TOKENS, INPUT_TOKENS, MESSAGES, OUTPUT_TOKENS
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-RUN = {MESSAGES: 1, INPUT_TOKENS: 0, OUTPUT_TOKENS: 0}  # what a run reserves: nobody knows how many tokens it will use
+RUN = {
+    MESSAGES: 1,
+    INPUT_TOKENS: 0,
+    OUTPUT_TOKENS: 0,
+}  # what a question reserves: nobody knows how many tokens it will use
+INDEXING_RUN = {EMBEDDING_TOKENS: 0}  # what a run that indexes a file reserves
 LOADS = 3  # from Postgres for one call, before Postgres decides alone
 NEXT_GENERATION = """
 insert into usage_guard (tenant_id, generation) values (%(tenant_id)s, 1)
@@ -48,7 +53,7 @@ union all
 select 'level', null, feature, quantity from ({levels}) as levels (feature, quantity)
 union all
 select 'held', id, %(message)s::text, 1 from run
-where tenant_id = %(tenant_id)s and state in ('queued', 'running', 'waiting')
+where tenant_id = %(tenant_id)s and state in ('queued', 'running', 'waiting') and kind in ('chat', 'workflow')
 union all
 select 'held', holder, feature, quantity from usage_hold where tenant_id = %(tenant_id)s"""
 NUMBERS = NUMBERS.replace("{pieces}", counters.PIECES).replace("{levels}", counters.LEVELS)

@@ -148,7 +148,7 @@ class Settings(BaseSettings):
 
     # object storage
     storage_provider: str = "minio"
-    storage_bucket_prefix: str = "agent-data"
+    storage_bucket_prefix: Annotated[str, Field(pattern="^[a-z0-9]([a-z0-9-]{0,28}[a-z0-9])?$")] = "agent-data"
     minio_endpoint: str | None = None  # host:port
     minio_access_key: str | None = None
     minio_secret_key: SecretStr | None = None

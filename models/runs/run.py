@@ -25,7 +25,7 @@ from models.runs.approvals import Approval
 QUEUED, RUNNING, WAITING = "queued", "running", "waiting"
 SUCCEEDED, FAILED, CANCELLED = "succeeded", "failed", "cancelled"
 ACTIVE = (QUEUED, RUNNING, WAITING)
-CHAT, WORKFLOW = "chat", "workflow"  # kinds
+CHAT, WORKFLOW, INDEXING = "chat", "workflow", "indexing"  # kinds
 
 
 class RunNotFound(NotFound):
@@ -115,6 +115,8 @@ class Run(TenantModel):
         }
         if self.kind == CHAT:
             usage = usage or used.journaled(self.id).get("")
+        if self.kind == INDEXING:
+            usage = usage or self.usage
         if usage:
             changes["usage"] = usage
         if result is not None:
@@ -130,11 +132,11 @@ class Run(TenantModel):
 
     def _count(self, state: str, usage: dict[str, int]) -> None:
         """Count what the run has used, of a workflow what its stopped steps have: the others did as they ended."""
-        tokens = used.of_chat(usage) if self.kind == CHAT else {}
+        tokens = used.of_chat(usage) if self.kind == CHAT else used.of_indexing(usage) if self.kind == INDEXING else {}
         used.record(self.tenant_id, self.id, tokens)
-        if self.kind != CHAT and state != SUCCEEDED:
+        if self.kind == WORKFLOW and state != SUCCEEDED:
             used.record_steps(self.tenant_id, self.id)
-        if self.kind == CHAT:
+        if self.kind != WORKFLOW:
             database.after_commit(lambda: holds.settle(self.tenant_id, self.id, tokens))
         else:
             database.after_commit(lambda: holds.forget(self.tenant_id))
@@ -146,7 +148,7 @@ class Run(TenantModel):
         run = cls.lock(run_id)
         if run is None:
             return None
-        agent = run.agent if run.kind == CHAT else None
+        agent = None if run.kind == WORKFLOW else run.agent
         if state == CANCELLED:
             terminal = events.cancelled(run.conversation_key, agent, message)
         else:
@@ -159,11 +161,11 @@ class Run(TenantModel):
     def last_sequence(self) -> int:
         """A number for the terminal event that is larger than that of any event so far.
 
-        That of a chat is the last one of its job's epoch. All claims of a workflow's jobs write to one stream, each of
+        That of a run with one job is the last one of the job's epoch. All claims of a workflow's jobs write to one stream, each of
         them fewer than EPOCH_SIZE events. Those of an earlier life of the run, and of a wait for a person, come before.
         """
         size, own = progress.EPOCH_SIZE, Job.run_id == self.id
-        if self.kind == CHAT:
+        if self.kind != WORKFLOW:
             return max(1, size * (Job.select(fn.max(Job.epoch)).where(own).scalar() or 0))
         epochs = int(Job.select(fn.sum(Job.epoch)).where(own).scalar() or 0)
         return max(size * epochs, size + self.waiting_sequence, size + int(self.request.get("floor") or 0))

@@ -11,6 +11,7 @@ from models.platform.database import Json, database, in_transaction
 from models.runs import holds
 
 MESSAGES, INPUT_TOKENS, OUTPUT_TOKENS = "messages", "input_tokens", "output_tokens"
+EMBEDDING_TOKENS, SEARCHES = "embedding_tokens", "searches"
 # For a larger statement too. `used` is what the source has used in all: what was counted of it before is not counted again.
 INSERT = """
     insert into usage_entry (tenant_id, source, feature, number, quantity)
@@ -37,6 +38,12 @@ def of_chat(usage: dict[str, int], *, messages: int = 0) -> dict[str, int]:
     """Quantities by feature: the tokens of `usage`, and `messages` answered messages."""
     used = {MESSAGES: messages, **{name: usage.get(name) or 0 for name in (INPUT_TOKENS, OUTPUT_TOKENS)}}
     return {feature: number for feature, number in used.items() if number > 0}
+
+
+def of_indexing(usage: dict[str, int]) -> dict[str, int]:
+    """Quantities by feature: the tokens that became vectors."""
+    tokens = usage.get(EMBEDDING_TOKENS) or 0
+    return {EMBEDDING_TOKENS: tokens} if tokens > 0 else {}
 
 
 def values(source: str, used: dict[str, int]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """One model stand-in process for all tests that use it."""
 
+import os
 import sys
 
 import httpx
@@ -25,7 +26,8 @@ def url(tmp_path_factory):
         f"127.0.0.1:{port}",
         "devstack.openai.server:create_app()",
     ]
-    process = Process(command, tmp_path_factory.mktemp("standin") / "log")
+    folder = tmp_path_factory.mktemp("standin")
+    process = Process(command, folder / "log", env={**os.environ, "STANDIN_FOLDER": str(folder)})
 
     try:
         wait_for(lambda: responds(f"http://127.0.0.1:{port}/health"), process, "the stand-in")

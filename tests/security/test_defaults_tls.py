@@ -93,11 +93,11 @@ def call_storage(configure, port):
     from workers.gateways import storage
 
     configure(minio_endpoint=f"127.0.0.1:{port}", minio_access_key="us", minio_secret_key="ours", minio_secure=True)
-    storage.client.cache_clear()
+    storage.forget()
     try:
         storage.client().list_buckets()
     finally:
-        storage.client.cache_clear()
+        storage.forget()
 
 
 def call_vault(configure, port):

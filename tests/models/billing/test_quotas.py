@@ -8,7 +8,7 @@ import redis
 
 from models.auth.tenants import Tenant
 from models.billing import quotas
-from models.billing.quotas import RUN, Guard
+from models.billing.quotas import INDEXING_RUN, RUN, Guard
 from models.billing.usage_limits import NoUsagePolicy, SubscriptionInactive, UsageLimitExceeded
 from models.conversations import asking
 from models.platform.clock import now
@@ -18,7 +18,7 @@ from models.platform.ids import uuid7
 from models.platform.principal import Principal, scopes_for
 from models.platform.redis import redis_client
 from models.runs import holds, progress, usage
-from models.runs.run import FAILED, Run
+from models.runs.run import FAILED, INDEXING, Run
 from tests.support.crowd import crowd
 
 
@@ -262,6 +262,50 @@ def test_other_work_reserves_amounts_and_levels(tenant, limited, configure):
     reserve(500)
     with pytest.raises(UsageLimitExceeded):
         reserve(1)
+
+
+def test_a_run_that_indexes_a_file_holds_no_message(tenant, limited, start, person):
+    # given
+    limited("messages", hard=2)
+    principal = person()
+    for _ in range(3):
+        Run.create(
+            tenant_id=tenant.id, user_id=principal.user_id, kind=INDEXING, agent=INDEXING, conversation_key="file"
+        )
+    holds.forget(tenant.id)  # so that Postgres is asked what is held
+    # then
+    assert begun([attempt(start) for _ in range(3)]) == 2
+
+
+def test_a_run_that_indexes_is_refused_once_the_tokens_are_used_and_counts_its_own_once(tenant, limited, person):
+    # given
+    limited("embedding_tokens", hard=100)
+    principal = person()
+    guard = Guard(tenant.id, uuid7(), INDEXING_RUN)
+
+    def begin():
+        guard.reserve()
+        return Run.create(
+            id=guard.holder,
+            tenant_id=tenant.id,
+            user_id=principal.user_id,
+            kind=INDEXING,
+            agent=INDEXING,
+            conversation_key="file",
+        )
+
+    run = guard.begin(begin)
+    # when
+    with transaction():
+        Run.update(usage={"embedding_tokens": 100}).where(Run.id == run.id).execute()
+    end(run)
+    end(run)
+    # then
+    entries = database.execute_sql("select feature, sum(quantity) from usage_entry group by 1").fetchall()
+    assert entries == [("embedding_tokens", 100)]
+    guard = Guard(tenant.id, uuid7(), INDEXING_RUN)
+    with pytest.raises(UsageLimitExceeded):
+        guard.begin(guard.reserve)
 
 
 def test_other_tenants_and_other_months_do_not_count(tenant, limited, start):

@@ -28,6 +28,7 @@ from models.platform.model import Model, TenantModel
 from models.platform.principal import Principal
 from models.runs.approvals import Approval
 from models.runs.run import Run
+from models.storage.buckets import Bucket
 from models.storage.objects import StorageObject
 from models.tenants.settings import TenantSettings
 from models.vector_stores.files import ProviderFile, VectorStoreFile
@@ -38,7 +39,7 @@ for module in pkgutil.walk_packages(models.__path__, "models."):
         importlib.import_module(module.name)
 
 # Models with a tenant that no tenant's route lists: reached by their user, or by the platform's operators alone.
-REACHED_OTHERWISE = {Membership, Session, Job, AuditEvent, BillingCustomer}
+REACHED_OTHERWISE = {Membership, Session, Job, AuditEvent, BillingCustomer, Bucket}
 # What a member sees of a tenant, given their own row and all rows.
 MEMBER_SEES = {
     Approval: lambda own, both: {own},

@@ -305,5 +305,5 @@ def test_the_command_needs_billing_and_a_key(file, packaged_plans, configure, ca
 def test_the_packaged_plans_can_be_bought(priced):
     for code, seats in (("starter", 1), ("pro", 5)):
         first, *metered = plans.stripe_items(Plan.by_code(code), seats)
-        assert first["quantity"] == seats and len(metered) == 3
-    assert database.execute_sql("select count(*) from stripe_meter").fetchone() == (3,)
+        assert first["quantity"] == seats and len(metered) == 5
+    assert database.execute_sql("select count(*) from stripe_meter").fetchone() == (5,)

@@ -1,0 +1,215 @@
+"""What code in the stand-in's sandbox cannot do. Each of these really tries it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from devstack.openai.sandbox import process
+from devstack.openai.sandbox.child import CANNOT_CONFINE
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cache") / "matplotlib"
+    folder.mkdir()  # no test here draws, so nothing has to be looked for
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path, cache):
+    """run(code, ...) -> what came of it, in a folder of its own."""
+    folder = tmp_path / "container"
+    folder.mkdir()
+    return lambda code, **more: process.run(code, folder, cache, **more)
+
+
+def test_code_computes_and_writes_files(run, tmp_path):
+    outcome = run(
+        "import os, shutil\nos.makedirs('a')\nopen('a/b.txt', 'w').write('1')\nshutil.copy('a/b.txt', 'c.txt')"
+    )
+    assert (outcome.logs, outcome.failed, outcome.written) == ("'c.txt'", False, ["a/b.txt", "c.txt"])
+    assert (tmp_path / "container" / "c.txt").read_text() == "1"
+
+
+def test_an_error_is_told_without_our_own_frames(run):
+    outcome = run("def half(x):\n    return x / 0\nhalf(1)")
+    assert outcome.failed and "ZeroDivisionError" in outcome.logs and "child.py" not in outcome.logs
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import socket; socket.create_connection(('127.0.0.1', 22))",
+        "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM)",
+        "import socket; socket.socket(socket.AF_UNIX)",
+        "import ctypes; libc = ctypes.CDLL(None, use_errno=True); assert libc.syscall(425, 8, None) >= 0, 'no io_uring'",
+    ],
+)
+def test_it_has_no_network(run, code):
+    outcome = run(code)
+    assert outcome.failed and ("not permitted" in outcome.logs or "no io_uring" in outcome.logs)
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc/shadow", "/etc/passwd", "/proc/self/environ", "/proc/{parent}/environ", "/root", "{secret}"]
+)
+def test_it_reads_no_files_but_its_own(run, tmp_path, path):
+    secret = tmp_path / "state.txt"
+    secret.write_text("secret")
+    path = path.format(parent=os.getpid(), secret=secret)
+    outcome = run(f"import os\nopen({path!r}).read() if not os.path.isdir({path!r}) else os.listdir({path!r})")
+    assert outcome.failed and "Permission denied" in outcome.logs
+
+
+def test_it_sees_nothing_of_the_environment(run, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
+    outcome = run("import os; print(sorted(os.environ)); print(os.environ)")
+    assert "HOME" in outcome.logs and "very-secret" not in outcome.logs and "OPENAI" not in outcome.logs
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "open({target!r}, 'w')",
+        "open({target!r}, 'a')",
+        "os.truncate({target!r}, 0)",
+        "os.open({target!r}, os.O_RDONLY | os.O_TRUNC)",
+        "os.remove({target!r})",
+        "os.rename({target!r}, 'mine')",
+        "os.symlink({target!r}, 'mine')",
+        "os.link({target!r}, 'mine')",
+        "os.mkfifo('mine')",
+        "os.mkdir({target!r} + '.d')",
+    ],
+)
+def test_it_changes_no_files_but_its_own(run, tmp_path, attempt):
+    target = tmp_path / "ours.txt"
+    target.write_text("ours")
+    outcome = run("import os\n" + attempt.format(target=str(target)))
+    assert outcome.failed and "PermissionError" in outcome.logs
+    assert target.read_text() == "ours" and sorted(path.name for path in tmp_path.iterdir()) == [
+        "container",
+        "ours.txt",
+    ]
+
+
+def test_modes_and_times_of_files_stay_what_they_are(run, tmp_path):
+    target = tmp_path / "ours.txt"
+    target.touch(0o600)
+    before = target.stat()
+    run(f"import os\nos.chmod({str(target)!r}, 0o777)\nos.utime({str(target)!r}, (1, 1))")
+    assert (target.stat().st_mode, target.stat().st_mtime_ns) == (before.st_mode, before.st_mtime_ns)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import os\nwhile True: os.fork()",
+        "import os; os.posix_spawn('/bin/true', ['true'], {})",
+        "import os; os.execv('/bin/true', ['true'])",
+        "import subprocess; subprocess.run(['/bin/true'])",
+        "import multiprocessing as m; p = m.get_context('fork').Process(target=print); p.start()",
+    ],
+)
+def test_it_starts_no_processes(run, code):
+    outcome = run(code)
+    assert outcome.failed and "not permitted" in outcome.logs
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import os; os.kill({parent}, 9)",
+        "import os; os.kill(-1, 9)",
+        "import os; os.killpg(os.getpgid(0), 9)",
+        "import resource; resource.prlimit({parent}, resource.RLIMIT_NOFILE, (0, 0))",
+        "import os; os.setpriority(os.PRIO_PROCESS, {parent}, 19)",
+        "import os; os.pidfd_open({parent})",
+    ],
+)
+def test_it_touches_no_other_process(run, code):
+    outcome = run(code.format(parent=os.getpid()))
+    assert outcome.failed and "not permitted" in outcome.logs
+
+
+def test_it_cannot_have_more_memory_than_its_tier(run):
+    assert "MemoryError" in run("bytearray(8 << 30)").logs
+    assert "MemoryError" in run("x = []\nwhile True: x.append(bytearray(64 << 20))").logs
+    assert not run("len(bytearray(1200 << 20))", memory="64g").failed
+    assert "not allowed" in run("import resource; resource.setrlimit(resource.RLIMIT_AS, (1 << 40, 1 << 40))").logs
+
+
+def test_it_cannot_fill_the_disk(run, tmp_path):
+    (tmp_path / "container" / "old").write_text("stays")
+    assert "too large" in run("open('one', 'wb').write(bytes(100 << 20))").logs
+    many = run("n = 0\nwhile True:\n    open(f'f{n}', 'wb').write(bytes(8 << 20))\n    n += 1")
+    assert "64 MB" in many.stopped and not many.written
+    small = run("n = 0\nwhile True:\n    open(f'f{n}', 'wb').close()\n    n += 1")
+    assert "500 files" in small.stopped
+    assert (tmp_path / "container" / "old").read_text() == "stays" and not (tmp_path / "container" / "f0").exists()
+
+
+@pytest.mark.parametrize("code", ["while True: pass", "import time; time.sleep(60)"])
+def test_it_cannot_run_for_ever(run, code):
+    began = time.monotonic()
+    outcome = run(code, seconds=0.5)
+    assert "it ran for 0.5 seconds" in outcome.stopped and time.monotonic() - began < 30
+
+
+def test_what_it_prints_is_bounded_and_never_breaks_us(run):
+    assert run("print('x' * 10_000_000)").logs.endswith("[the output goes on]")
+    assert len(run("import sys\nwhile True: sys.stdout.write('x' * (1 << 20))").logs) < 30_000
+    assert "�" in run("import sys; sys.stdout.buffer.write(bytes([255, 254]))").logs
+
+
+def test_its_own_end_is_told(run):
+    assert "signal 6" in run("import os; os.abort()").logs
+    assert run("import sys; sys.exit(3)").failed and not run("import sys; sys.exit(0)").failed
+    assert not run("import threading\nfor _ in range(4): threading.Thread(target=print, args=('a',)).start()").failed
+
+
+def test_a_crowd_waits_for_places(tmp_path, cache):
+    def one(number):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        return process.run(f"{number} * 2", folder, cache).logs
+
+    with ThreadPoolExecutor(12) as threads:
+        assert list(threads.map(one, range(12))) == [str(number * 2) for number in range(12)]
+
+
+def test_it_ends_with_its_parent(tmp_path):
+    code = (
+        "from pathlib import Path\nfrom devstack.openai.sandbox import process\n"
+        f"folder = Path({str(tmp_path)!r})\n"
+        "process.run(\"import os, time\\nopen('pid', 'w').write(str(os.getpid()))\\ntime.sleep(60)\", folder, folder)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code])
+    pid = tmp_path / "pid"
+    _until(lambda: pid.exists() and pid.read_text())
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    _until(lambda: not Path(f"/proc/{pid.read_text()}").exists())
+
+
+def test_where_the_kernel_cannot_confine_it_nothing_runs(run, monkeypatch, tmp_path):
+    child = tmp_path / "child.py"
+    real = Path(process.__file__).with_name("child.py").read_text()
+    child.write_text(real.replace("import landlock, seccomp", "import no_such_module"))
+    monkeypatch.setattr(process, "_CHILD", child)
+    outcome = run("open('ran', 'w')")
+    assert outcome.failed and "cannot confine" in outcome.stopped and not (tmp_path / "container" / "ran").exists()
+    assert CANNOT_CONFINE == 97
+
+
+def _until(happens):
+    end = time.monotonic() + 60
+    while not happens():
+        assert time.monotonic() < end
+        time.sleep(0.02)
