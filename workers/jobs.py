@@ -81,6 +81,8 @@ BILLING_OPERATION     = JobKind("billing.operation",     queue="events",       l
 BILLING_OPERATION_FAIL = JobKind("billing.operation_fail", queue="events",     limit=240, retries=20)
 BILLING_RECONCILE     = JobKind("billing.reconcile",     queue="housekeeping", limit=3600, retries=0)
 FILE_INDEX            = JobKind("file.index",            queue="index",        limit=1800, retries=5, exhausted="file.index_fail")
+CHUNKS_INDEX          = JobKind("chunks.index",          queue="housekeeping", limit=3600, retries=0)
+CHUNKS_SWEEP          = JobKind("chunks.sweep",          queue="housekeeping", limit=3600, retries=0)
 NOOP                  = JobKind("noop",                  queue="housekeeping", limit=10,  retries=0)
 # fmt: on
 

@@ -31,6 +31,7 @@ from workers.broker import broker  # noqa: E402
 from workers.heartbeat import heartbeat  # noqa: E402
 from workers.mail import accounts, signup  # noqa: E402
 from workers.mail import billing as billing_mails  # noqa: E402
+from workers.vector_stores import chunks  # noqa: E402
 from workers.workflows import actors as workflow_actors  # noqa: E402
 from workers.workflows.catalog import workflows  # noqa: E402
 
@@ -62,6 +63,7 @@ __all__ = [
     "billing_operations",
     "broker",
     "chat",
+    "chunks",
     "housekeeping",
     "reconciliation",
     "signup",
