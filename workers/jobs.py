@@ -96,6 +96,8 @@ STORAGE_VERIFY        = JobKind("storage.verify",        queue="events",       l
 STORAGE_REMOVE        = JobKind("storage.remove",        queue="events",       limit=60,  retries=20)
 STORAGE_SWEEP         = JobKind("storage.sweep",         queue="housekeeping", limit=600, retries=3)
 STORAGE_RECONCILE     = JobKind("storage.reconcile",     queue="housekeeping", limit=3600, retries=0)
+CHUNKS_INDEX          = JobKind("chunks.index",          queue="housekeeping", limit=3600, retries=0)
+CHUNKS_SWEEP          = JobKind("chunks.sweep",          queue="housekeeping", limit=3600, retries=0)
 NOOP                  = JobKind("noop",                  queue="housekeeping", limit=10,  retries=0)
 # fmt: on
 

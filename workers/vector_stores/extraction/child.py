@@ -1,10 +1,10 @@
 """What runs in the child: standard input is the file, standard output is lines of JSON.
 
-    {"type": "pdf", "pages": 12, "confined": ["network", "files"]}   first
-    {"text": "...", "page": 3}                                       a chunk
-    {"error": "encrypted", "message": "..."}                         last, if the file cannot be read
-    {"error": "reader_failed", "cause": "KeyError in api.py:12"}     last, if a reader has a fault: for operators
-    {"end": true}                                                    last, if it was read
+{"type": "pdf", "pages": 12, "confined": ["network", "files"]}   first
+{"text": "...", "page": 3}                                       a chunk
+{"error": "encrypted", "message": "..."}                         last, if the file cannot be read
+{"error": "reader_failed", "cause": "KeyError in api.py:12"}     last, if a reader has a fault: for operators
+{"end": true}                                                    last, if it was read
 """
 
 import json

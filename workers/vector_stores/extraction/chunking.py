@@ -37,7 +37,9 @@ def chunks(blocks: Iterable[tuple[str, int | None]], size: int, overlap: int) ->
     for text, page in _pieces(blocks):
         total += len(text)
         if total > LARGEST_TEXT:
-            raise Unreadable("too_much_text", f"The file has more than {LARGEST_TEXT // 1024 // 1024} million characters of text.")
+            raise Unreadable(
+                "too_much_text", f"The file has more than {LARGEST_TEXT // 1024 // 1024} million characters of text."
+            )
         window.add(text, page)
         if window.length >= WINDOW:
             for chunk in window.cut(splitter, is_last=False):

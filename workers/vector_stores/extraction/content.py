@@ -34,7 +34,9 @@ def read(file: BinaryIO, declared: str | None) -> Content:
     if head.startswith(b"PK\x03\x04"):
         return _office(file)
     if head.startswith(OLD_OFFICE):
-        raise Unreadable("unsupported_type", "Files of old Office versions cannot be indexed. Save it as .docx, .pptx or PDF.")
+        raise Unreadable(
+            "unsupported_type", "Files of old Office versions cannot be indexed. Save it as .docx, .pptx or PDF."
+        )
     if head.startswith(b"{\\rtf"):
         raise Unreadable("unsupported_type", "RTF files cannot be indexed. Save it as .docx or PDF.")
     if b"\x00" in head and not head.startswith(BOMS):

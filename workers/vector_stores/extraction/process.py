@@ -68,7 +68,7 @@ def _start(folder: str, file: Any, declared: str | None, size: int, overlap: int
         "parent": os.getpid(),
     }
     command = [sys.executable, "-I", "-c", START, json.dumps(request), str(ROOT)]
-    return subprocess.Popen(  # noqa: S603  (nothing of it comes from the file but its type, as JSON)
+    return subprocess.Popen(
         command,
         stdin=file,
         stdout=subprocess.PIPE,
