@@ -35,6 +35,7 @@ from workers.storage import reconciliation as storage_reconciliation  # noqa: E4
 from workers.storage import removing, verifying  # noqa: E402
 from workers.vector_stores import chunks  # noqa: E402
 from workers.vector_stores import files as vector_store_files  # noqa: E402
+from workers.vector_stores import indexing  # noqa: E402
 from workers.vector_stores import reconciliation as vector_store_reconciliation  # noqa: E402
 from workers.vector_stores import stores as vector_stores  # noqa: E402
 from workers.vector_stores import sync as vector_store_sync  # noqa: E402
@@ -71,6 +72,7 @@ __all__ = [
     "chat",
     "chunks",
     "housekeeping",
+    "indexing",
     "reconciliation",
     "removing",
     "signup",
