@@ -15,7 +15,7 @@ from tests.support.crowd import crowd
 from tests.support.routes import assert_envelope
 from tests.support.sockets import answering
 from tests.support.vector_stores import make_object, make_store, put_texts
-from workers.vector_stores import provider
+from workers.gateways import openai_vector_stores as provider
 
 CATS, SHIPS = "Cats purr, and they sleep all day.", "Ships cross the ocean with containers."
 

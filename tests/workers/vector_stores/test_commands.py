@@ -9,7 +9,8 @@ from models.platform.audit import AuditEvent
 from models.vector_stores.files import ProviderFile, VectorStoreFile
 from models.vector_stores.stores import VectorStore
 from tests.support.vector_stores import make_store
-from workers.vector_stores import provider, reconciliation
+from workers.gateways import openai_vector_stores as provider
+from workers.vector_stores import reconciliation
 from workers.vector_stores.commands import main
 
 

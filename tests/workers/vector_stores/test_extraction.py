@@ -1,17 +1,10 @@
 """Reading files: what is read of ordinary ones, how hostile ones end, and that nothing is left of the child."""
 
-import io
-import os
-import signal
-import threading
-import time
 from contextlib import contextmanager
 
-import psutil
 import pytest
 
 from tests.support import documents
-from workers.vector_stores.extraction import chunking, markup, plain
 from workers.vector_stores.extraction.failures import Unreadable
 from workers.vector_stores.extraction.process import reading
 
@@ -24,7 +17,10 @@ def opened(tmp_path):
     def make(data, declared=None, size=800, overlap=0, checkpoint=lambda: None):
         path = tmp_path / "file"
         path.write_bytes(data)
-        with path.open("rb") as file, reading(file, declared, size=size, overlap=overlap, checkpoint=checkpoint) as read:
+        with (
+            path.open("rb") as file,
+            reading(file, declared, size=size, overlap=overlap, checkpoint=checkpoint) as read,
+        ):
             yield read
 
     return make
@@ -43,7 +39,9 @@ def texts(opened):
 
 def test_what_is_read_of_each_format(texts):
     assert texts(documents.pdf(["First page", "Second page"])) == (
-        "pdf", 2, [("First page\n\nSecond page", 1)],
+        "pdf",
+        2,
+        [("First page\n\nSecond page", 1)],
     )
     assert texts(documents.docx(["One", "Two"]))[::2] == ("docx", [("One\nTwo", None)])
     kind, pages, found = texts(documents.pptx([("Title", "Body", "Said"), ("Next", "More", "")]))

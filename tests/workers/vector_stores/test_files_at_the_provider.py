@@ -12,9 +12,10 @@ from models.vector_stores.files import ProviderFile, VectorStoreFile
 from models.vector_stores.stores import VectorStore
 from tests.support.provider import run_job, work
 from tests.support.vector_stores import attach, make_store, principal_of
+from workers.gateways import openai_vector_stores as provider
 from workers.jobs import FILE_ATTACH, FILE_DETACH, enqueue
 from workers.storage.writing import store as write
-from workers.vector_stores import provider, reconciliation
+from workers.vector_stores import reconciliation
 
 UPLOAD, ATTACH = "POST /v1/files", "POST /v1/vector_stores/{store_id}/files"
 TEXT = b"Cats purr, and they sleep all day."

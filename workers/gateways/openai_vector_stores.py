@@ -1,4 +1,4 @@
-"""Stores and files at the provider. What we make there bears a mark, so that it is found again if its answer was lost.
+"""Vector stores and files at the provider. What we make there bears a mark, so that it is found again if its answer was lost.
 
 The mark names this installation too: others may share the provider's account.
 """
