@@ -27,6 +27,7 @@ from edge.resources.health import Health, Jwks, Root
 from edge.resources.metrics import Metrics
 from edge.resources.robots import Robots
 from edge.resources.runs import Runs
+from edge.resources.storage import Objects
 from edge.resources.tenants import Settings as TenantSettings
 from edge.resources.vector_stores import VectorStoreFiles, VectorStores, VectorStoreSearch
 from edge.resources.workflows import WorkflowRuns, Workflows
@@ -42,6 +43,7 @@ def routes(settings: Settings, hasher: PasswordHasher) -> list[Route]:
         *_agents(),
         *_tenants(),
         *_vector_stores(),
+        *_storage(),
         *(_billing() if settings.enable_billing else ()),
     ]
     return [*table, Route("/openapi.json", OpenApi(document(table, settings)))]
@@ -140,6 +142,18 @@ def _vector_stores() -> list[Route]:
         Route("/api/v1/vector-stores/{vector_store_id:uuid}/files",             files),
         Route("/api/v1/vector-stores/{vector_store_id:uuid}/files/{file_id}",   files,                  "one"),
         Route("/api/v1/vector-stores/{vector_store_id:uuid}/files/{file_id}/index",  files,             "index"),
+    ]
+
+
+def _storage() -> list[Route]:
+    objects = Objects()
+    return [
+        Route("/api/v1/storage/objects",                                        objects),
+        Route("/api/v1/storage/objects/upload-url",                             objects,                "upload"),
+        Route("/api/v1/storage/objects/{object_id:uuid}",                       objects,                "one"),
+        Route("/api/v1/storage/objects/{object_id:uuid}/upload-url",            objects,                "renew"),
+        Route("/api/v1/storage/objects/{object_id:uuid}/complete",              objects,                "complete"),
+        Route("/api/v1/storage/objects/{object_id:uuid}/download-url",          objects,                "download"),
     ]
 
 

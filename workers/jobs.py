@@ -90,6 +90,14 @@ VECTOR_STORE_REMOVE   = JobKind("vector_store.remove",   queue="index",        l
 VECTOR_STORE_EXPIRE   = JobKind("vector_store.expire",   queue="housekeeping", limit=300, retries=0)
 VECTOR_STORE_SYNC     = JobKind("vector_store.sync",     queue="index",        limit=300, retries=0)
 VECTOR_STORE_RECONCILE = JobKind("vector_store.reconcile", queue="housekeeping", limit=1800, retries=0)
+STORAGE_BUCKET        = JobKind("storage.bucket",        queue="events",       limit=60,  retries=2)
+STORAGE_PARTS         = JobKind("storage.parts",         queue="events",       limit=60,  retries=1)
+STORAGE_VERIFY        = JobKind("storage.verify",        queue="events",       limit=900, retries=7, delays=(2, 5, 15, 60, 300, 900, 3600))
+STORAGE_REMOVE        = JobKind("storage.remove",        queue="events",       limit=60,  retries=20)
+STORAGE_SWEEP         = JobKind("storage.sweep",         queue="housekeeping", limit=600, retries=3)
+STORAGE_RECONCILE     = JobKind("storage.reconcile",     queue="housekeeping", limit=3600, retries=0)
+CHUNKS_INDEX          = JobKind("chunks.index",          queue="housekeeping", limit=3600, retries=0)
+CHUNKS_SWEEP          = JobKind("chunks.sweep",          queue="housekeeping", limit=3600, retries=0)
 NOOP                  = JobKind("noop",                  queue="housekeeping", limit=10,  retries=0)
 # fmt: on
 

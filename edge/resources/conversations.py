@@ -28,7 +28,9 @@ from models.conversations.search import SearchHit, search
 from models.platform import limits
 from models.platform.authorization import CONVERSATION_DELETE, CONVERSATION_READ, CONVERSATION_RENAME
 from models.platform.clock import iso
+from models.platform.database import transaction
 from models.platform.settings import settings
+from workers.jobs import STORAGE_SWEEP, enqueue
 
 
 class Conversations:
@@ -75,8 +77,11 @@ class Conversations:
 
     @endpoint("Delete Conversation", "conversations", action=CONVERSATION_DELETE, status=204, tenant=True)
     def on_delete_one(self, req: Request, resp: falcon.Response, conversation_id: str) -> None:
-        """Delete a conversation with its messages, events and runs. An active run is cancelled."""
-        Conversation.remove(req.context.principal, conversation_id, client=req.context.client)
+        """Delete a conversation with its messages, events, runs and stored objects. An active run is cancelled."""
+        principal = req.context.principal
+        if Conversation.remove(principal, conversation_id, client=req.context.client):
+            with transaction():  # if we die before this, it is done by the clock
+                enqueue(STORAGE_SWEEP, tenant_id=principal.tenant_id)
 
     @endpoint("Get Conversation Events", "conversations", action=CONVERSATION_READ, tenant=True)
     def on_get_events(

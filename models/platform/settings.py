@@ -156,7 +156,9 @@ class Settings(BaseSettings):
     minio_secure: bool = True
     minio_public_endpoint: str | None = None  # https://host that clients reach; default: MINIO_ENDPOINT
     storage_signed_url_ttl_seconds: Annotated[int, Field(ge=60, le=604_800)] = 900
-    storage_max_file_mb: Annotated[int, Field(gt=0)] = 512
+    storage_max_file_mb: Annotated[int, Field(gt=0, le=5120)] = 512  # S3 copies at most 5 GiB at once
+    storage_wait_seconds: Annotated[float, Field(ge=0)] = 20  # how long a request waits for a job of the storage
+    storage_uploads_per_minute: int = 300  # per tenant; 0 or less: any number
     storage_max_total_bytes: int | None = None  # of a tenant's objects; a plan may say another number
     storage_upload_ttl_seconds: Annotated[int, Field(gt=0)] = (
         86_400  # an upload that is not complete by then is dropped
