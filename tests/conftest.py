@@ -53,6 +53,7 @@ def clean():
     from workers.broker import broker
 
     tables = "tenant, storage_bucket, usage_tail, users, job, audit_event, signup_request, signup_invite, stripe_price, stripe_meter"
+    tables += ", vector_edition, vector_chunk"
     database.execute_sql(f"truncate {tables} cascade")
     redis_client().flushdb()
     broker.client.flushdb()

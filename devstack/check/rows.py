@@ -114,6 +114,7 @@ class Filler:
             "json": lambda: Json({"a": [text]}),
             "bytea": text.encode,
             "inet": lambda: f"10.0.{rng.randrange(256)}.{rng.randrange(256)}",
+            "halfvec": lambda: str([rng.random() for _ in range(3)]),
             "_text": lambda: [text],
             "_varchar": lambda: [text],
         }

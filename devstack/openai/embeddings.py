@@ -37,7 +37,7 @@ class Request:
         encode: Callable[[Any], str | list[float]] = _base64 if self.encoding == "base64" else _floats
         data = [
             {"object": "embedding", "index": at, "embedding": encode(vector)}
-            for at, vector in enumerate(_vectors(self.texts, self.dimensions))
+            for at, vector in enumerate(vectors(self.texts, self.dimensions))
         ]
         tokens = sum(len(text) // 4 + 1 for text in self.texts)
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
@@ -86,7 +86,7 @@ def _dimensions(value: Any) -> int:
     return value
 
 
-def _vectors(texts: list[str], dimensions: int) -> Any:
+def vectors(texts: list[str], dimensions: int) -> Any:
     """A float32 array of unit vectors, one row per text."""
     import numpy as np
 

@@ -21,8 +21,12 @@ from devstack.openai.code_interpreter import CodeRun
 from devstack.openai.container_store import Containers
 from devstack.openai.containers import ContainerResources
 from devstack.openai.errors import ApiError, by_status, invalid
+from devstack.openai.faults import Faults
+from devstack.openai.files import Files
+from devstack.openai.library import Library
 from devstack.openai.presence import watched
 from devstack.openai.request import parse, read
+from devstack.openai.vector_stores import Control, VectorStoreFiles, VectorStores
 from devstack.openai.wire import Reply
 
 _MODELS = ("longshore-demo", "gpt-5.1", "gpt-5-mini", "text-embedding-3-small", "text-embedding-3-large")
@@ -179,19 +183,23 @@ def create_app(wires: str = "responses chat") -> falcon.App[Any, Any]:
 
     `wires`: those that it speaks. Most compatible servers speak only `chat`.
     """
-    stats = Stats()
-    app = falcon.App(middleware=[Authentication()])
+    stats, library = Stats(), Library()
+    faults = Faults()
+    middleware: list[Any] = [Authentication(), faults]
+    app: falcon.App[Any, Any] = falcon.App(middleware=middleware)
     app.add_error_handler(ApiError, _render_error)
     app.set_error_serializer(_render_http_error)
     standin, models = StandIn(stats), Models()
     app.add_route("/health", standin, suffix="health")
     app.add_route("/_standin/stats", standin, suffix="stats")
     if "responses" in wires:
-        containers = Containers(_folder())
+        containers = Containers(_folder(), library)
         app.add_route("/v1/responses", Wire(stats, "responses", partial(_responses, containers)))
         ContainerResources(containers).add_to(app)
     if "chat" in wires:
         app.add_route("/v1/chat/completions", Wire(stats, "chat_completions", _chat))
+    app.add_route("/_standin/faults", faults)
+    _add_library(app, library)
     app.add_route("/v1/embeddings", Embeddings())
     app.add_route("/v1/models", models)
     app.add_route("/v1/models/{name}", models, suffix="one")
@@ -201,6 +209,19 @@ def create_app(wires: str = "responses chat") -> falcon.App[Any, Any]:
 def _folder() -> Path:
     """Where files are kept, those of an earlier stand-in being removed; a temporary one if the environment names none."""
     return Path(os.environ.get("STANDIN_FOLDER") or tempfile.mkdtemp(prefix="longshore-openai-"))
+
+
+def _add_library(app: falcon.App[Any, Any], library: Library) -> None:
+    files, stores, stored = Files(library), VectorStores(library), VectorStoreFiles(library)
+    app.add_route("/_standin/library", Control(library))
+    app.add_route("/v1/files", files)
+    app.add_route("/v1/files/{file_id}", files, suffix="one")
+    app.add_route("/v1/files/{file_id}/content", files, suffix="content")
+    app.add_route("/v1/vector_stores", stores)
+    app.add_route("/v1/vector_stores/{store_id}", stores, suffix="one")
+    app.add_route("/v1/vector_stores/{store_id}/search", stores, suffix="search")
+    app.add_route("/v1/vector_stores/{store_id}/files", stored)
+    app.add_route("/v1/vector_stores/{store_id}/files/{file_id}", stored, suffix="one")
 
 
 def _model(name: str) -> dict[str, object]:

@@ -48,6 +48,7 @@ class VectorStoreFile(TenantModel):
     error_code = CharField(null=True)
     chunk_count = IntegerField(default=0)
     run_id = UUIDField(null=True)
+    edition_id = BigIntegerField(null=True)  # of its chunks that searches see: models/vector_stores/editions.py
     deleted_at = DateTimeTZField(null=True)
 
     class Meta:

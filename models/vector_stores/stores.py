@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from peewee import BigIntegerField, CharField, IntegerField, TextField, UUIDField
+from peewee import BigIntegerField, BooleanField, CharField, IntegerField, TextField, UUIDField
 
 from models.platform.authorization import VECTOR_STORE_READ
 from models.platform.clock import now
@@ -66,6 +66,7 @@ class VectorStore(TenantModel):
     metadata: dict[str, Any] = BinaryJSONField(default=dict)
     next_sync_at = DateTimeTZField(null=True)
     sync_failures = IntegerField(default=0)
+    has_own_table = BooleanField(default=False)  # of chunks: models/vector_stores/tables.py
     deleted_at = DateTimeTZField(null=True)
 
     class Meta:

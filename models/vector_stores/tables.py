@@ -1,0 +1,69 @@
+"""The tables of chunks: one that small stores share, and one of its own for each large store.
+
+In the shared table a search reads all chunks of the store, which takes the same time however large the table is. A table
+of its own has indexes that are built for one store only.
+"""
+
+from uuid import UUID
+
+from models.platform import locks
+from models.platform.database import database, in_transaction, transaction
+from models.vector_stores import editions
+from models.vector_stores.stores import VectorStore
+
+SHARED = "vector_chunk"
+LARGE = 5000  # chunks from which on a store has a table of its own
+COLUMNS = "vector_store_id, edition_id, position, page, tokens, text, embedding"
+BUILD_MEMORY = "256MB"  # for the index of vectors: enough that it is built in memory when the store is moved
+
+# With fastupdate, searches would read a list of words that were not sorted in yet.
+OWN = """
+create table {table} (like vector_chunk including all excluding indexes);
+alter table {table}
+    alter column embedding type halfvec({dimensions}),
+    set (autovacuum_vacuum_scale_factor = 0.1, autovacuum_analyze_scale_factor = 0.05),
+    add check (vector_store_id = '{store_id}');
+insert into {table} ({columns}) select {columns} from vector_chunk where vector_store_id = '{store_id}';
+alter table {table} add primary key (edition_id, position);
+create index on {table} using hnsw (embedding halfvec_cosine_ops);
+create index on {table} using gin (search) with (fastupdate = off);
+delete from vector_chunk where vector_store_id = '{store_id}';
+analyze {table};
+"""
+
+
+def table_of(store: VectorStore) -> str:
+    return own_table(store.id) if store.has_own_table else SHARED
+
+
+def own_table(store_id: UUID) -> str:
+    """Its name comes from the id alone, which is a UUID: nothing that a client wrote."""
+    return f"vector_chunks.store_{UUID(str(store_id)).hex}"
+
+
+@in_transaction
+def use(store_id: UUID) -> VectorStore | None:
+    """The store, whose chunks stay in their table until the transaction ends; None if its row is gone."""
+    locks.lock_for_next("vector_chunks", store_id, is_shared=True)
+    return VectorStore.get_or_none(VectorStore.id == store_id)
+
+
+def promote_if_large(store_id: UUID, more: int, dimensions: int) -> bool:
+    """Give the store a table of its own if it has LARGE chunks, with the `more` that come now. Returns whether it did.
+
+    `dimensions`: of the vectors that come, if these are the store's first.
+    Writers of the same store wait meanwhile; searches do not, and see the same chunks before and after.
+    """
+    if editions.stored(store_id) + more < LARGE:
+        return False
+    with transaction():
+        locks.lock_for_next("vector_chunks", store_id)
+        store = VectorStore.get_or_none((VectorStore.id == store_id) & VectorStore.deleted_at.is_null())
+        if store is None or store.has_own_table:
+            return False
+        dimensions = store.dimensions or dimensions
+        database.execute_sql(f"set local maintenance_work_mem = '{BUILD_MEMORY}'; set local statement_timeout = 0")
+        table, names = own_table(store_id), {"columns": COLUMNS, "dimensions": int(dimensions)}
+        database.execute_sql(OWN.format(table=table, store_id=UUID(str(store_id)), **names))
+        VectorStore.update(has_own_table=True, dimensions=dimensions).where(VectorStore.id == store_id).execute()
+    return True
