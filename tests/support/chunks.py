@@ -15,7 +15,7 @@ DIMENSIONS = 8
 
 def vector(seed, dimensions=DIMENSIONS):
     """A direction that depends on the seed only."""
-    rng = random.Random(hashlib.sha256(str(seed).encode()).digest())
+    rng = random.Random(hashlib.sha256(str(seed).encode("utf-8", "replace")).digest())
     return [rng.gauss(0, 1) for _ in range(dimensions)]
 
 

@@ -5,9 +5,8 @@ import struct
 import pytest
 
 from models.platform.clock import now
-from models.platform.database import database
 from models.platform.ids import uuid7
-from models.vector_stores import chunks, tables
+from models.vector_stores import chunks
 from models.vector_stores.chunks import Chunk, DimensionsDiffer, InvalidVector
 from models.vector_stores.files import VectorStoreFile
 from models.vector_stores.search import search
@@ -15,18 +14,6 @@ from models.vector_stores.stores import VectorStore
 from tests.support.chunks import add_file, make_file, make_store, publish, vector, write
 
 BIRDS = ["Herons nest in high trees.", "Owls hunt at night.", "Swifts sleep while they fly."]
-
-
-@pytest.fixture(params=["shared table", "own table"])
-def sized(request, monkeypatch):
-    """Every store is a large one, or none is."""
-    monkeypatch.setattr(tables, "LARGE", 10**9 if request.param == "shared table" else 2)
-    monkeypatch.setattr("models.vector_stores.search.FEW", 0)
-    yield request.param
-    for (name,) in database.execute_sql(
-        "select tablename from pg_tables where schemaname = 'vector_chunks'"
-    ).fetchall():
-        database.execute_sql(f"drop table vector_chunks.{name}")
 
 
 def found(store, about, text="", **options):

@@ -1,0 +1,22 @@
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def own_tables(clean):
+    """Stores' own tables do not outlive a test."""
+    from models.platform.database import database
+
+    yield
+    rows = database.execute_sql("select tablename from pg_tables where schemaname = 'vector_chunks'").fetchall()
+    for (name,) in rows:
+        database.execute_sql(f"drop table vector_chunks.{name}")
+
+
+@pytest.fixture(params=["shared table", "own table"])
+def sized(request, monkeypatch):
+    """Every store is a large one, or none is."""
+    from models.vector_stores import tables
+
+    monkeypatch.setattr(tables, "LARGE", 10**9 if request.param == "shared table" else 2)
+    monkeypatch.setattr("models.vector_stores.search.FEW", 0)
+    return request.param
