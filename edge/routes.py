@@ -28,6 +28,7 @@ from edge.resources.metrics import Metrics
 from edge.resources.robots import Robots
 from edge.resources.runs import Runs
 from edge.resources.tenants import Settings as TenantSettings
+from edge.resources.vector_stores import VectorStoreFiles, VectorStores, VectorStoreSearch
 from edge.resources.workflows import WorkflowRuns, Workflows
 from models.auth.password_hashing import PasswordHasher
 from models.platform.settings import Settings
@@ -40,6 +41,7 @@ def routes(settings: Settings, hasher: PasswordHasher) -> list[Route]:
         *_accounts(hasher),
         *_agents(),
         *_tenants(),
+        *_vector_stores(),
         *(_billing() if settings.enable_billing else ()),
     ]
     return [*table, Route("/openapi.json", OpenApi(document(table, settings)))]
@@ -126,6 +128,18 @@ def _agents() -> list[Route]:
 def _tenants() -> list[Route]:
     return [
         Route("/api/v1/tenants/settings",                                       TenantSettings()),
+    ]
+
+
+def _vector_stores() -> list[Route]:
+    stores, files = VectorStores(), VectorStoreFiles()
+    return [
+        Route("/api/v1/vector-stores",                                          stores),
+        Route("/api/v1/vector-stores/{vector_store_id:uuid}",                   stores,                 "one"),
+        Route("/api/v1/vector-stores/{vector_store_id:uuid}/search",            VectorStoreSearch()),
+        Route("/api/v1/vector-stores/{vector_store_id:uuid}/files",             files),
+        Route("/api/v1/vector-stores/{vector_store_id:uuid}/files/{file_id}",   files,                  "one"),
+        Route("/api/v1/vector-stores/{vector_store_id:uuid}/files/{file_id}/index",  files,             "index"),
     ]
 
 

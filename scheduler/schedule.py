@@ -1,12 +1,26 @@
 """The cron table: which job is enqueued when. Times are UTC."""
 
-from workers.jobs import BILLING_RECONCILE, BILLING_TELL, EVENT_PURGE, JOB_PURGE, SESSION_PURGE, USAGE_FOLD, JobKind
+from workers.jobs import (
+    BILLING_RECONCILE,
+    BILLING_TELL,
+    EVENT_PURGE,
+    JOB_PURGE,
+    SESSION_PURGE,
+    USAGE_FOLD,
+    VECTOR_STORE_EXPIRE,
+    VECTOR_STORE_RECONCILE,
+    VECTOR_STORE_SYNC,
+    JobKind,
+)
 
 # fmt: off
 #           minute hour day month weekday
 CRON: list[tuple[str, JobKind]] = [
     ("* * * * *",  USAGE_FOLD),     # what was counted is summed up and forwarded
     ("* * * * *",  BILLING_TELL),   # notices of billing that nobody was told yet
+    ("* * * * *",  VECTOR_STORE_EXPIRE),  # vector stores whose time is over
+    ("* * * * *",  VECTOR_STORE_SYNC),  # stores at the provider that are due, each by one worker
+    ("47 3 * * *", VECTOR_STORE_RECONCILE),  # what we made at the provider and nobody knows any more
     ("17 3 * * *", JOB_PURGE),      # jobs that finished longer ago than JOB_RETENTION_DAYS
     ("27 3 * * *", EVENT_PURGE),    # events of runs and of billing, older than is set
     ("37 3 * * *", SESSION_PURGE),  # refresh tokens and sessions that ended long ago

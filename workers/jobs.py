@@ -81,6 +81,15 @@ BILLING_OPERATION     = JobKind("billing.operation",     queue="events",       l
 BILLING_OPERATION_FAIL = JobKind("billing.operation_fail", queue="events",     limit=240, retries=20)
 BILLING_RECONCILE     = JobKind("billing.reconcile",     queue="housekeeping", limit=3600, retries=0)
 FILE_INDEX            = JobKind("file.index",            queue="index",        limit=1800, retries=5, exhausted="file.index_fail")
+FILE_ATTACH           = JobKind("file.attach",           queue="index",        limit=1800, retries=8, exhausted="file.attach_fail")
+FILE_ATTACH_FAIL      = JobKind("file.attach_fail",      queue="housekeeping", limit=60,  retries=20)
+FILE_DETACH           = JobKind("file.detach",           queue="index",        limit=600, retries=20)
+VECTOR_STORE_CREATE   = JobKind("vector_store.create",   queue="index",        limit=120, retries=10, exhausted="vector_store.create_fail")
+VECTOR_STORE_CREATE_FAIL = JobKind("vector_store.create_fail", queue="housekeeping", limit=60, retries=20)
+VECTOR_STORE_REMOVE   = JobKind("vector_store.remove",   queue="index",        limit=600, retries=20)
+VECTOR_STORE_EXPIRE   = JobKind("vector_store.expire",   queue="housekeeping", limit=300, retries=0)
+VECTOR_STORE_SYNC     = JobKind("vector_store.sync",     queue="index",        limit=300, retries=0)
+VECTOR_STORE_RECONCILE = JobKind("vector_store.reconcile", queue="housekeeping", limit=1800, retries=0)
 NOOP                  = JobKind("noop",                  queue="housekeeping", limit=10,  retries=0)
 # fmt: on
 

@@ -31,6 +31,10 @@ from workers.broker import broker  # noqa: E402
 from workers.heartbeat import heartbeat  # noqa: E402
 from workers.mail import accounts, signup  # noqa: E402
 from workers.mail import billing as billing_mails  # noqa: E402
+from workers.vector_stores import files as vector_store_files  # noqa: E402
+from workers.vector_stores import reconciliation as vector_store_reconciliation  # noqa: E402
+from workers.vector_stores import stores as vector_stores  # noqa: E402
+from workers.vector_stores import sync as vector_store_sync  # noqa: E402
 from workers.workflows import actors as workflow_actors  # noqa: E402
 from workers.workflows.catalog import workflows  # noqa: E402
 
@@ -66,5 +70,9 @@ __all__ = [
     "reconciliation",
     "signup",
     "usage",
+    "vector_store_files",
+    "vector_store_reconciliation",
+    "vector_store_sync",
+    "vector_stores",
     "workflow_actors",
 ]

@@ -76,6 +76,7 @@ RUN_RETRY              = Action("run.retry",              scope="conversations:w
 WORKFLOW_READ          = Action("workflow.read",          scope="conversations:read",    role="viewer", machines=True, elsewhere=ANY_SCOPE)
 STORAGE_READ           = Action("storage.read",           role="viewer", elsewhere=ANY_SCOPE)
 VECTOR_STORE_READ      = Action("vector_store.read",      role="viewer", elsewhere=ANY_SCOPE)
+VECTOR_STORE_MANAGE    = Action("vector_store.manage",    role="admin",  elsewhere=ANY_SCOPE)
 CONTAINER_READ         = Action("container.read",         role="viewer", elsewhere=ANY_SCOPE)
 BILLING_READ           = Action("billing.read",           scope="billing:read",          role="viewer", machines=True, elsewhere=ANY_SCOPE)
 BILLING_MANAGE         = Action("billing.manage",         scope="billing:manage",        role="admin",  machines=True, elsewhere=ANY_SCOPE)

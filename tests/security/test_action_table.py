@@ -67,6 +67,7 @@ ADMIN = MEMBER | {
     "service_token.revoke",
     "tenant_settings.change",
     "tenant_settings.read",
+    "vector_store.manage",
 }
 INVITES = {"invite.issue", "invite.read", "invite.revoke"}
 REQUESTS = {"signup_request.approve", "signup_request.read", "signup_request.reject"}
@@ -100,6 +101,7 @@ THERE = {
     "storage.read",
     "tenant_settings.change",
     "tenant_settings.read",
+    "vector_store.manage",
     "vector_store.read",
     "workflow.read",
 }

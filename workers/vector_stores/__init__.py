@@ -1,0 +1,1 @@
+"""The work of vector stores: reading files, cutting them into chunks, and making them searchable."""
