@@ -3,6 +3,7 @@
 from workers.jobs import (
     BILLING_RECONCILE,
     BILLING_TELL,
+    CONTAINER_SYNC,
     EVENT_PURGE,
     JOB_PURGE,
     SESSION_PURGE,
@@ -21,6 +22,7 @@ CRON: list[tuple[str, JobKind]] = [
     ("* * * * *",  VECTOR_STORE_EXPIRE),  # vector stores whose time is over
     ("* * * * *",  VECTOR_STORE_SYNC),  # stores at the provider that are due, each by one worker
     ("47 3 * * *", VECTOR_STORE_RECONCILE),  # what we made at the provider and nobody knows any more
+    ("*/5 * * * *", CONTAINER_SYNC),  # containers that have expired at the provider
     ("17 3 * * *", JOB_PURGE),      # jobs that finished longer ago than JOB_RETENTION_DAYS
     ("27 3 * * *", EVENT_PURGE),    # events of runs and of billing, older than is set
     ("37 3 * * *", SESSION_PURGE),  # refresh tokens and sessions that ended long ago

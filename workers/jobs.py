@@ -90,6 +90,11 @@ VECTOR_STORE_REMOVE   = JobKind("vector_store.remove",   queue="index",        l
 VECTOR_STORE_EXPIRE   = JobKind("vector_store.expire",   queue="housekeeping", limit=300, retries=0)
 VECTOR_STORE_SYNC     = JobKind("vector_store.sync",     queue="index",        limit=300, retries=0)
 VECTOR_STORE_RECONCILE = JobKind("vector_store.reconcile", queue="housekeeping", limit=1800, retries=0)
+CONTAINER_CREATE      = JobKind("container.create",      queue="events",       limit=90,  retries=6, exhausted="container.create_fail")
+CONTAINER_CREATE_FAIL = JobKind("container.create_fail", queue="housekeeping", limit=30,  retries=20)
+CONTAINER_REFRESH     = JobKind("container.refresh",     queue="events",       limit=90,  retries=0)
+CONTAINER_REMOVE      = JobKind("container.remove",      queue="events",       limit=90,  retries=20)
+CONTAINER_SYNC        = JobKind("container.sync",        queue="events",       limit=240, retries=0)
 NOOP                  = JobKind("noop",                  queue="housekeeping", limit=10,  retries=0)
 # fmt: on
 
