@@ -28,6 +28,7 @@ from edge.resources.health import Health, Jwks, Root
 from edge.resources.metrics import Metrics
 from edge.resources.robots import Robots
 from edge.resources.runs import Runs
+from edge.resources.storage import Objects
 from edge.resources.tenants import Settings as TenantSettings
 from edge.resources.vector_stores import VectorStoreFiles, VectorStores, VectorStoreSearch
 from edge.resources.workflows import WorkflowRuns, Workflows
@@ -44,6 +45,7 @@ def routes(settings: Settings, hasher: PasswordHasher) -> list[Route]:
         *_tenants(),
         *_vector_stores(),
         *_containers(),
+        *_storage(),
         *(_billing() if settings.enable_billing else ()),
     ]
     return [*table, Route("/openapi.json", OpenApi(document(table, settings)))]
@@ -152,6 +154,18 @@ def _containers() -> list[Route]:
         Route("/api/v1/containers/agents",                                      agents,                 "all"),
         Route("/api/v1/containers/agents/{agent_key}/container",                agents),
         Route("/api/v1/containers/{container_id:uuid}",                         containers,             "one"),
+    ]
+
+
+def _storage() -> list[Route]:
+    objects = Objects()
+    return [
+        Route("/api/v1/storage/objects",                                        objects),
+        Route("/api/v1/storage/objects/upload-url",                             objects,                "upload"),
+        Route("/api/v1/storage/objects/{object_id:uuid}",                       objects,                "one"),
+        Route("/api/v1/storage/objects/{object_id:uuid}/upload-url",            objects,                "renew"),
+        Route("/api/v1/storage/objects/{object_id:uuid}/complete",              objects,                "complete"),
+        Route("/api/v1/storage/objects/{object_id:uuid}/download-url",          objects,                "download"),
     ]
 
 

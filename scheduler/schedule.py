@@ -7,6 +7,8 @@ from workers.jobs import (
     EVENT_PURGE,
     JOB_PURGE,
     SESSION_PURGE,
+    STORAGE_RECONCILE,
+    STORAGE_SWEEP,
     USAGE_FOLD,
     VECTOR_STORE_EXPIRE,
     VECTOR_STORE_RECONCILE,
@@ -23,9 +25,11 @@ CRON: list[tuple[str, JobKind]] = [
     ("* * * * *",  VECTOR_STORE_SYNC),  # stores at the provider that are due, each by one worker
     ("47 3 * * *", VECTOR_STORE_RECONCILE),  # what we made at the provider and nobody knows any more
     ("*/5 * * * *", CONTAINER_SYNC),  # containers that have expired at the provider
+    ("*/10 * * * *", STORAGE_SWEEP),  # uploads that never came, and what is left of deleted objects
     ("17 3 * * *", JOB_PURGE),      # jobs that finished longer ago than JOB_RETENTION_DAYS
     ("27 3 * * *", EVENT_PURGE),    # events of runs and of billing, older than is set
     ("37 3 * * *", SESSION_PURGE),  # refresh tokens and sessions that ended long ago
     ("7 4 * * *",  BILLING_RECONCILE),  # our subscriptions and usage against Stripe's
+    ("37 4 * * *", STORAGE_RECONCILE),  # our objects against what the storage has
 ]
 # fmt: on

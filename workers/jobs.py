@@ -95,6 +95,12 @@ CONTAINER_CREATE_FAIL = JobKind("container.create_fail", queue="housekeeping", l
 CONTAINER_REFRESH     = JobKind("container.refresh",     queue="events",       limit=90,  retries=0)
 CONTAINER_REMOVE      = JobKind("container.remove",      queue="events",       limit=90,  retries=20)
 CONTAINER_SYNC        = JobKind("container.sync",        queue="events",       limit=240, retries=0)
+STORAGE_BUCKET        = JobKind("storage.bucket",        queue="events",       limit=60,  retries=2)
+STORAGE_PARTS         = JobKind("storage.parts",         queue="events",       limit=60,  retries=1)
+STORAGE_VERIFY        = JobKind("storage.verify",        queue="events",       limit=900, retries=7, delays=(2, 5, 15, 60, 300, 900, 3600))
+STORAGE_REMOVE        = JobKind("storage.remove",        queue="events",       limit=60,  retries=20)
+STORAGE_SWEEP         = JobKind("storage.sweep",         queue="housekeeping", limit=600, retries=3)
+STORAGE_RECONCILE     = JobKind("storage.reconcile",     queue="housekeeping", limit=3600, retries=0)
 NOOP                  = JobKind("noop",                  queue="housekeeping", limit=10,  retries=0)
 # fmt: on
 

@@ -75,6 +75,8 @@ APPROVAL_DECIDE        = Action("approval.decide",        scope="conversations:w
 RUN_RETRY              = Action("run.retry",              scope="conversations:write",   role="viewer", machines=True, rows=Rows.OWN, elsewhere=ANY_SCOPE)
 WORKFLOW_READ          = Action("workflow.read",          scope="conversations:read",    role="viewer", machines=True, elsewhere=ANY_SCOPE)
 STORAGE_READ           = Action("storage.read",           role="viewer", elsewhere=ANY_SCOPE)
+STORAGE_UPLOAD         = Action("storage.upload",         role="member", elsewhere=ANY_SCOPE)
+STORAGE_DELETE         = Action("storage.delete",         role="admin",  elsewhere=ANY_SCOPE)
 VECTOR_STORE_READ      = Action("vector_store.read",      role="viewer", elsewhere=ANY_SCOPE)
 VECTOR_STORE_MANAGE    = Action("vector_store.manage",    role="admin",  elsewhere=ANY_SCOPE)
 CONTAINER_READ         = Action("container.read",         role="viewer", elsewhere=ANY_SCOPE)

@@ -53,7 +53,14 @@ VIEWER = {
     "vector_store.read",
     "workflow.read",
 }
-MEMBER = VIEWER | {"approval.decide", "conversation.ask", "conversation.rename", "run.cancel", "run.retry"}
+MEMBER = VIEWER | {
+    "approval.decide",
+    "conversation.ask",
+    "conversation.rename",
+    "run.cancel",
+    "run.retry",
+    "storage.upload",
+}
 ADMIN = MEMBER | {
     "billing.manage",
     "billing.read",
@@ -66,6 +73,7 @@ ADMIN = MEMBER | {
     "service_token.issue",
     "service_token.read",
     "service_token.revoke",
+    "storage.delete",
     "tenant_settings.change",
     "tenant_settings.read",
     "vector_store.manage",
@@ -100,7 +108,9 @@ THERE = {
     "run.cancel",
     "run.read",
     "run.retry",
+    "storage.delete",
     "storage.read",
+    "storage.upload",
     "tenant_settings.change",
     "tenant_settings.read",
     "vector_store.manage",
@@ -145,7 +155,10 @@ def test_the_names_of_the_table_are_unique():
         (member("viewer", "auth:invites"), VIEWER | INVITES),
         (member("viewer", "auth:signup_requests"), VIEWER | REQUESTS),
         (member("viewer", "platform:operator"), VIEWER | OPERATORS),
-        (member("viewer", "support:*"), MEMBER | {"billing.read"} | INVITES | REQUESTS | OPERATORS),
+        (
+            member("viewer", "support:*"),
+            (MEMBER - {"storage.upload"}) | {"billing.read"} | INVITES | REQUESTS | OPERATORS,
+        ),
     ],
 )
 def test_what_people_may_do(principal, expected):

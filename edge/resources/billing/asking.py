@@ -1,6 +1,6 @@
 """Asking something of Stripe for a tenant: its operation is sent to a worker, and waited for as long as a request may.
 
-No database connection is held meanwhile. What is not done by then goes on by itself.
+What is not done by then goes on by itself.
 """
 
 from uuid import UUID
