@@ -111,6 +111,7 @@ def turn_request(context: ChatContext, step: WorkflowStep, rules: Step, decision
         location=run.request.get("location"),
         run_options={"max_turns": rules.max_turns} if rules.max_turns else {},
         decisions=decisions,
+        conversation_row=run.conversation_id,
     )
 
 
@@ -139,7 +140,14 @@ def _succeed(lease: Lease, run: Run, step: WorkflowStep, stream: StepStream, res
             journal_steps.save_in_transaction(lease.job, result.step.after(last_sequence))
         lease.job.finish()
         step.meter(run, result.usage)
-        step.succeed(result.response_text, result.structured_output, result.response_id, result.usage)
+        step.succeed(
+            result.response_text,
+            result.structured_output,
+            result.response_id,
+            result.usage,
+            attachments=result.attachments,
+            sources=result.sources,
+        )
         recording.record_events(run, result.items if step.sequence == 0 else result.items[1:])  # one question
         WorkflowStep.add_usage(run.id)
         steps = advance(locked) if locked else []
