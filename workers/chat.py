@@ -12,7 +12,7 @@ from models.platform.settings import settings
 from models.runs import events, progress, waiting
 from models.runs.run import FAILED, Run
 from workers import metrics
-from workers.agents import approvals
+from workers.agents import approvals, documents
 from workers.agents.approvals import ApprovalRequest, Decisions, WaitsForApproval
 from workers.agents.compaction import Compaction
 from workers.agents.journal import RunJournal
@@ -40,6 +40,7 @@ def run_chat(lease: Lease) -> None:
     release()
     stream = EventStream(run, lease, journal.void_from)
     request = turn_request(context, decisions)
+    request.history = documents.with_texts(request, lease.checkpoint, stream.waiting)
     turn = run_agent(request, checkpoint=lease.checkpoint, wait=stream.waiting, flush=stream.finish, journal=journal)
     try:
         result = stream.add_all(turn)

@@ -80,7 +80,7 @@ SESSION_PURGE         = JobKind("session.purge",         queue="housekeeping", l
 BILLING_OPERATION     = JobKind("billing.operation",     queue="events",       limit=240, retries=60, exhausted="billing.operation_fail")
 BILLING_OPERATION_FAIL = JobKind("billing.operation_fail", queue="events",     limit=240, retries=20)
 BILLING_RECONCILE     = JobKind("billing.reconcile",     queue="housekeeping", limit=3600, retries=0)
-FILE_INDEX            = JobKind("file.index",            queue="index",        limit=1800, retries=5, exhausted="file.index_fail")
+FILE_INDEX            = JobKind("file.index",            queue="index",        limit=1800, retries=5, exhausted="run.fail")
 FILE_ATTACH           = JobKind("file.attach",           queue="index",        limit=1800, retries=8, exhausted="file.attach_fail")
 FILE_ATTACH_FAIL      = JobKind("file.attach_fail",      queue="housekeeping", limit=60,  retries=20)
 FILE_DETACH           = JobKind("file.detach",           queue="index",        limit=600, retries=20)
@@ -101,6 +101,8 @@ STORAGE_VERIFY        = JobKind("storage.verify",        queue="events",       l
 STORAGE_REMOVE        = JobKind("storage.remove",        queue="events",       limit=60,  retries=20)
 STORAGE_SWEEP         = JobKind("storage.sweep",         queue="housekeeping", limit=600, retries=3)
 STORAGE_RECONCILE     = JobKind("storage.reconcile",     queue="housekeeping", limit=3600, retries=0)
+CHUNKS_INDEX          = JobKind("chunks.index",          queue="housekeeping", limit=3600, retries=0)
+CHUNKS_SWEEP          = JobKind("chunks.sweep",          queue="housekeeping", limit=3600, retries=0)
 NOOP                  = JobKind("noop",                  queue="housekeeping", limit=10,  retries=0)
 # fmt: on
 

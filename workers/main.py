@@ -34,6 +34,7 @@ from workers.mail import accounts, signup  # noqa: E402
 from workers.mail import billing as billing_mails  # noqa: E402
 from workers.storage import reconciliation as storage_reconciliation  # noqa: E402
 from workers.storage import removing, verifying  # noqa: E402
+from workers.vector_stores import chunks, indexing  # noqa: E402
 from workers.vector_stores import files as vector_store_files  # noqa: E402
 from workers.vector_stores import reconciliation as vector_store_reconciliation  # noqa: E402
 from workers.vector_stores import stores as vector_stores  # noqa: E402
@@ -69,8 +70,10 @@ __all__ = [
     "billing_operations",
     "broker",
     "chat",
+    "chunks",
     "container_actors",
     "housekeeping",
+    "indexing",
     "reconciliation",
     "removing",
     "signup",

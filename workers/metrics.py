@@ -113,7 +113,7 @@ def embedded(outcome: str, texts: int, seconds: float) -> None:
 
 
 def job_done(name: str, result: str, seconds: float) -> None:
-    """`result`: succeeded, dead, cancelled, retried, waiting, released, lost or unrecorded."""
+    """`result`: succeeded, dead, cancelled, retried, put_off, waiting, released, lost or unrecorded."""
     JOBS.labels(name, result).inc()
     SECONDS.labels(name).observe(seconds)
 

@@ -41,16 +41,14 @@ class Chunk:
 def stage(file_row: VectorStoreFile, generation: int, first: int, batch: list[Chunk]) -> None:
     """Write the chunks at the positions from `first` on. No search sees them before `editions.publish`.
 
-    All of the batch is written, or nothing. Call it outside a transaction: a store that has become large gets a table of
-    its own first. FileGone, NotNext if other positions are to be written, DimensionsDiffer, InvalidVector.
+    All of the batch is written, or nothing. FileGone, NotNext if other positions are to be written, DimensionsDiffer,
+    InvalidVector.
     """
     if not batch:
         return
     vectors = [_packed(chunk.vector) for chunk in batch]
-    dimensions = _dimensions(vectors)
-    tables.promote_if_large(file_row.vector_store_id, len(batch), dimensions)
     with transaction():
-        store = _store(file_row, dimensions)
+        store = _store(file_row, _dimensions(vectors))
         edition = editions.claim(file_row, generation, first)
         rows = _rows(store.id, edition.id, first, zip(batch, vectors, strict=True))
         statement = f"copy {tables.table_of(store)} ({tables.COLUMNS}) from stdin with (format binary)"
@@ -76,9 +74,6 @@ def _copy_some(other_id: UUID, file_row: VectorStoreFile, generation: int) -> bo
     other = VectorStoreFile.get_or_none(VectorStoreFile.id == other_id)
     if other is None or other.edition_id is None:
         raise NotStaged()
-    known = VectorStore.get_or_none(VectorStore.id == other.vector_store_id)
-    if known and known.dimensions:
-        tables.promote_if_large(file_row.vector_store_id, COPIED_AT_ONCE, known.dimensions)
     with transaction():
         source = tables.use(other.vector_store_id)
         if source is None or source.dimensions is None:

@@ -11,17 +11,21 @@ Key = tuple[int, int]  # of a chunk: its edition and position
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A search in one table. `chunks`: how many the matching files have."""
+    """A search in one table. `chunks`: how many the matching files have; `indexed`: those among them that the index has,
+    which are of editions up to `upto`."""
 
     store_id: UUID
     table: str
     dimensions: int
     condition: Condition | None
     chunks: int
+    indexed: int
+    upto: int
     limit: int
 
     def sql(self, template: str, **more: str) -> str:
-        return template.format(table=self.table, dimensions=self.dimensions, matching=matching(self.condition), **more)
+        names = {"table": self.table, "dimensions": self.dimensions, "upto": self.upto}
+        return template.format(matching=matching(self.condition), **names, **more)
 
     @property
     def values(self) -> tuple[Any, ...]:

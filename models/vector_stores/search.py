@@ -28,20 +28,21 @@ SETTINGS = """
 set local hnsw.iterative_scan = relaxed_order; set local hnsw.ef_search = {listed};
 set local hnsw.max_scan_tuples = {scanned}; set local random_page_cost = 1.1; set local enable_seqscan = off"""
 STORE = """
-select has_own_table, dimensions, (
-    select coalesce(sum(f.chunk_count), 0) from vector_store_file f
-    where f.vector_store_id = s.id and f.deleted_at is null and f.edition_id is not null and {matching}
-) from vector_store s where s.id = %s and s.deleted_at is null"""
+select s.has_own_table, s.indexed_edition, s.dimensions, coalesce(sum(f.chunk_count), 0),
+    coalesce(sum(f.chunk_count) filter (where f.edition_id <= s.indexed_edition), 0)
+from vector_store s left join vector_store_file f
+    on f.vector_store_id = s.id and f.deleted_at is null and f.edition_id is not null and {matching}
+where s.id = %s and s.deleted_at is null group by s.id"""
 # `+ 0`: not by the index, which may miss some.
-EXACT = """
+COMPARED = """
 select c.edition_id, c.position, c.embedding <=> %s::halfvec({dimensions}) as distance
 from vector_store_file f join {table} c on c.edition_id = f.edition_id
-where f.vector_store_id = %s and c.vector_store_id = %s and f.deleted_at is null and {matching}
+where f.vector_store_id = %s and c.vector_store_id = %s and f.deleted_at is null and c.edition_id > %s and {matching}
 order by (c.embedding <=> %s::halfvec({dimensions})) + 0, 1, 2 limit %s"""
 # A subquery for each chunk that the index finds, not a join: that could make Postgres ignore the index.
 INDEXED = """
 select c.edition_id, c.position, c.embedding <=> %s::halfvec({dimensions}) as distance from {table} c
-where c.vector_store_id = %s and (
+where c.edition_id <= {upto} and c.vector_store_id = %s and (
     select f.deleted_at is null and f.vector_store_id = %s and {matching}
     from vector_store_file f where f.edition_id = c.edition_id)
 order by c.embedding <=> %s::halfvec({dimensions}) limit %s"""
@@ -108,9 +109,9 @@ def _begin(store: VectorStore, condition: Condition | None, limit: int) -> Query
     row = database.execute_sql(STORE.format(matching=matching(condition)), values).fetchone()
     if row is None:
         return None
-    has_own_table, dimensions, chunks = row
+    has_own_table, upto, dimensions, chunks, indexed = row
     table = tables.own_table(store.id) if has_own_table else tables.SHARED
-    return Query(store.id, table, int(dimensions or 0), condition, int(chunks), limit)
+    return Query(store.id, table, dimensions or 0, condition, int(chunks), int(indexed), upto, limit)
 
 
 def _search(query: Query, meaning: list[float] | None, text: str, order: Ranking) -> list[Hit]:
@@ -133,18 +134,18 @@ def _search(query: Query, meaning: list[float] | None, text: str, order: Ranking
 def _near(query: Query, meaning: list[float], depth: int) -> dict[Key, float]:
     """The similarity of the chunks whose meaning is nearest, the nearest first."""
     vector = f"[{','.join(map(repr, meaning))}]"
-    ids = (query.store_id, query.store_id)
-    if query.table != tables.SHARED and query.chunks > FEW:
-        found = _rows(query.sql(INDEXED), (vector, *ids, *query.values, vector, depth))
-        if len(found) == min(depth, query.chunks):
-            return found
-    return _rows(query.sql(EXACT), (vector, *ids, *query.values, vector, depth))
-
-
-def _rows(statement: str, values: tuple[Any, ...]) -> dict[Key, float]:
-    rows = database.execute_sql(statement, values).fetchall()
+    ids, end = (query.store_id, query.store_id), (*query.values, vector, depth)
+    rows, compared_after = [], 0
+    if query.indexed > FEW:
+        rows = database.execute_sql(query.sql(INDEXED), (vector, *ids, *end)).fetchall()
+        if len(rows) == depth:
+            compared_after = query.upto
+        else:  # the index gave up
+            rows = []
+    if query.chunks > query.indexed or not compared_after:
+        rows += database.execute_sql(query.sql(COMPARED), (vector, *ids, compared_after, *end)).fetchall()
     near = {(edition, position): _similarity(distance) for edition, position, distance in rows}
-    return dict(sorted(near.items(), key=lambda item: (-item[1], item[0])))
+    return dict(sorted(near.items(), key=lambda item: (-item[1], item[0]))[:depth])
 
 
 def _similarity(distance: float) -> float:

@@ -71,6 +71,7 @@ class VectorStore(TenantModel):
     next_sync_at = DateTimeTZField(null=True)
     sync_failures = IntegerField(default=0)
     has_own_table = BooleanField(default=False)  # of chunks: models/vector_stores/tables.py
+    indexed_edition = BigIntegerField(default=0)  # the last one in its index: models/vector_stores/indexes.py
     deleted_at = DateTimeTZField(null=True)
 
     class Meta:

@@ -1,20 +1,17 @@
 """The tables of chunks: one that small stores share, and one of its own for each large store.
 
 In the shared table a search reads all chunks of the store, which takes the same time however large the table is. A table
-of its own has indexes that are built for one store only.
+of its own has indexes of one store only.
 """
 
 from uuid import UUID
 
 from models.platform import locks
 from models.platform.database import database, in_transaction, transaction
-from models.vector_stores import editions
 from models.vector_stores.stores import VectorStore
 
 SHARED = "vector_chunk"
-LARGE = 5000  # chunks from which on a store has a table of its own
 COLUMNS = "vector_store_id, edition_id, position, page, tokens, text, embedding"
-BUILD_MEMORY = "256MB"  # for the index of vectors: enough that it is built in memory when the store is moved
 
 # With fastupdate, searches would read a list of words that were not sorted in yet.
 OWN = """
@@ -25,7 +22,6 @@ alter table {table}
     add check (vector_store_id = '{store_id}');
 insert into {table} ({columns}) select {columns} from vector_chunk where vector_store_id = '{store_id}';
 alter table {table} add primary key (edition_id, position);
-create index on {table} using hnsw (embedding halfvec_cosine_ops);
 create index on {table} using gin (search) with (fastupdate = off);
 delete from vector_chunk where vector_store_id = '{store_id}';
 analyze {table};
@@ -48,22 +44,18 @@ def use(store_id: UUID) -> VectorStore | None:
     return VectorStore.get_or_none(VectorStore.id == store_id)
 
 
-def promote_if_large(store_id: UUID, more: int, dimensions: int) -> bool:
-    """Give the store a table of its own if it has LARGE chunks, with the `more` that come now. Returns whether it did.
+def promote(store_id: UUID) -> bool:
+    """Move a store's chunks to a table of its own. Returns whether they were moved: not if the store is gone.
 
-    `dimensions`: of the vectors that come, if these are the store's first.
     Writers of the same store wait meanwhile; searches do not, and see the same chunks before and after.
     """
-    if editions.stored(store_id) + more < LARGE:
-        return False
     with transaction():
         locks.lock_for_next("vector_chunks", store_id)
         store = VectorStore.get_or_none((VectorStore.id == store_id) & VectorStore.deleted_at.is_null())
-        if store is None or store.has_own_table:
+        if store is None or store.has_own_table or store.dimensions is None:
             return False
-        dimensions = store.dimensions or dimensions
-        database.execute_sql(f"set local maintenance_work_mem = '{BUILD_MEMORY}'; set local statement_timeout = 0")
-        table, names = own_table(store_id), {"columns": COLUMNS, "dimensions": int(dimensions)}
-        database.execute_sql(OWN.format(table=table, store_id=UUID(str(store_id)), **names))
-        VectorStore.update(has_own_table=True, dimensions=dimensions).where(VectorStore.id == store_id).execute()
+        database.execute_sql("set local statement_timeout = 0")
+        names = {"table": own_table(store_id), "columns": COLUMNS, "dimensions": int(store.dimensions)}
+        database.execute_sql(OWN.format(store_id=UUID(str(store_id)), **names))
+        VectorStore.update(has_own_table=True).where(VectorStore.id == store_id).execute()
     return True

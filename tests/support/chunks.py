@@ -5,7 +5,7 @@ import random
 
 from models.platform.database import transaction
 from models.platform.ids import uuid7
-from models.vector_stores import chunks, editions
+from models.vector_stores import chunks, editions, indexes
 from models.vector_stores.chunks import Chunk
 from models.vector_stores.files import COMPLETED, VectorStoreFile
 from models.vector_stores.stores import VectorStore
@@ -41,8 +41,12 @@ def write(file, texts, generation=1, at_once=1000):
 
 
 def publish(file, generation=1):
+    """Let searches see the file. If its store has become large, it is indexed, as a job does soon after."""
     with transaction():
-        return editions.publish(file, generation)
+        count = editions.publish(file, generation)
+    for store_id in indexes.due():
+        indexes.tend(store_id)
+    return count
 
 
 def add_file(store, texts, name="notes.txt", **columns):

@@ -373,21 +373,8 @@ class Loop:
         yield turn.run_item("message_output_created", "message_output_item", payload=payload)
         yield turn.lifecycle("agent_end")
         yield turn.event("usage", payload=dict(turn.usage))
-        return TurnResult(
-            response_text=text,
-            structured_output=structured_output,
-            answering_agent=turn.agent.key,
-            handoff_occurred=turn.agent is not turn.first_agent,
-            usage=dict(turn.usage),
-            response_id=turn.response_id,
-            model=response["model"],
-            items=turn.items,
-            step=self.step,
-            refusal=bool(refusal),
-            attachments=list(turn.attachments.values()),
-            failures=turn.failures,
-            annotations=annotations,
-            sources=citations.cited(text, turn.sources),
+        return turn.result(
+            text, structured_output, response["model"], annotations, step=self.step, refusal=bool(refusal)
         )
 
 

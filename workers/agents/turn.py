@@ -16,7 +16,7 @@ from workers.agents import attachments
 from workers.agents.approvals import Decisions
 from workers.agents.attachments import Attachment
 from workers.agents.catalog import Agent, Catalog, Tool
-from workers.agents.citations import Annotation, Source, by_label
+from workers.agents.citations import Annotation, Source, by_label, cited
 from workers.agents.items import Item, without_image
 
 if TYPE_CHECKING:
@@ -173,6 +173,24 @@ class Turn:
                 "response_id": self.response_id,
                 **fields,
             }
+        )
+
+    def result(self, text: str, structured: Any, model: str, annotations: list[Annotation], **more: Any) -> TurnResult:
+        """The end of the turn. `more`: the step and whether it is a refusal."""
+        return TurnResult(
+            response_text=text,
+            structured_output=structured,
+            answering_agent=self.agent.key,
+            handoff_occurred=self.agent is not self.first_agent,
+            usage=dict(self.usage),
+            response_id=self.response_id,
+            model=model,
+            items=self.items,
+            attachments=list(self.attachments.values()),
+            failures=self.failures,
+            annotations=annotations,
+            sources=cited(text, self.sources),
+            **more,
         )
 
     # ------------------------------------------------------------- events

@@ -13,7 +13,7 @@ from models.runs.run import Run
 from models.runs.shared_progress import SharedWriter
 from models.workflows.step import WorkflowStep
 from workers import jobs, metrics
-from workers.agents import approvals
+from workers.agents import approvals, documents
 from workers.agents.approvals import ApprovalRequest, Decisions, WaitsForApproval
 from workers.agents.catalog import Catalog, catalog
 from workers.agents.journal import RunJournal
@@ -61,6 +61,7 @@ def run_step(lease: Lease) -> None:
         rules = declared(declaration(run), step)
         request = turn_request(context, step, rules, approvals.decisions(run.id) if job.epoch > 1 else {})
         release()  # a model may take minutes: no connection is held meanwhile
+        request.history = documents.with_texts(request, lease.checkpoint, stream.waiting)
         turn = run_agent(
             request,
             checkpoint=lease.checkpoint,

@@ -20,13 +20,15 @@ alter table vector_chunk alter column embedding set storage main;
 
 create schema vector_chunks; -- a table for each large store
 
-alter table vector_store add column has_own_table boolean not null default false;
+alter table vector_store
+    add column has_own_table boolean not null default false,
+    add column indexed_edition bigint not null default 0; -- its index of vectors has the editions up to this one
 alter table vector_store_file add column edition_id bigint unique; -- what searches see; null: nothing yet
 """
 
 DOWN = """
 alter table vector_store_file drop column edition_id;
-alter table vector_store drop column has_own_table;
+alter table vector_store drop column indexed_edition, drop column has_own_table;
 drop schema vector_chunks cascade;
 drop table vector_chunk, vector_edition;
 """

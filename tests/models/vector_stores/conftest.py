@@ -12,11 +12,11 @@ def own_tables(clean):
         database.execute_sql(f"drop table vector_chunks.{name}")
 
 
-@pytest.fixture(params=["shared table", "own table"])
+@pytest.fixture(params=["small", "large"])
 def sized(request, monkeypatch):
-    """Every store is a large one, or none is."""
-    from models.vector_stores import tables
+    """Every store is of this size, as soon as it has a file: tests.support.chunks."""
+    from models.vector_stores import indexes
 
-    monkeypatch.setattr(tables, "LARGE", 10**9 if request.param == "shared table" else 2)
+    monkeypatch.setattr(indexes, "LARGE", 10**9 if request.param == "small" else 1)
     monkeypatch.setattr("models.vector_stores.search.FEW", 0)
     return request.param

@@ -7,7 +7,7 @@ import pytest
 from models.platform.clock import now
 from models.platform.database import database, transaction
 from models.platform.ids import uuid7
-from models.vector_stores import chunks, editions, removal, tables
+from models.vector_stores import chunks, editions, indexes, removal, tables
 from models.vector_stores.chunks import Chunk, DimensionsDiffer
 from models.vector_stores.editions import Edition, FileGone, NotNext, NotStaged
 from models.vector_stores.files import FAILED, VectorStoreFile
@@ -120,24 +120,22 @@ def test_many_chunks_are_removed_in_short_steps(tenant, sized, monkeypatch):
     assert (seen(store), kept.chunk_count) == (["Kept part"], 1)
 
 
-@pytest.mark.parametrize(
-    "sizes", [("shared table", 2), (10**9, 10**9), (2, 10**9)], ids=["to own", "shared", "from own"]
-)
-def test_equal_content_is_copied_from_another_file(tenant, monkeypatch, sizes):
-    source_size, size = (10**9 if size == "shared table" else size for size in sizes)
+@pytest.mark.parametrize("is_large", [(False, False), (False, True), (True, False)])
+def test_equal_content_is_copied_from_another_file(tenant, monkeypatch, is_large):
     monkeypatch.setattr(chunks, "COPIED_AT_ONCE", 3)
-    monkeypatch.setattr(tables, "LARGE", source_size)
-    one = add_file(make_store(tenant), TEXTS)
-    monkeypatch.setattr(tables, "LARGE", size)
-    store = make_store(tenant)
-    for _ in range(2):  # in another store, then in the same one
+    store, other = make_store(tenant), make_store(tenant)
+    one = add_file(other, TEXTS)
+    add_file(store, ["Another part"])
+    for row, large in zip((other, store), is_large, strict=True):
+        assert indexes.tend(row.id) if large else True
+    for _ in range(2):  # from another store, then in the same one
         file = make_file(store)
         generation = chunks.copy_from(one, file)
         assert (publish(file, generation), generation) == (7, 1)
         one = file
-    hits = search(VectorStore.get_by_id(store.id), vector=vector(TEXTS[3]), text="", limit=14)
+    hits = search(store, vector=vector(TEXTS[3]), text="", limit=20)
     assert [hit.text for hit in hits[:2]] == [TEXTS[3]] * 2
-    assert sorted(hit.text for hit in hits) == sorted(TEXTS * 2)
+    assert sorted(hit.text for hit in hits) == sorted([*TEXTS * 2, "Another part"])
 
 
 def test_a_copy_goes_on_where_it_was_interrupted(tenant, monkeypatch):
@@ -165,14 +163,13 @@ def test_the_sweep_removes_only_what_nobody_needs(tenant, sized):
     VectorStoreFile.update(status="in_progress").where(VectorStoreFile.id == going_on.id).execute()
     delete(detached)
     delete(gone)
-    assert (
-        removal.sweep() == 7 + 1 + 1 + 7
-    )  # the deleted store, the first of `kept`, `detached`, the second of `failed`
+    # the deleted store, the first of `kept`, `detached`, the second of `failed`
+    assert removal.sweep() == 7 + 1 + 1 + 7
     assert removal.sweep() == 0
     assert (editions.staged(going_on.id, 2), rows(store)) == (7, 7 + 1 + 1 + 7)
     assert seen(store) == sorted([*TEXTS, "Part of c", "Part of d"])
     own = database.execute_sql("select count(*) from pg_tables where schemaname = 'vector_chunks'").fetchone()[0]
-    assert own == (1 if sized == "own table" else 0)
+    assert own == (0 if sized == "small" else 1)
 
 
 def test_what_is_seen_is_never_removed(tenant):

@@ -28,7 +28,7 @@ def test_the_nearest_meaning_comes_first(tenant, sized):
     assert hits[0].score == hits[0].similarity == pytest.approx(1, abs=0.001)
     assert (hits[0].file.filename, hits[0].file.attributes) == ("birds.txt", {"year": 2024})
     assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
-    assert VectorStore.get_by_id(store.id).has_own_table == (sized == "own table")
+    assert VectorStore.get_by_id(store.id).has_own_table == (sized != "small")
 
 
 def test_words_and_meaning_are_fused(tenant, sized):

@@ -12,14 +12,74 @@ from workers.vector_stores.extraction.failures import Unreadable
 LARGEST = 64 * 1024 * 1024  # bytes: all of it is in memory at once
 UNSEEN = frozenset({"script", "style", "template", "noscript", "iframe", "noembed", "noframes"})
 INLINE = frozenset(
-    "a abbr b bdi bdo big cite code data del dfn em font i ins kbd label mark q s samp small span strong sub sup "
-    "time tt u var wbr".split()
+    [
+        "a",
+        "abbr",
+        "b",
+        "bdi",
+        "bdo",
+        "big",
+        "cite",
+        "code",
+        "data",
+        "del",
+        "dfn",
+        "em",
+        "font",
+        "i",
+        "ins",
+        "kbd",
+        "label",
+        "mark",
+        "q",
+        "s",
+        "samp",
+        "small",
+        "span",
+        "strong",
+        "sub",
+        "sup",
+        "time",
+        "tt",
+        "u",
+        "var",
+        "wbr",
+    ]
 )
 DEEPEST = 50  # inline elements within inline elements, of which one is taken for a block
 DEEPEST_TAGS = 2000  # elements within elements
 UNNESTED = frozenset(  # never closed, or mostly not
-    "area base br col embed hr img input link meta param source track wbr p li dt dd tr td th option optgroup "
-    "thead tbody tfoot colgroup rp rt".split()
+    [
+        "area",
+        "base",
+        "br",
+        "col",
+        "embed",
+        "hr",
+        "img",
+        "input",
+        "link",
+        "meta",
+        "param",
+        "source",
+        "track",
+        "wbr",
+        "p",
+        "li",
+        "dt",
+        "dd",
+        "tr",
+        "td",
+        "th",
+        "option",
+        "optgroup",
+        "thead",
+        "tbody",
+        "tfoot",
+        "colgroup",
+        "rp",
+        "rt",
+    ]
 )
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]{0,15})")
 PIECE = 4096  # texts that are given on at once
@@ -63,9 +123,10 @@ def _texts(root: LexborNode) -> Iterator[str]:
         if node.tag != "-text":
             continue
         text, block = node.text_content or "", _block(node)
-        if block is None or not text.strip():
-            if last is not None and text:
-                yield " "
+        if block is None:
+            continue
+        if not text.strip():
+            yield " "
             continue
         if last is not None and block != last:
             yield "\n"
