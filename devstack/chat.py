@@ -36,6 +36,7 @@ def chat(state: Path, message: str, *, agent: str | None, conversation: str | No
             sign_in(http, server)
             for event in stream.events(body):
                 if event["is_terminal"]:
+                    print_attachments(http, event.get("attachments") or [])
                     return print_end(event)
                 print_event(event)
                 if event["event"] == "approval_requested":
@@ -124,6 +125,14 @@ def print_event(event: Event) -> None:
         console.print(f"\n[dim]({'the run goes on' if goes_on else 'another worker starts the answer again'})[/]")
     if event["event"] == "model_fallback":
         console.print(f"[dim]({event['payload']['from']} fails, asking {event['payload']['to']})[/] ", end="")
+
+
+def print_attachments(http: httpx.Client, attachments: list[dict[str, Any]]) -> None:
+    """Print where the files are that the answer has made. The links work for a while."""
+    for attachment in attachments:
+        response = http.get(f"/api/v1/storage/objects/{attachment['object_id']}/download-url")
+        link = response.json()["download_url"] if response.status_code == 200 else _refusal(response.json())
+        console.print(f"\n[dim]{escape(attachment['filename'])}:[/] {escape(link)}", soft_wrap=True, end="")
 
 
 def print_end(event: Event) -> int:

@@ -33,6 +33,8 @@ STATUS = {
     "provider_unavailable": 503,
     "max_turns_exceeded": 422,
     "no_output": 502,
+    "container_expired": 409,
+    "container_missing": 409,
     "tools_unavailable": 502,
     "output_invalid": 502,
 }
