@@ -183,10 +183,10 @@ class Loop:
         self.journal.is_live(self.scope)
         began, completed, self.has_shown = time.monotonic(), None, False
         yield turn.lifecycle("llm_start")
-        answer = Answer(with_images(request, turn.request.tenant_id, self.wait), self.wait)
-        turn.target, made = answer.target.name, Kept()
+        made, images = Kept(), with_images(request, turn.request.tenant_id, self.wait)
         # Read beyond the last event, to the end of the stream: only then can the connection be used again.
-        with closing(answer.events()) as raw_events:
+        with images as sent, closing((answer := Answer(sent, self.wait)).events()) as raw_events:
+            turn.target = answer.target.name
             try:
                 for raw in raw_events:
                     self.checkpoint()
