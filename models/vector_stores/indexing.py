@@ -16,7 +16,7 @@ from models.platform.settings import settings
 from models.runs import events
 from models.runs.run import ACTIVE, CANCELLED, FAILED, INDEXING, QUEUED, RUNNING, SUCCEEDED, Run
 from models.runs.usage import EMBEDDING_TOKENS
-from models.vector_stores import chunks, editions, tables
+from models.vector_stores import chunks, editions
 from models.vector_stores.chunks import Chunk
 from models.vector_stores.editions import FileGone
 from models.vector_stores.files import COMPLETED, IN_PROGRESS, VectorStoreFile
@@ -116,8 +116,6 @@ def staged(work: Work) -> int:
 
 def save(work: Work, first: int, batch: Sequence[Chunk], tokens: int) -> None:
     """Write a batch of chunks, and what it has used. FileGone, NotNext, DimensionsDiffer, InvalidVector."""
-    if batch:  # on its own, because it may take seconds
-        tables.promote_if_large(work.store.id, len(batch), len(batch[0].vector))
     with transaction():
         database.execute_prepared(USED, {"name": EMBEDDING_TOKENS, "number": tokens, "run_id": work.run.id})
         chunks.stage(work.file, work.generation, first, list(batch))
