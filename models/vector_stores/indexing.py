@@ -117,8 +117,8 @@ def staged(work: Work) -> int:
 def save(work: Work, first: int, batch: Sequence[Chunk], tokens: int) -> None:
     """Write a batch of chunks, and what it has used. FileGone, NotNext, DimensionsDiffer, InvalidVector."""
     with transaction():
-        database.execute_prepared(USED, {"name": EMBEDDING_TOKENS, "number": tokens, "run_id": work.run.id})
         chunks.stage(work.file, work.generation, first, list(batch))
+        database.execute_prepared(USED, {"name": EMBEDDING_TOKENS, "number": tokens, "run_id": work.run.id})
 
 
 def copy(work: Work) -> None:

@@ -157,13 +157,14 @@ def pdfs():
         b"/Filter/FlateDecode/Length 2000000000>>stream\nx\nendstream\nendobj\nxref\n",
         1,
     )
-    bomb = pdf([""], content=zlib.compress(b"BT ET " * 20_000_000, 9))
+    many = pdf([""], count=100_000).replace(b"[4 0 R]", b"[" + b"4 0 R " * 100_000 + b"]")
+    bomb = pdf([""], content=zlib.compress(b"BT ET " * 5_000_000))
     return {
         "pdf with a password": (pdf(["secret"], encrypt=True), None, {"encrypted"}),
         "pdf that is cut off": (pdf(["text"] * 20)[:700], None, broken | {"no_text"}),
         "pdf of nothing but its mark": (b"%PDF-1.7\n", None, broken),
         "pdf of noise": (b"%PDF-1.7\n" + bytes(range(256)) * 1000, None, broken),
-        "pdf of 100,000 pages": (pdf([""] * 100_000), None, {"too_many_pages"}),
+        "pdf of 100,000 pages": (many, None, {"too_many_pages"}),
         "pdf with a giant image that claims 2 GB": (giant, None, broken | {"no_text"}),
         "pdf with a bomb as a page": (bomb, None, {"no_text", "reader_failed", "too_much_memory", "too_slow"}),
     }
