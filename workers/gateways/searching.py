@@ -15,7 +15,6 @@ from models.vector_stores import filters, ranking
 from models.vector_stores.files import ProviderFile, VectorStoreFile
 from models.vector_stores.search import search as search_ours
 from models.vector_stores.stores import OPENAI, StoreNotReady, VectorStore
-from workers.gateways import openai
 from workers.gateways.embeddings import embed
 
 if TYPE_CHECKING:
@@ -129,6 +128,8 @@ def _in_ours(store: VectorStore, query: Query) -> tuple[Found, int]:
 
 
 def _at_provider(store: VectorStore, query: Query) -> tuple[Found, int]:
+    from workers.gateways import openai  # PERF: an edge without such stores never loads it
+
     wanted: dict[str, Any] = {"query": query.text, "max_num_results": query.limit, "rewrite_query": False}
     if query.filters:
         wanted["filters"] = query.filters
