@@ -2,6 +2,7 @@
 
 import io
 import struct
+import textwrap
 import zipfile
 import zlib
 
@@ -20,7 +21,8 @@ def pdf(pages, *, encrypt=False, count=None, content=None, resources=b""):
     add(b"<</Type/Pages/Kids[%b]/Count %d>>" % (kids, len(pages) if count is None else count))
     add(b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>")
     for at, text in enumerate(pages):
-        lines = text.replace("\\", "").replace("(", "").replace(")", "").encode("latin-1", "replace").split(b"\n")
+        plain = text.replace("\\", "").replace("(", "").replace(")", "").encode("latin-1", "replace").decode("latin-1")
+        lines = [line.encode("latin-1") for part in plain.split("\n") for line in textwrap.wrap(part, 100) or [""]]
         data = content or zlib.compress(
             b"BT /F1 10 Tf 12 TL 40 800 Td " + b" ".join(b"(%b) Tj T*" % line for line in lines) + b" ET"
         )
