@@ -28,6 +28,7 @@ from workers.billing import (  # noqa: E402
     usage,
 )
 from workers.broker import broker  # noqa: E402
+from workers.containers import actors as container_actors  # noqa: E402
 from workers.heartbeat import heartbeat  # noqa: E402
 from workers.mail import accounts, signup  # noqa: E402
 from workers.mail import billing as billing_mails  # noqa: E402
@@ -70,6 +71,7 @@ __all__ = [
     "broker",
     "chat",
     "chunks",
+    "container_actors",
     "housekeeping",
     "indexing",
     "reconciliation",
