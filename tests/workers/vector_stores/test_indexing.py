@@ -17,14 +17,14 @@ from models.vector_stores.editions import Edition
 from models.vector_stores.files import VectorStoreFile
 from models.vector_stores.stores import VectorStore
 from tests.support import documents
-from tests.support.indexing import Shelf, document, fresh, job_of, work
+from tests.support.indexing import Shelf, fresh, job_of, work
+from tests.support.indexing_texts import document
 from tests.support.vector_stores import principal_of
 from workers.gateways import embeddings
 from workers.jobs import FILE_INDEX
 from workers.lease import Cancelled, Shutdown
 from workers.vector_stores import indexing, watching
 from workers.vector_stores.extraction.failures import MESSAGES
-
 
 REAL = embeddings.embed
 
