@@ -22,6 +22,7 @@ from edge.resources.billing.tenant_webhook import BillingWebhook
 from edge.resources.billing.usage import Usage
 from edge.resources.billing.webhook import StripeWebhook
 from edge.resources.chat import Chat, ChatStream
+from edge.resources.containers import AgentContainers, Containers
 from edge.resources.conversations import Conversations
 from edge.resources.health import Health, Jwks, Root
 from edge.resources.metrics import Metrics
@@ -43,6 +44,7 @@ def routes(settings: Settings, hasher: PasswordHasher) -> list[Route]:
         *_agents(),
         *_tenants(),
         *_vector_stores(),
+        *_containers(),
         *_storage(),
         *(_billing() if settings.enable_billing else ()),
     ]
@@ -142,6 +144,16 @@ def _vector_stores() -> list[Route]:
         Route("/api/v1/vector-stores/{vector_store_id:uuid}/files",             files),
         Route("/api/v1/vector-stores/{vector_store_id:uuid}/files/{file_id}",   files,                  "one"),
         Route("/api/v1/vector-stores/{vector_store_id:uuid}/files/{file_id}/index",  files,             "index"),
+    ]
+
+
+def _containers() -> list[Route]:
+    containers, agents = Containers(), AgentContainers()
+    return [
+        Route("/api/v1/containers",                                             containers),
+        Route("/api/v1/containers/agents",                                      agents,                 "all"),
+        Route("/api/v1/containers/agents/{agent_key}/container",                agents),
+        Route("/api/v1/containers/{container_id:uuid}",                         containers,             "one"),
     ]
 
 

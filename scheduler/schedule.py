@@ -5,6 +5,7 @@ from workers.jobs import (
     BILLING_TELL,
     CHUNKS_INDEX,
     CHUNKS_SWEEP,
+    CONTAINER_SYNC,
     EVENT_PURGE,
     JOB_PURGE,
     SESSION_PURGE,
@@ -25,6 +26,7 @@ CRON: list[tuple[str, JobKind]] = [
     ("* * * * *",  VECTOR_STORE_EXPIRE),  # vector stores whose time is over
     ("* * * * *",  VECTOR_STORE_SYNC),  # stores at the provider that are due, each by one worker
     ("47 3 * * *", VECTOR_STORE_RECONCILE),  # what we made at the provider and nobody knows any more
+    ("*/5 * * * *", CONTAINER_SYNC),  # containers that have expired at the provider
     ("*/10 * * * *", STORAGE_SWEEP),  # uploads that never came, and what is left of deleted objects
     ("* * * * *",  CHUNKS_INDEX),   # vector stores that have grown
     ("17 3 * * *", JOB_PURGE),      # jobs that finished longer ago than JOB_RETENTION_DAYS

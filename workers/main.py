@@ -28,12 +28,13 @@ from workers.billing import (  # noqa: E402
     usage,
 )
 from workers.broker import broker  # noqa: E402
+from workers.containers import actors as container_actors  # noqa: E402
 from workers.heartbeat import heartbeat  # noqa: E402
 from workers.mail import accounts, signup  # noqa: E402
 from workers.mail import billing as billing_mails  # noqa: E402
 from workers.storage import reconciliation as storage_reconciliation  # noqa: E402
 from workers.storage import removing, verifying  # noqa: E402
-from workers.vector_stores import chunks  # noqa: E402
+from workers.vector_stores import chunks, indexing  # noqa: E402
 from workers.vector_stores import files as vector_store_files  # noqa: E402
 from workers.vector_stores import reconciliation as vector_store_reconciliation  # noqa: E402
 from workers.vector_stores import stores as vector_stores  # noqa: E402
@@ -70,7 +71,9 @@ __all__ = [
     "broker",
     "chat",
     "chunks",
+    "container_actors",
     "housekeeping",
+    "indexing",
     "reconciliation",
     "removing",
     "signup",

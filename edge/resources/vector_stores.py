@@ -1,5 +1,6 @@
 """Vector stores: making and deleting them, attaching and detaching files, and searching."""
 
+from contextlib import suppress
 from uuid import UUID
 
 import falcon
@@ -19,6 +20,7 @@ from edge.schemas.vector_stores import (
     VectorStoreSearchRequest,
     VectorStoreSearchResponse,
 )
+from edge.stored_objects import ready_object
 from edge.waiting import wait_until
 from models.billing.quotas import Guard
 from models.platform import limits
@@ -26,7 +28,9 @@ from models.platform.authorization import VECTOR_STORE_MANAGE, VECTOR_STORE_READ
 from models.platform.database import transaction
 from models.platform.ids import uuid7
 from models.platform.keyset import Listing
+from models.platform.principal import Principal
 from models.platform.settings import settings
+from models.storage.objects import ObjectNotFound
 from models.vector_stores import attaching, keeping, metrics
 from models.vector_stores.attaching import Attached
 from models.vector_stores.files import IN_PROGRESS, FileNotFound, VectorStoreFile
@@ -100,6 +104,8 @@ class VectorStoreFiles:
         """Have a file indexed in this store. With `poll` it waits for that, for a while; what is not done by then is still
         `in_progress`, and goes on. `X-Run-Id` names the run, which can be followed."""
         principal = req.context.principal
+        VectorStore.find(principal, vector_store_id)
+        _verify_upload(principal, body.file_id)
         guard = attaching.guard_of(principal, uuid7())
         wish = body.model_dump(include={"attributes", "chunking_strategy"})
 
@@ -179,6 +185,13 @@ class VectorStoreSearch:
             found = searching.search(store, query, guard)
         warn(resp, guard)
         return VectorStoreSearchResponse(data=found.page())
+
+
+def _verify_upload(principal: Principal, file_id: str) -> None:
+    """Have an upload that is not verified yet looked at now. What else is wrong with the file, `attach` says."""
+    if object_id := attaching.object_of(file_id):
+        with suppress(ObjectNotFound):
+            ready_object(principal, object_id)
 
 
 def _sent(attached: Attached) -> Attached:

@@ -3,7 +3,7 @@
 from typing import Any, Literal, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from edge.schemas.common import Offset, Timestamp
 
@@ -146,7 +146,7 @@ class VectorStoreResponse(BaseModel):
     metadata: dict[str, Any]
     created_at: Timestamp
     updated_at: Timestamp
-    engine: str = Field(description="`pgvector` or `openai`. Beyond the contract.")
+    engine: str = Field("pgvector", description="`pgvector` or `openai`. Beyond the contract.")
 
 
 class VectorStoreListResponse(BaseModel):
@@ -186,7 +186,7 @@ class VectorStoreSearchResponse(BaseModel):
     """`data`: a page as the provider's API has it: `{"object": "vector_store.search_results.page", "search_query": [...],
     "data": [{"file_id", "filename", "score", "attributes", "content": [{"type": "text", "text"}]}], "has_more", "next_page"}`."""
 
-    data: JsonValue
+    data: Any
 
 
 def _pairs(value: dict[str, Any], *kinds: type) -> dict[str, Any]:

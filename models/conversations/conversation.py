@@ -146,7 +146,8 @@ class Message(Model):
     role = CharField()
     agent = CharField(null=True)
     content = TextField()
-    attachments: list[Any] = BinaryJSONField(default=list)
+    attachments: list[dict[str, Any]] = BinaryJSONField(default=list)
+    annotations: list[dict[str, Any]] = BinaryJSONField(default=list)
     run_id = UUIDField(null=True)
 
 

@@ -80,6 +80,7 @@ STORAGE_DELETE         = Action("storage.delete",         role="admin",  elsewhe
 VECTOR_STORE_READ      = Action("vector_store.read",      role="viewer", elsewhere=ANY_SCOPE)
 VECTOR_STORE_MANAGE    = Action("vector_store.manage",    role="admin",  elsewhere=ANY_SCOPE)
 CONTAINER_READ         = Action("container.read",         role="viewer", elsewhere=ANY_SCOPE)
+CONTAINER_MANAGE       = Action("container.manage",       role="admin",  elsewhere=ANY_SCOPE)
 BILLING_READ           = Action("billing.read",           scope="billing:read",          role="viewer", machines=True, elsewhere=ANY_SCOPE)
 BILLING_MANAGE         = Action("billing.manage",         scope="billing:manage",        role="admin",  machines=True, elsewhere=ANY_SCOPE)
 BILLING_OPERATE        = Action("billing.operate",        scope=PLATFORM_OPERATOR,       rows=Rows.ALL)

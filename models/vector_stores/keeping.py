@@ -64,6 +64,8 @@ def create(principal: Principal, wish: Wish, client: ClientInfo = UNKNOWN_CLIENT
         expires_after=wish.expires_after,
         expires_at=None if days is None else time + timedelta(days=days),
         last_active_at=time,
+        created_at=time,
+        updated_at=time,
         metadata=wish.metadata or {},
     )
     audit.record("vector_store.created", principal, f"vector_store:{store.id}", client=client, engine=engine)

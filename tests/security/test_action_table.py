@@ -64,6 +64,7 @@ MEMBER = VIEWER | {
 ADMIN = MEMBER | {
     "billing.manage",
     "billing.read",
+    "container.manage",
     "conversation.delete",
     "member.add",
     "member.change_role",
@@ -98,6 +99,7 @@ THERE = {
     "agent.read",
     "billing.manage",
     "billing.read",
+    "container.manage",
     "container.read",
     "conversation.ask",
     "conversation.delete",

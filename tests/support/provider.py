@@ -1,4 +1,4 @@
-"""The provider's files and vector stores in tests: the stand-in, and the jobs that talk to it."""
+"""The provider's files, vector stores and containers in tests: the stand-in, and the jobs that talk to it."""
 
 import contextlib
 import threading
@@ -61,9 +61,15 @@ def at_provider(library, configure):
 
 
 def actors():
+    from workers.containers import actors as containers
     from workers.vector_stores import files, reconciliation, stores, sync
 
     return {
+        "container.create": containers.create_container,
+        "container.create_fail": containers.fail_container,
+        "container.refresh": containers.refresh_container,
+        "container.remove": containers.remove_container,
+        "container.sync": containers.sync_containers,
         "vector_store.create": stores.create_store,
         "vector_store.create_fail": stores.fail_store,
         "vector_store.remove": stores.remove_store,
@@ -77,7 +83,7 @@ def actors():
 
 
 def work(*names):
-    """Do the waiting jobs of stores here and now, once each, also those that are to be tried again later -> how many.
+    """Do the waiting jobs of stores and containers here and now, once each, also those that are to be tried again later -> how many.
 
     `names`: only these.
     """

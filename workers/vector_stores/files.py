@@ -24,16 +24,16 @@ from models.vector_stores.files import (
 from models.vector_stores.removal import remove_file as remove_chunks
 from models.vector_stores.stores import FAILED as STORE_FAILED
 from models.vector_stores.stores import PGVECTOR, StoreNotReady, VectorStore
+from workers.gateways import openai_vector_stores as provider
 from workers.gateways.openai import NotThere, ProviderRejected
 from workers.gateways.storage import BlobMissing
 from workers.jobs import FILE_ATTACH, FILE_ATTACH_FAIL, FILE_DETACH
 from workers.metrics import run_ended
 from workers.runtime import Lease, actor
 from workers.storage.reading import BlobDamaged, download
-from workers.vector_stores import provider
 
 if TYPE_CHECKING:
-    from openai.types.vector_stores import VectorStoreFile as RemoteFile
+    from workers.gateways.openai_vector_stores import RemoteFile
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0  # seconds between two questions whether it is indexed
 GIVEN_UP = "The provider could not be reached, or did not answer as it should."
@@ -180,8 +180,8 @@ def _end(
     """The job, its run and the row end together; then whoever watches is told."""
     with transaction():
         lease.job.finish()
+        store = VectorStore.hold(row.vector_store_id)  # before the run, whose end writes to the file's row
         run = _end_run(row, error_code, error)
-        store = VectorStore.hold(row.vector_store_id)
         current = VectorStoreFile.lock(row.id)
         if store and current and current.deleted_at is None and current.run_id == lease.job.run_id:
             current.status = FAILED if error_code else COMPLETED

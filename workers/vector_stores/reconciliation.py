@@ -15,9 +15,9 @@ from models.platform.settings import settings
 from models.storage.objects import StorageObject
 from models.vector_stores.files import ProviderFile
 from models.vector_stores.stores import VectorStore
+from workers.gateways import openai_vector_stores as provider
 from workers.jobs import VECTOR_STORE_RECONCILE
 from workers.runtime import Lease, actor
-from workers.vector_stores import provider
 
 log = logging.getLogger(__name__)
 AT_WORK = timedelta(hours=1)  # what is younger may still be written down

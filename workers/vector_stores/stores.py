@@ -12,6 +12,7 @@ from models.platform.settings import settings
 from models.vector_stores import keeping, metrics
 from models.vector_stores.removal import remove_store as remove_chunks
 from models.vector_stores.stores import CREATING, EXPIRED, FAILED, PGVECTOR, VectorStore
+from workers.gateways import openai_vector_stores as provider
 from workers.gateways.openai import ProviderError, ProviderRejected
 from workers.jobs import (
     VECTOR_STORE_CREATE,
@@ -21,10 +22,9 @@ from workers.jobs import (
     enqueue,
 )
 from workers.runtime import Lease, actor
-from workers.vector_stores import provider
 
 if TYPE_CHECKING:
-    from openai.types import VectorStore as Remote
+    from workers.gateways.openai_vector_stores import Remote
 
 log = logging.getLogger(__name__)
 DUE = """

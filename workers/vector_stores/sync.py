@@ -15,14 +15,14 @@ from models.vector_stores import metrics
 from models.vector_stores.files import COMPLETED, FAILED, VectorStoreFile
 from models.vector_stores.stores import COMPLETED as STORE_COMPLETED
 from models.vector_stores.stores import EXPIRED, VectorStore
+from workers.gateways import openai_vector_stores as provider
 from workers.gateways.openai import NotThere, ProviderError
 from workers.jobs import VECTOR_STORE_SYNC
 from workers.runtime import Lease, actor
-from workers.vector_stores import provider
 from workers.vector_stores.stores import purge, state_of
 
 if TYPE_CHECKING:
-    from openai.types.vector_stores import VectorStoreFile as RemoteFile
+    from workers.gateways.openai_vector_stores import RemoteFile
 
 log = logging.getLogger(__name__)
 SLOWER = 10  # a store that is complete is asked for this many times less often, and an expired one too

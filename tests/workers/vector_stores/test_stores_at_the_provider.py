@@ -9,8 +9,9 @@ from models.vector_stores.keeping import Wish
 from models.vector_stores.stores import VectorStore
 from tests.support.provider import run_job, work
 from tests.support.vector_stores import principal_of
+from workers.gateways import openai_vector_stores as provider
 from workers.jobs import VECTOR_STORE_CREATE, VECTOR_STORE_REMOVE, enqueue
-from workers.vector_stores import provider, reconciliation
+from workers.vector_stores import reconciliation
 
 CREATE, LIST = "POST /v1/vector_stores", "GET /v1/vector_stores"
 DELETE = "DELETE /v1/vector_stores/{store_id}"

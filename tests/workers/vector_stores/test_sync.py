@@ -11,7 +11,8 @@ from models.vector_stores.stores import VectorStore
 from tests.support.crowd import crowd
 from tests.support.provider import run_job, work
 from tests.support.vector_stores import make_store
-from workers.vector_stores import provider, sync
+from workers.gateways import openai_vector_stores as provider
+from workers.vector_stores import sync
 
 RETRIEVE = "GET /v1/vector_stores/{store_id}"
 LATER = timedelta(minutes=10)

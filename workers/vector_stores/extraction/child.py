@@ -19,6 +19,7 @@ from workers.vector_stores.extraction import confinement, content
 from workers.vector_stores.extraction.chunking import chunks
 from workers.vector_stores.extraction.failures import Unreadable
 
+SYSTEM_LIBRARIES = ("/lib", "/lib64", "/usr/lib")
 Request = dict[str, object]
 
 
@@ -28,7 +29,8 @@ def main(text: str) -> None:
     confinement.die_with(request["parent"])
     confinement.limit(memory=request["memory"], seconds=request["seconds"])
     libraries = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-    confined = confinement.confine(sorted(libraries))
+    # Readers are imported when they are needed, and the libraries that they are linked to.
+    confined = confinement.confine([*sorted(libraries), str(Path(__file__).parent), *SYSTEM_LIBRARIES])
     out = open(1, "w", encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115  (it ends with the process)
     with open(0, "rb", closefd=False) as file:
         _answer(file, out, request, confined)

@@ -3,11 +3,13 @@
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
-
-from semantic_text_splitter import TextSplitter
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
 
 from workers.vector_stores.extraction.failures import Unreadable
+
+if TYPE_CHECKING:
+    from semantic_text_splitter import TextSplitter
 
 MODEL = "gpt-4o"  # whose tokens are counted; its table is in the library
 WINDOW = 65_536  # characters that are cut at once, however long the text or a line of it is
@@ -32,8 +34,7 @@ def chunks(blocks: Iterable[tuple[str, int | None]], size: int, overlap: int) ->
     Only a window of the text is in memory. Its last chunk is cut again, together with what follows. Unreadable
     (`too_much_text`, `no_text`).
     """
-    splitter = TextSplitter.from_tiktoken_model(MODEL, size, overlap)
-    window, total, has_any = _Window(), 0, False
+    window, total, has_any = _Window(size, overlap), 0, False
     for text, page in _pieces(blocks):
         total += len(text)
         if total > LARGEST_TEXT:
@@ -42,10 +43,10 @@ def chunks(blocks: Iterable[tuple[str, int | None]], size: int, overlap: int) ->
             )
         window.add(text, page)
         if window.length >= WINDOW:
-            for chunk in window.cut(splitter, is_last=False):
+            for chunk in window.cut(is_last=False):
                 has_any = True
                 yield chunk
-    for chunk in window.cut(splitter, is_last=True):
+    for chunk in window.cut(is_last=True):
         has_any = True
         yield chunk
     if not has_any:
@@ -71,7 +72,8 @@ def _shorter(space: re.Match[str]) -> str:
 class _Window:
     """The text that is not cut yet, and the pages on which its parts are."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: int, overlap: int) -> None:
+        self.size, self.overlap = size, overlap
         self.parts: list[str] = []
         self.starts: list[int] = []
         self.pages: list[int | None] = []
@@ -84,9 +86,15 @@ class _Window:
         self.parts.append(text)
         self.length += len(text)
 
-    def cut(self, splitter: TextSplitter, *, is_last: bool) -> Iterator[Chunk]:
+    @cached_property
+    def splitter(self) -> "TextSplitter":
+        from semantic_text_splitter import TextSplitter
+
+        return TextSplitter.from_tiktoken_model(MODEL, self.size, self.overlap)
+
+    def cut(self, *, is_last: bool) -> Iterator[Chunk]:
         text = "".join(self.parts)
-        found = splitter.chunk_indices(text)
+        found = self.splitter.chunk_indices(text) if text.strip() else []
         kept = found if is_last else found[:-1]
         for start, chunk in kept:
             yield Chunk(chunk, self.pages[max(0, bisect_right(self.starts, start) - 1)])

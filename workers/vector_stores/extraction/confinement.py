@@ -30,8 +30,8 @@ def limit(*, memory: int, seconds: int) -> None:
         (resource.RLIMIT_CORE, 0, 0),
     ):
         _, highest = resource.getrlimit(what)
-        hard = hard if highest == resource.RLIM_INFINITY else min(hard, highest)
-        resource.setrlimit(what, (min(soft, hard), hard))
+        most = hard if highest == resource.RLIM_INFINITY else min(hard, highest)
+        resource.setrlimit(what, (min(soft, most), most))
 
 
 def die_with(parent: int) -> None:
@@ -77,7 +77,7 @@ def _only_files_in(libc: ctypes.CDLL, folders: list[str]) -> bool:
             rule = _PathBeneath(READ_FILE | READ_DIR, beneath)
             libc.syscall(ADD_RULE, ruleset, RULE_PATH_BENEATH, ctypes.byref(rule), 0)
             os.close(beneath)
-    is_restricted = libc.syscall(RESTRICT_SELF, ruleset, 0) == 0
+    is_restricted = bool(libc.syscall(RESTRICT_SELF, ruleset, 0) == 0)
     os.close(ruleset)
     return is_restricted
 

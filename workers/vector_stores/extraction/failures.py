@@ -7,6 +7,8 @@ MESSAGES = {
     "encrypted": "The file is protected by a password.",
     "file_too_large": "The file is too large to be read.",
     "no_text": "The file has no text. Scanned pages and images are not read.",
+    "object_damaged": "The stored file is not what was uploaded.",
+    "object_gone": "The stored file was deleted.",
     "reader_failed": "The file made its reader fail.",
     "too_many_pages": "The document has too many pages.",
     "too_much_memory": "Reading the file takes too much memory.",

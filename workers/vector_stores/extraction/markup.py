@@ -123,9 +123,10 @@ def _texts(root: LexborNode) -> Iterator[str]:
         if node.tag != "-text":
             continue
         text, block = node.text_content or "", _block(node)
-        if block is None or not text.strip():
-            if last is not None and text:
-                yield " "
+        if block is None:
+            continue
+        if not text.strip():
+            yield " "
             continue
         if last is not None and block != last:
             yield "\n"

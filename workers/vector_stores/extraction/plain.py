@@ -4,8 +4,6 @@ import codecs
 from collections.abc import Iterator
 from typing import BinaryIO
 
-import charset_normalizer
-
 from workers.vector_stores.extraction.failures import Unreadable
 
 PIECE = 65_536  # bytes that are read at once
@@ -63,6 +61,8 @@ def _guess(file: BinaryIO, at: int) -> str:
     bad = text.count("\ufffd")
     if sum(character > "\x7f" for character in text) - bad > bad:
         raise Unreadable("bad_encoding", f"The text is UTF-8, but not at byte {at}.")
+    import charset_normalizer
+
     found = charset_normalizer.from_bytes(sample).best()
     if found is None or b"\x00" in sample:
         raise Unreadable("bad_encoding")

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import orjson
 
@@ -41,14 +41,14 @@ class Reading(NamedTuple):
 
 @contextmanager
 def reading(
-    path: Path, declared: str | None, *, size: int, overlap: int, checkpoint: Callable[[], None]
+    file: BinaryIO, declared: str | None, *, size: int, overlap: int, checkpoint: Callable[[], None]
 ) -> Iterator[Reading]:
-    """Read a file in a child of its own, which is gone when the block ends. Unreadable, here or while chunks are read.
+    """Read a file from its beginning, in a child of its own, which is gone when the block ends. Unreadable, here or while chunks are read.
 
     `declared`: its type, as somebody has said. `size`, `overlap`: tokens of a chunk. `checkpoint` is called while we wait,
     and may raise.
     """
-    with tempfile.TemporaryDirectory(prefix="read-") as folder, path.open("rb") as file:
+    with tempfile.TemporaryDirectory(prefix="read-") as folder:
         child = _start(folder, file, declared, size, overlap)
         try:
             lines = _lines(child, checkpoint)
@@ -58,7 +58,8 @@ def reading(
             _end(child)
 
 
-def _start(folder: str, file: Any, declared: str | None, size: int, overlap: int) -> "subprocess.Popen[bytes]":
+def _start(folder: str, file: BinaryIO, declared: str | None, size: int, overlap: int) -> "subprocess.Popen[bytes]":
+    os.lseek(file.fileno(), 0, os.SEEK_SET)
     request = {
         "declared": declared,
         "size": size,
@@ -83,9 +84,8 @@ def _start(folder: str, file: Any, declared: str | None, size: int, overlap: int
 
 def _lines(child: "subprocess.Popen[bytes]", checkpoint: Callable[[], None]) -> Iterator[bytes]:
     """The lines that the child writes. Only the time that we wait for it counts against it."""
-    assert child.stdout is not None
     pipe, rest, total, left = child.stdout, b"", 0, float(SLACK * settings.index_seconds)
-    while True:
+    while pipe is not None:
         checkpoint()
         started = time.monotonic()
         is_there, _, _ = select.select([pipe], [], [], CHECK_SECONDS)

@@ -1,4 +1,4 @@
-"""Stores and files at the provider. What we make there bears a mark, so that it is found again if its answer was lost.
+"""Vector stores and files at the provider. What we make there bears a mark, so that it is found again if its answer was lost.
 
 The mark names this installation too: others may share the provider's account.
 """
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from openai.types import VectorStore as Remote
     from openai.types.vector_stores import VectorStoreFile as RemoteFile
 
+__all__ = ["Remote", "RemoteFile"]  # types, for whoever calls these functions
 PAGE = 100  # the provider's largest
 STORE_MARK, INSTALLATION_MARK = "longshore_store", "longshore_installation"  # keys of metadata
 PURPOSE: Literal["assistants"] = "assistants"  # of files that stores may have
