@@ -81,14 +81,13 @@ def _load(setup: Setup, raw: bytes, status: int) -> list[float]:
 def links() -> Row:
     """The links of a long list of messages, beside the same by the `minio` client."""
     names = {"filename": "Über uns.pdf", "mime_type": "application/pdf"}
+    shown: dict[str, str | list[str] | tuple[str]] = {"response-content-disposition": "attachment"}
+    storage.presigned_get("agent-data-x", "t", seconds=900, **names)  # so that both have loaded what they need
+    connected().presigned_get_object("agent-data-x", "t")
     began = time.perf_counter()
     for number in range(LINKS):
         storage.presigned_get("agent-data-x", f"t/{number}", seconds=900, **names)
     ours, began = time.perf_counter() - began, time.perf_counter()
-    shown: dict[str, str | list[str] | tuple[str]] = {
-        "response-content-disposition": "attachment",
-        "response-content-type": "application/pdf",
-    }
     for number in range(LINKS):
         connected().presigned_get_object("agent-data-x", f"t/{number}", timedelta(seconds=900), shown)
     theirs = time.perf_counter() - began
