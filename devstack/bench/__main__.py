@@ -26,6 +26,7 @@ BENCHES = {
     "conversations": "lists, searches and details among 10,000 conversations with 200,000 messages; compared with the query alone",
     "billing": "what the guard of limits adds to a chat's start; what usage costs; webhooks accepted per second",
     "indexing": "a PDF of 300 pages from its upload to its search; compared with bare extraction and bare vectors",
+    "storage": "signed URLs per second; how fast uploads are verified; compared with the minio client and bare reading",
     "reads": "REST reads over 32 connections; compared with FastAPI",
 }
 EPILOG = """benchmarks:
