@@ -22,12 +22,15 @@ from edge.resources.billing.tenant_webhook import BillingWebhook
 from edge.resources.billing.usage import Usage
 from edge.resources.billing.webhook import StripeWebhook
 from edge.resources.chat import Chat, ChatStream
+from edge.resources.containers import AgentContainers, Containers
 from edge.resources.conversations import Conversations
 from edge.resources.health import Health, Jwks, Root
 from edge.resources.metrics import Metrics
 from edge.resources.robots import Robots
 from edge.resources.runs import Runs
+from edge.resources.storage import Objects
 from edge.resources.tenants import Settings as TenantSettings
+from edge.resources.vector_stores import VectorStoreFiles, VectorStores, VectorStoreSearch
 from edge.resources.workflows import WorkflowRuns, Workflows
 from models.auth.password_hashing import PasswordHasher
 from models.platform.settings import Settings
@@ -40,6 +43,9 @@ def routes(settings: Settings, hasher: PasswordHasher) -> list[Route]:
         *_accounts(hasher),
         *_agents(),
         *_tenants(),
+        *_vector_stores(),
+        *_containers(),
+        *_storage(),
         *(_billing() if settings.enable_billing else ()),
     ]
     return [*table, Route("/openapi.json", OpenApi(document(table, settings)))]
@@ -126,6 +132,40 @@ def _agents() -> list[Route]:
 def _tenants() -> list[Route]:
     return [
         Route("/api/v1/tenants/settings",                                       TenantSettings()),
+    ]
+
+
+def _vector_stores() -> list[Route]:
+    stores, files = VectorStores(), VectorStoreFiles()
+    return [
+        Route("/api/v1/vector-stores",                                          stores),
+        Route("/api/v1/vector-stores/{vector_store_id:uuid}",                   stores,                 "one"),
+        Route("/api/v1/vector-stores/{vector_store_id:uuid}/search",            VectorStoreSearch()),
+        Route("/api/v1/vector-stores/{vector_store_id:uuid}/files",             files),
+        Route("/api/v1/vector-stores/{vector_store_id:uuid}/files/{file_id}",   files,                  "one"),
+        Route("/api/v1/vector-stores/{vector_store_id:uuid}/files/{file_id}/index",  files,             "index"),
+    ]
+
+
+def _containers() -> list[Route]:
+    containers, agents = Containers(), AgentContainers()
+    return [
+        Route("/api/v1/containers",                                             containers),
+        Route("/api/v1/containers/agents",                                      agents,                 "all"),
+        Route("/api/v1/containers/agents/{agent_key}/container",                agents),
+        Route("/api/v1/containers/{container_id:uuid}",                         containers,             "one"),
+    ]
+
+
+def _storage() -> list[Route]:
+    objects = Objects()
+    return [
+        Route("/api/v1/storage/objects",                                        objects),
+        Route("/api/v1/storage/objects/upload-url",                             objects,                "upload"),
+        Route("/api/v1/storage/objects/{object_id:uuid}",                       objects,                "one"),
+        Route("/api/v1/storage/objects/{object_id:uuid}/upload-url",            objects,                "renew"),
+        Route("/api/v1/storage/objects/{object_id:uuid}/complete",              objects,                "complete"),
+        Route("/api/v1/storage/objects/{object_id:uuid}/download-url",          objects,                "download"),
     ]
 
 

@@ -5,10 +5,16 @@ from workers.jobs import (
     BILLING_TELL,
     CHUNKS_INDEX,
     CHUNKS_SWEEP,
+    CONTAINER_SYNC,
     EVENT_PURGE,
     JOB_PURGE,
     SESSION_PURGE,
+    STORAGE_RECONCILE,
+    STORAGE_SWEEP,
     USAGE_FOLD,
+    VECTOR_STORE_EXPIRE,
+    VECTOR_STORE_RECONCILE,
+    VECTOR_STORE_SYNC,
     JobKind,
 )
 
@@ -17,11 +23,17 @@ from workers.jobs import (
 CRON: list[tuple[str, JobKind]] = [
     ("* * * * *",  USAGE_FOLD),     # what was counted is summed up and forwarded
     ("* * * * *",  BILLING_TELL),   # notices of billing that nobody was told yet
+    ("* * * * *",  VECTOR_STORE_EXPIRE),  # vector stores whose time is over
+    ("* * * * *",  VECTOR_STORE_SYNC),  # stores at the provider that are due, each by one worker
+    ("47 3 * * *", VECTOR_STORE_RECONCILE),  # what we made at the provider and nobody knows any more
+    ("*/5 * * * *", CONTAINER_SYNC),  # containers that have expired at the provider
+    ("*/10 * * * *", STORAGE_SWEEP),  # uploads that never came, and what is left of deleted objects
     ("* * * * *",  CHUNKS_INDEX),   # vector stores that have grown
     ("17 3 * * *", JOB_PURGE),      # jobs that finished longer ago than JOB_RETENTION_DAYS
     ("27 3 * * *", EVENT_PURGE),    # events of runs and of billing, older than is set
     ("37 3 * * *", SESSION_PURGE),  # refresh tokens and sessions that ended long ago
     ("47 3 * * *", CHUNKS_SWEEP),   # chunks of vector stores that nobody needs
     ("7 4 * * *",  BILLING_RECONCILE),  # our subscriptions and usage against Stripe's
+    ("37 4 * * *", STORAGE_RECONCILE),  # our objects against what the storage has
 ]
 # fmt: on

@@ -12,7 +12,7 @@ from models.platform.settings import settings
 from models.runs import events, progress, waiting
 from models.runs.run import FAILED, Run
 from workers import metrics
-from workers.agents import approvals
+from workers.agents import approvals, documents
 from workers.agents.approvals import ApprovalRequest, Decisions, WaitsForApproval
 from workers.agents.compaction import Compaction
 from workers.agents.journal import RunJournal
@@ -36,9 +36,11 @@ def run_chat(lease: Lease) -> None:
         return
     run = context.run
     journal = RunJournal.open(lease.job)
-    request = turn_request(context, approvals.decisions(run.id) if lease.job.epoch > 1 else {})
+    decisions = approvals.decisions(run.id) if lease.job.epoch > 1 else {}
     release()
     stream = EventStream(run, lease, journal.void_from)
+    request = turn_request(context, decisions)
+    request.history = documents.with_texts(request, lease.checkpoint, stream.waiting)
     turn = run_agent(request, checkpoint=lease.checkpoint, wait=stream.waiting, flush=stream.finish, journal=journal)
     try:
         result = stream.add_all(turn)
@@ -88,6 +90,7 @@ def turn_request(context: ChatContext, decisions: Decisions) -> TurnRequest:
         run_options=run.request.get("run_options") or {},
         compaction=compaction(context),
         decisions=decisions,
+        conversation_row=run.conversation_id,
     )
 
 
@@ -100,18 +103,26 @@ def store(lease: Lease, run: Run, stream: EventStream, result: TurnResult) -> No
         result.response_text,
         result.structured_output,
         response_id=result.response_id,
-        payload={"refusal": True} if result.refusal else {},
+        payload=_payload(result),
+        attachments=result.attachments or None,
     )
     answer = Answer(
         text=result.response_text,
         agent=result.answering_agent,
         items=result.items,
         attachments=result.attachments,
+        annotations=result.annotations,
         result=_run_result(result),
         usage=result.usage,
         step=result.step and result.step.after(last_sequence),
     )
     answers.store(lease.job, run, answer, terminal, stream.next_sequence)
+
+
+def _payload(result: TurnResult) -> dict[str, Any]:
+    """What the terminal event says besides the answer."""
+    fields = {"refusal": result.refusal, "annotations": result.annotations, "attachments_failed": result.failures}
+    return {name: value for name, value in fields.items() if value}
 
 
 def _run_result(result: TurnResult) -> dict[str, Any]:
@@ -123,6 +134,8 @@ def _run_result(result: TurnResult) -> dict[str, Any]:
         "model": result.model,
         "refusal": result.refusal,
         "attachments": result.attachments,
+        "attachments_failed": result.failures,
+        "annotations": result.annotations,
     }
 
 

@@ -10,11 +10,22 @@ from dramatiq.threading import Interrupt, is_gevent_active, raise_thread_excepti
 from models.jobs.ledger import Job
 from workers.jobs import JobKind
 
-__all__ = ["Cancelled", "Interrupt", "Lease", "LeaseRevoked", "Shutdown", "TimeLimitExceeded"]
+__all__ = ["Cancelled", "Interrupt", "Lease", "LeaseRevoked", "Shutdown", "TimeLimitExceeded", "TryLater"]
 
 
 class Greenlet(Protocol):
     def throw(self, error: BaseException) -> object: ...
+
+
+class TryLater(Exception):
+    """Raised by an actor whose job is to be done in `seconds`. `is_failure`: it counts as a failed attempt, because of `reason`.
+
+    An actor that has no attempt left ends its job itself: see `is_last_attempt`.
+    """
+
+    def __init__(self, reason: str, seconds: float, *, is_failure: bool = True) -> None:
+        super().__init__(reason)
+        self.seconds, self.is_failure = seconds, is_failure
 
 
 class Cancelled(Interrupt):
@@ -39,6 +50,11 @@ class Lease:
         self._wait = InterruptibleWait(self)
         self._thread_id = threading.get_ident()
         self._greenlet = _current_greenlet()
+
+    @property
+    def is_last_attempt(self) -> bool:
+        """Whether the job is dead if this attempt fails."""
+        return self.job.failures + 1 >= self.job.max_failures
 
     def checkpoint(self) -> None:
         """Raise the Interrupt that was requested, if any."""

@@ -28,10 +28,17 @@ from workers.billing import (  # noqa: E402
     usage,
 )
 from workers.broker import broker  # noqa: E402
+from workers.containers import actors as container_actors  # noqa: E402
 from workers.heartbeat import heartbeat  # noqa: E402
 from workers.mail import accounts, signup  # noqa: E402
 from workers.mail import billing as billing_mails  # noqa: E402
-from workers.vector_stores import chunks  # noqa: E402
+from workers.storage import reconciliation as storage_reconciliation  # noqa: E402
+from workers.storage import removing, verifying  # noqa: E402
+from workers.vector_stores import chunks, indexing  # noqa: E402
+from workers.vector_stores import files as vector_store_files  # noqa: E402
+from workers.vector_stores import reconciliation as vector_store_reconciliation  # noqa: E402
+from workers.vector_stores import stores as vector_stores  # noqa: E402
+from workers.vector_stores import sync as vector_store_sync  # noqa: E402
 from workers.workflows import actors as workflow_actors  # noqa: E402
 from workers.workflows.catalog import workflows  # noqa: E402
 
@@ -64,9 +71,18 @@ __all__ = [
     "broker",
     "chat",
     "chunks",
+    "container_actors",
     "housekeeping",
+    "indexing",
     "reconciliation",
+    "removing",
     "signup",
+    "storage_reconciliation",
     "usage",
+    "vector_store_files",
+    "vector_store_reconciliation",
+    "vector_store_sync",
+    "vector_stores",
+    "verifying",
     "workflow_actors",
 ]

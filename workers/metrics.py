@@ -35,6 +35,11 @@ TOOL_SECONDS = Histogram(
     ["tool"],
     buckets=(0.005, 0.025, 0.1, 0.5, 1, 2.5, 5, 10, 30, 120, 600),
 )
+ATTACHMENTS_MADE = Counter(
+    "agent_attachments_total", "Images and files that agents have made, by what became of them.", ["result"]
+)
+for _result in ("stored", "refused"):
+    ATTACHMENTS_MADE.labels(_result)  # exported as 0 before the first one
 USAGE_BATCHES = Counter(
     "usage_batches_total", "Batches of usage for Stripe's meters, by what came of an attempt.", ["result"]
 )
@@ -108,7 +113,7 @@ def embedded(outcome: str, texts: int, seconds: float) -> None:
 
 
 def job_done(name: str, result: str, seconds: float) -> None:
-    """`result`: succeeded, dead, cancelled, retried, waiting, released, lost or unrecorded."""
+    """`result`: succeeded, dead, cancelled, retried, put_off, waiting, released, lost or unrecorded."""
     JOBS.labels(name, result).inc()
     SECONDS.labels(name).observe(seconds)
 

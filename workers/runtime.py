@@ -19,7 +19,7 @@ from workers import metrics
 from workers.broker import broker
 from workers.heartbeat import OWNER, heartbeat
 from workers.jobs import JobKind, enqueue_exhausted, give_turn, send
-from workers.lease import Cancelled, Lease, LeaseRevoked, Shutdown, TimeLimitExceeded
+from workers.lease import Cancelled, Lease, LeaseRevoked, Shutdown, TimeLimitExceeded, TryLater
 
 __all__ = ["Lease", "actor", "execute"]
 log = logging.getLogger(__name__)
@@ -105,6 +105,8 @@ def _run(function: Actor, lease: Lease) -> str:
         return _fail(job, "run_timeout", f"the time limit of {lease.kind.limit:g} s has passed")
     except LeaseLost:
         raise
+    except TryLater as wish:
+        return _try_later(job, wish)
     except Exception as error:
         log.exception("job.failed", extra=_log_fields(job))
         text = without_secrets(f"{type(error).__name__}: {error}")
@@ -112,6 +114,15 @@ def _run(function: Actor, lease: Lease) -> str:
             return _fail(job, "internal_error", text)
         job.retry_later(text, lease.kind.backoff(job.failures + 1))
         return "retried"
+
+
+def _try_later(job: Job, wish: TryLater) -> str:
+    if not wish.is_failure:
+        job.put_off(wish.seconds)
+        return "put_off"
+    log.warning("job.failed", extra={**_log_fields(job), "reason": str(wish)})
+    job.retry_later(without_secrets(str(wish)), wish.seconds)
+    return "retried"
 
 
 def _finish_cancelled(job: Job) -> None:

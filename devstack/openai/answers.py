@@ -4,6 +4,7 @@ import json
 import re
 from typing import Any
 
+from devstack.openai import passages
 from devstack.openai.code_interpreter import asks_for_code, tool_of
 from devstack.openai.request import Request, text_of
 
@@ -14,9 +15,13 @@ _SEARCH = re.compile(r"\b(search|find|look)\b[^.?!]*\b(conversations?|chats?|mes
 _WEB = re.compile(r"\b(search (the )?(web|internet|online)|look (it |this )?up online|web search)\b", re.IGNORECASE)
 _CODE = re.compile(r"\b(code|coding|python|functions?|bugs?)\b", re.IGNORECASE)
 _DATA = re.compile(r"\b(data|datasets?|statistics|statistical|analy[sz]e[ds]?|analy[sz]ing|analysis)\b", re.IGNORECASE)
+_FILES = re.compile(
+    r"\b(files?|documents?|handbook|manual|polic(y|ies)|knowledge base|uploaded|according to)\b", re.IGNORECASE
+)
 _QUERY = re.compile(r"\b(?:for|about|on|mentioning|containing)\s+(.+)", re.IGNORECASE | re.DOTALL)
 _HANDOFF = "transfer_to_"
 _ANALYST = f"{_HANDOFF}data_analyst"
+_TELLING = ("get_current_time", "search_conversations", "file_search")  # what they return is an answer
 _DEMO = "This is Longshore's built-in demo model: its answers are scripted. Set OPENAI_API_KEY to talk to a real one."
 
 
@@ -26,6 +31,8 @@ def calls_for(words: str, request: Request) -> list[tuple[str, str]]:
     available = request.functions.keys() - called
     if _TIME.search(words) and "get_current_time" in available:
         return [("get_current_time", "{}")]
+    if "file_search" in available and (_FILES.search(words) or len(request.functions) == 1):
+        return [("file_search", json.dumps({"query": words.strip()[:300] or "everything"}))]
     if _SEARCH.search(words) and "search_conversations" in available:
         return [("search_conversations", json.dumps({"query": search_query(words)}))]
     if not any(name.startswith(_HANDOFF) for name in called):
@@ -58,9 +65,11 @@ def answer(words: str, request: Request) -> str:
         if call["name"].startswith(_HANDOFF):
             sentences.append(f"{_title(call['name'])} here, I have taken over.")
         else:
-            sentences.append(_report(call, output))
-    if not any(call["name"] in ("get_current_time", "search_conversations") for call in request.calls()):
-        sentences.append(f'You said: "{_short(words)}".')
+            sentences.append(_report(call, output, words))
+    if not any(call["name"] in _TELLING for call in request.calls()):
+        sentences.append(passages.repeat(words) or f'You said: "{_short(words)}".')
+    if seen := request.seen:
+        sentences.append(f"I see {', '.join(seen)}.")
     return " ".join((*sentences, _DEMO))
 
 
@@ -78,11 +87,13 @@ def _entry(item: dict[str, Any]) -> dict[str, str]:
     return {"role": item.get("role") or kind, "text": text_of(item.get("content") or "")}
 
 
-def _report(call: dict[str, Any], output: str) -> str:
+def _report(call: dict[str, Any], output: str, words: str) -> str:
     if call["name"] == "get_current_time":
         return f"It is {output}."
     if call["name"] == "search_conversations":
         return f"I searched your conversations: {output}"
+    if call["name"] == "file_search":
+        return passages.cite(words, output)
     return f"The tool {call['name']} returned: {_short(output)}"
 
 

@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from devstack.openai import images
 from devstack.openai.errors import invalid, missing, wrong_type
 
 _TYPES: dict[str, tuple[Any, str]] = {  # parameter -> (types, their name in messages)
@@ -137,6 +138,8 @@ def _check_content(content: Any, where: str) -> None:
     for at, part in enumerate(content):
         if not isinstance(part, dict) or part.get("type") not in _PARTS:
             raise invalid(f"Invalid value for '{where}[{at}].type'.", f"{where}[{at}]", "invalid_value")
+        if part["type"] == "input_image":
+            images.check_part(part, f"{where}[{at}]")
         for name in ("text", "refusal"):
             if not isinstance(part.get(name, ""), str):
                 raise wrong_type(f"{where}[{at}].{name}", "a string", part[name])

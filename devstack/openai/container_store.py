@@ -2,8 +2,6 @@
 
 import os
 import shutil
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -11,13 +9,13 @@ from typing import Any
 from uuid import uuid4
 
 from devstack.openai.errors import ApiError, invalid
+from devstack.openai.library import Library
 from devstack.openai.sandbox import process
 from devstack.openai.sandbox.process import Outcome
 
 MINUTES = 20  # of idleness, after which a container expires; the real service allows no more
 MOST = 200  # live ones; the one that was idle longest gives way
 DATA = "/mnt/data/"  # where files are, as clients see it
-Lookup = Callable[[str], tuple[str, bytes] | None]  # the name and content of an uploaded file
 
 
 @dataclass
@@ -67,30 +65,28 @@ class Container:
 
 
 class Containers:
-    """`uploaded` finds files of the Files API. `ahead`: seconds by which the clock was moved."""
+    """`library` has the uploaded files, and the clock."""
 
-    def __init__(self, folder: Path, uploaded: Lookup = lambda _: None) -> None:
-        self.folder = folder
-        self.uploaded = uploaded
-        self.ahead = 0.0
+    def __init__(self, folder: Path, library: Library) -> None:
+        self.folder, self.library = folder, library
         self.all: dict[str, Container] = {}
         shutil.rmtree(self.folder / "containers", ignore_errors=True)  # of an earlier stand-in
 
     def now(self) -> float:
-        return time.time() + self.ahead
+        return self.library.now()
 
     # ------------------------------------------------------------- containers
 
     def create(self, name: str, memory: str, minutes: int = MINUTES, file_ids: tuple[str, ...] = ()) -> Container:
         """ApiError 404 if a file is not known."""
-        contents = [self._uploaded(file_id) for file_id in file_ids]
+        contents = [self.library.file(file_id) for file_id in file_ids]
         self._make_room()
         made, now = f"cntr_{uuid4().hex}{uuid4().hex[:16]}", self.now()
         container = Container(made, name, memory, minutes, self.folder / "containers" / made, int(now), now)
         container.folder.mkdir(parents=True)
         self.all[container.id] = container
-        for filename, content in contents:
-            self.write(container, filename, content)
+        for file in contents:
+            self.write(container, file.filename, file.data)
         return container
 
     def listed(self) -> list[Container]:
@@ -153,7 +149,8 @@ class Containers:
 
     def copy(self, container: Container, file_id: str) -> ContainerFile:
         """Put a file of the Files API into a container. ApiError 404."""
-        return self.write(container, *self._uploaded(file_id))
+        file = self.library.file(file_id)
+        return self.write(container, file.filename, file.data)
 
     def file(self, container: Container, file_id: str) -> ContainerFile:
         """ApiError 404 if the container has no such file."""
@@ -173,12 +170,6 @@ class Containers:
     def remove(self, container: Container, file: ContainerFile) -> None:
         (container.folder / file.name).unlink(missing_ok=True)
         del container.files[file.id]
-
-    def _uploaded(self, file_id: str) -> tuple[str, bytes]:
-        found = self.uploaded(file_id)
-        if found is None:
-            raise ApiError(404, f"No such File object: {file_id}", param="file_ids")
-        return found
 
     def _record(self, container: Container, name: str, source: str) -> ContainerFile:
         known = next((file for file in container.files.values() if file.name == name), None)

@@ -1,11 +1,12 @@
-"""Endpoints of containers and of the files in them, and the stand-in's clock."""
+"""Endpoints of containers and of the files in them."""
 
 from typing import Any
 
 import falcon
 
-from devstack.openai.container_store import MINUTES, Containers
+from devstack.openai.container_store import MINUTES, Container, ContainerFile, Containers
 from devstack.openai.errors import ApiError, invalid, missing, wrong_type
+from devstack.openai.library import paged
 from devstack.openai.request import parse
 from devstack.openai.sandbox.process import FILE_BYTES, MEMORY
 
@@ -21,7 +22,6 @@ class ContainerResources:
         app.add_route("/v1/containers/{container_id}/files", self, suffix="files")
         app.add_route("/v1/containers/{container_id}/files/{file_id}", self, suffix="file")
         app.add_route("/v1/containers/{container_id}/files/{file_id}/content", self, suffix="content")
-        app.add_route("/_standin/clock", self, suffix="clock")
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         body = parse(req.stream.read())
@@ -35,7 +35,7 @@ class ContainerResources:
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         name = req.get_param("name")
         found = [one for one in self.containers.listed() if name is None or one.name == name]
-        resp.media = page(req, [one.shape() for one in found])
+        resp.media = paged(found, Container.shape, req.params, _id)
 
     def on_get_one(self, req: falcon.Request, resp: falcon.Response, container_id: str) -> None:
         resp.media = self.containers.get(container_id).shape()
@@ -46,7 +46,7 @@ class ContainerResources:
 
     def on_get_files(self, req: falcon.Request, resp: falcon.Response, container_id: str) -> None:
         container = self.containers.alive(container_id)
-        resp.media = page(req, [container.shape_of(file) for file in container.files.values()])
+        resp.media = paged(list(container.files.values()), container.shape_of, req.params, _id)
 
     def on_post_files(self, req: falcon.Request, resp: falcon.Response, container_id: str) -> None:
         container = self.containers.alive(container_id)
@@ -70,11 +70,6 @@ class ContainerResources:
         resp.data = self.containers.read(container, self.containers.file(container, file_id))
         resp.content_type = "application/binary"
 
-    def on_post_clock(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """{"ahead": seconds}: the time of containers is this much later than the real one."""
-        self.containers.ahead = float(parse(req.stream.read())["ahead"])
-        resp.media = {"ahead": self.containers.ahead}
-
 
 def check_memory(value: Any, param: str) -> None:
     """ApiError 400 unless it is a tier."""
@@ -93,18 +88,8 @@ def read_file_ids(value: Any, param: str) -> tuple[str, ...]:
     return tuple(value)
 
 
-def page(req: falcon.Request, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """A page of these rows, which come oldest first: `limit`, `order`, `after`."""
-    if req.get_param("order", default="desc") != "asc":
-        rows = list(reversed(rows))  # noqa: FURB187  (the caller's list stays as it is)
-    limit = req.get_param_as_int("limit", default=20)
-    if not 1 <= limit <= 100:
-        raise invalid("Invalid 'limit': expected a value between 1 and 100.", "limit", "invalid_value")
-    if after := req.get_param("after"):
-        rows = rows[next((at + 1 for at, row in enumerate(rows) if row["id"] == after), 0) :]
-    shown = rows[:limit]
-    first, last = (shown[0]["id"], shown[-1]["id"]) if shown else (None, None)
-    return {"object": "list", "data": shown, "first_id": first, "last_id": last, "has_more": len(rows) > limit}
+def _id(one: Container | ContainerFile) -> str:
+    return one.id
 
 
 def _minutes(value: Any) -> int:

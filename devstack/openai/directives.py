@@ -71,6 +71,7 @@ _VALUES: dict[str, Callable[[str], Any]] = {
     "code": str,
     "handoff": str,
     "quirks": _quirks,
+    "image_padding": int,
 }
 _FAILING_FLAGS = {
     "hang",
@@ -81,7 +82,7 @@ _FAILING_FLAGS = {
     "failed",
     "error_event",
 }
-_FLAGS = _FAILING_FLAGS | {"web_search", "reasoning", "echo_history", "echo_request"}
+_FLAGS = _FAILING_FLAGS | {"image", "web_search", "reasoning", "echo_history", "echo_request"}
 _CALLS = {"tool", "loop_tool"}
 _TEXTS = {"text", "python"}  # up to the end of the group
 _FAILURES = _FAILING_FLAGS | {"status", "cut", "slow"}
@@ -97,6 +98,7 @@ _DECIDES_ANSWER = _CALLS | {
     "content_filter",
     "failed",
     "error_event",
+    "image",
     "web_search",
     "echo_history",
     "echo_request",

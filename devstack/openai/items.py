@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from json.encoder import encode_basestring_ascii as quote
 from typing import TYPE_CHECKING, Any
 
+from devstack.openai import images
 from devstack.openai.code_interpreter import OUTPUTS, CodeRun, Report
 from devstack.openai.script import Call, Reasoning, Text, WebSearch, truncated, words
 
@@ -149,4 +150,5 @@ EVENTS_OF: dict[type, Callable[["Reply", int, Any], Iterator[Step]]] = {
     CodeRun: _code,
     Report: _report,
     Reasoning: _reasoning,
+    images.GeneratedImage: images.events,
 }

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from devstack.openai import checks
+from devstack.openai import checks, images
 from devstack.openai.errors import invalid, missing, wrong_type
 
 
@@ -51,6 +51,12 @@ class Request:
     @property
     def parallel_calls(self) -> bool:
         return self.body.get("parallel_tool_calls") is not False
+
+    @property
+    def seen(self) -> list[str]:
+        """A few words about each image of the last user message."""
+        content = next((item["content"] for item in reversed(self.items) if _by_user(item)), None)
+        return images.seen(content)
 
     def calls(self) -> list[dict[str, Any]]:
         """The function calls since the last user message."""

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from devstack.openai import answers, code_interpreter
+from devstack.openai import answers, code_interpreter, images
 from devstack.openai.code_interpreter import CodeRun, Report
 from devstack.openai.directives import Directives
 from devstack.openai.directives import read as read_directives
 from devstack.openai.errors import by_status, context_overflow
+from devstack.openai.images import GeneratedImage
 from devstack.openai.request import Request
 from devstack.openai.schemas import instance
 
@@ -43,7 +44,7 @@ class Text:
     annotations: tuple[str, ...] = ()  # more of them, each as JSON
 
 
-Item = Reasoning | WebSearch | Call | Text | CodeRun | Report
+Item = Reasoning | WebSearch | GeneratedImage | Call | Text | CodeRun | Report
 
 
 @dataclass
@@ -156,7 +157,14 @@ def _message(directives: Directives, request: Request, result: Plan) -> Sequence
     )
     pieces = truncated(_pieces(directives, request), request, result)
     search = [WebSearch(answers.search_query(directives.plain))] if searches else []
-    return [*search, Text(pieces, cites=searches)]
+    return [*search, *_images(directives, request), Text(pieces, cites=searches)]
+
+
+def _images(directives: Directives, request: Request) -> list[GeneratedImage]:
+    prompt, padding = directives.plain[:200], directives.get("image_padding", 0)
+    if "image" in directives or (not directives.decide_answer and images.is_wanted(directives.plain, request)):
+        return [GeneratedImage(prompt, padding)]
+    return []
 
 
 def _code(directives: Directives, request: Request) -> str | None:

@@ -183,7 +183,7 @@ def create_app(wires: str = "responses chat") -> falcon.App[Any, Any]:
 
     `wires`: those that it speaks. Most compatible servers speak only `chat`.
     """
-    stats = Stats()
+    stats, library = Stats(), Library()
     faults = Faults()
     middleware: list[Any] = [Authentication(), faults]
     app: falcon.App[Any, Any] = falcon.App(middleware=middleware)
@@ -193,21 +193,25 @@ def create_app(wires: str = "responses chat") -> falcon.App[Any, Any]:
     app.add_route("/health", standin, suffix="health")
     app.add_route("/_standin/stats", standin, suffix="stats")
     if "responses" in wires:
-        containers = Containers(_folder())
+        containers = Containers(_folder(), library)
         app.add_route("/v1/responses", Wire(stats, "responses", partial(_responses, containers)))
         ContainerResources(containers).add_to(app)
     if "chat" in wires:
         app.add_route("/v1/chat/completions", Wire(stats, "chat_completions", _chat))
     app.add_route("/_standin/faults", faults)
-    _add_library(app)
+    _add_library(app, library)
     app.add_route("/v1/embeddings", Embeddings())
     app.add_route("/v1/models", models)
     app.add_route("/v1/models/{name}", models, suffix="one")
     return app
 
 
-def _add_library(app: falcon.App[Any, Any]) -> None:
-    library = Library()
+def _folder() -> Path:
+    """Where files are kept, those of an earlier stand-in being removed; a temporary one if the environment names none."""
+    return Path(os.environ.get("STANDIN_FOLDER") or tempfile.mkdtemp(prefix="longshore-openai-"))
+
+
+def _add_library(app: falcon.App[Any, Any], library: Library) -> None:
     files, stores, stored = Files(library), VectorStores(library), VectorStoreFiles(library)
     app.add_route("/_standin/library", Control(library))
     app.add_route("/v1/files", files)
@@ -218,11 +222,6 @@ def _add_library(app: falcon.App[Any, Any]) -> None:
     app.add_route("/v1/vector_stores/{store_id}/search", stores, suffix="search")
     app.add_route("/v1/vector_stores/{store_id}/files", stored)
     app.add_route("/v1/vector_stores/{store_id}/files/{file_id}", stored, suffix="one")
-
-
-def _folder() -> Path:
-    """Where files are kept, those of an earlier stand-in being removed; a temporary one if the environment names none."""
-    return Path(os.environ.get("STANDIN_FOLDER") or tempfile.mkdtemp(prefix="longshore-openai-"))
 
 
 def _model(name: str) -> dict[str, object]:

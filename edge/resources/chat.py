@@ -1,8 +1,10 @@
 """Asking an agent: answered as one JSON object or as an event stream."""
 
+from typing import Any
+
 import falcon
 
-from edge import relay
+from edge import attachments, relay
 from edge.endpoint import endpoint
 from edge.request import Request
 from edge.run_answers import HEADERS, begin, idempotency_key, require_allowance, require_success
@@ -62,6 +64,7 @@ def start(req: Request, resp: falcon.Response, body: AgentChatRequest) -> Run:
         conversation_id=body.conversation_id,
         options=body.options(),
         idempotency_key=idempotency_key(req),
+        attachments=tuple(body.attachments),
     )
     return begin(req, resp, question, CHAT_RUN)
 
@@ -77,12 +80,23 @@ def answer(run: Run) -> AgentChatResponse:
         conversation_id=run.conversation_key,
         agent_used=result["agent_used"],
         handoff_occurred=result["handoff_occurred"],
-        attachments=result["attachments"],
+        attachments=attachments.signed_alone(run.tenant_id, result["attachments"]),
+        annotations=result.get("annotations") or [],
         metadata={
             "model_used": result["model"],
             "tools_available": [tool.name for tool in catalog().tools_of(agent)] if agent else [],
             "run_id": str(run.id),
             "usage": run.usage,
             "refusal": result["refusal"],
+            **_made(result),
         },
     )
+
+
+def _made(result: dict[str, Any]) -> dict[str, Any]:
+    """What became of the images and files that the agents have made, if they have made any."""
+    kept, failed = result["attachments"], result.get("attachments_failed") or []
+    if not kept and not failed:
+        return {}
+    status = "stored" if not failed else "partly_stored" if kept else "failed"
+    return {"attachments": {"status": status, "count": len(kept), **({"failed": failed} if failed else {})}}

@@ -4,8 +4,10 @@ from typing import cast
 
 import falcon
 
+from edge import attachments
 from edge.endpoint import endpoint
 from edge.request import Request
+from edge.schemas.common import MessageAttachment
 from edge.schemas.conversations import (
     ChatMessage,
     ConversationEventItem,
@@ -28,7 +30,9 @@ from models.conversations.search import SearchHit, search
 from models.platform import limits
 from models.platform.authorization import CONVERSATION_DELETE, CONVERSATION_READ, CONVERSATION_RENAME
 from models.platform.clock import iso
+from models.platform.database import transaction
 from models.platform.settings import settings
+from workers.jobs import STORAGE_SWEEP, enqueue
 
 
 class Conversations:
@@ -56,10 +60,12 @@ class Conversations:
         """A conversation with its newest messages, the oldest of them first. `next_cursor` leads to those before them."""
         conversation = Conversation.get_visible(req.context.principal, conversation_id)
         page = history.messages(conversation.id, query.limit, query.cursor)
+        listed = [row.attachments for row in page.items]
+        signed = attachments.signed(conversation.tenant_id, listed)
         return ConversationHistory(
             conversation_id=conversation.key,
             title=conversation.title,
-            messages=[message(row) for row in page.items],
+            messages=[message(row, made) for row, made in zip(page.items, signed, strict=True)],
             created_at=iso(conversation.first_message_at),
             updated_at=iso(conversation.last_message_at),
             agent_context={"entry_agent": conversation.entry_agent, "active_agent": conversation.active_agent},
@@ -75,8 +81,11 @@ class Conversations:
 
     @endpoint("Delete Conversation", "conversations", action=CONVERSATION_DELETE, status=204, tenant=True)
     def on_delete_one(self, req: Request, resp: falcon.Response, conversation_id: str) -> None:
-        """Delete a conversation with its messages, events and runs. An active run is cancelled."""
-        Conversation.remove(req.context.principal, conversation_id, client=req.context.client)
+        """Delete a conversation with its messages, events, runs and stored objects. An active run is cancelled."""
+        principal = req.context.principal
+        if Conversation.remove(principal, conversation_id, client=req.context.client):
+            with transaction():  # if we die before this, it is done by the clock
+                enqueue(STORAGE_SWEEP, tenant_id=principal.tenant_id)
 
     @endpoint("Get Conversation Events", "conversations", action=CONVERSATION_READ, tenant=True)
     def on_get_events(
@@ -111,9 +120,13 @@ def found(hit: SearchHit) -> ConversationSearchResult:
     )
 
 
-def message(row: Message) -> ChatMessage:
+def message(row: Message, attached: list[MessageAttachment]) -> ChatMessage:
     return ChatMessage(
-        role=cast(Role, row.role), content=row.content, timestamp=iso(row.created_at), attachments=row.attachments
+        role=cast(Role, row.role),
+        content=row.content,
+        timestamp=iso(row.created_at),
+        attachments=attached,
+        annotations=row.annotations,
     )
 
 

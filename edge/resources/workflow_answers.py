@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, cast
 
+from edge import attachments
 from edge.schemas.workflows import (
     Status,
     WorkflowDescriptorResponse,
@@ -96,6 +97,8 @@ def result(run: Run) -> WorkflowRunResponse:
         final_output=found.get("text") if found.get("structured") is None else found["structured"],
         output_schema=workflow.output_schema if workflow else None,
         usage=run.usage,
+        attachments=attachments.signed_alone(run.tenant_id, found.get("attachments") or []),
+        annotations=found.get("annotations") or [],
     )
 
 

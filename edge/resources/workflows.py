@@ -147,5 +147,6 @@ def start(req: Request, resp: falcon.Response, key: str, body: WorkflowRunReques
         options=body.options(),
         idempotency_key=idempotency_key(req),
         kind=WORKFLOW,
+        attachments=tuple(body.attachments),
     )
     return begin(req, resp, question, WORKFLOW_ADVANCE)

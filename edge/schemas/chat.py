@@ -2,14 +2,20 @@
 
 import json
 from typing import Any, Literal
+from uuid import UUID
 
 from pydantic import BaseModel, Field, field_validator
 
 from edge.schemas.common import MessageAttachment
+from models.conversations.attachments import MOST
 from workers.agents.catalog import catalog
 
 MESSAGE_CHARACTERS = 100_000
 CONTEXT_BYTES = 16_384
+ATTACHMENTS = (
+    "Ids of stored objects: images, which the model is shown, and documents, which it reads. Beyond the contract."
+)
+ANNOTATIONS = "What the text cites: `file_citation` and the provider's own kinds. Beyond the contract."
 HANDOFF_FILTERS = ("full", "fresh", "last_turn", "remove_all_tools")
 # The settings that clients may change, each with a range that every provider accepts
 MODEL_SETTINGS = {"temperature": (0, 2), "top_p": (0, 1), "max_output_tokens": (16, 1_000_000)}
@@ -87,6 +93,7 @@ class Question(BaseModel):
         None, description="Of a conversation to go on with, or any id for a new one. Without it a new one gets an id."
     )
     location: LocationHint | None = Field(None, description="Where the user is; used only if share_location is true.")
+    attachments: list[UUID] = Field(default_factory=list, max_length=MOST, description=ATTACHMENTS)
 
     @field_validator("message")
     @classmethod
@@ -139,6 +146,7 @@ class AgentChatResponse(BaseModel):
     agent_used: str
     handoff_occurred: bool = False
     attachments: list[MessageAttachment] = Field(default_factory=list)
+    annotations: list[dict[str, Any]] = Field(default_factory=list, description=ANNOTATIONS)
     metadata: dict[str, Any] | None = None
 
 

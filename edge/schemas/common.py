@@ -52,5 +52,8 @@ class MessageAttachment(BaseModel):
     filename: str
     mime_type: str | None = None
     size_bytes: int | None = None
-    url: str | None = None
+    url: str | None = Field(None, description="Downloads it for a while; made anew whenever messages are read.")
     tool_call_id: str | None = None
+    url_missing: str | None = Field(
+        None, description="Why there is no `url`: deleted, not_ready or storage_unavailable. Beyond the contract."
+    )

@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, field_validator
 
+from edge.schemas.chat import ANNOTATIONS
 from edge.schemas.common import MessageAttachment
 from models.conversations.history import LONGEST as LONGEST_PAGE
 from models.conversations.titles import LONGEST
@@ -88,6 +89,7 @@ class ChatMessage(BaseModel):
     content: str
     timestamp: str | None = None
     attachments: list[MessageAttachment] = Field(default_factory=list)
+    annotations: list[dict[str, Any]] = Field(default_factory=list, description=ANNOTATIONS)
 
 
 class ConversationHistory(BaseModel):

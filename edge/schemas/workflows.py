@@ -4,7 +4,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from edge.schemas.chat import Question, StreamingEvent
+from edge.schemas.chat import ANNOTATIONS, Question, StreamingEvent
+from edge.schemas.common import MessageAttachment
 
 Status = Literal["running", "succeeded", "failed", "cancelled"]
 
@@ -80,6 +81,10 @@ class WorkflowRunResponse(BaseModel):
     final_output: Any | None
     output_schema: dict[str, Any] | None = None
     usage: dict[str, int] | None = None
+    attachments: list[MessageAttachment] = Field(
+        default_factory=list, description="What the agents have made. Beyond the contract."
+    )
+    annotations: list[dict[str, Any]] = Field(default_factory=list, description=ANNOTATIONS)
 
 
 class WorkflowRunListItem(BaseModel):

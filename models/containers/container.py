@@ -1,9 +1,13 @@
-"""A container at the model provider, in which agents run code."""
+"""A container at the model provider, in which agents run code.
+
+The provider's containers expire after some idle minutes. The row stays; another one at the provider, its next generation,
+can take the place of the one that is gone.
+"""
 
 from typing import Any
 from uuid import UUID
 
-from peewee import CharField, UUIDField
+from peewee import CharField, IntegerField, UUIDField
 
 from models.platform.authorization import CONTAINER_READ
 from models.platform.clock import now
@@ -19,6 +23,11 @@ class ContainerNotFound(NotFound):
 
 
 class Container(TenantModel):
+    """`provider_id` is null while it is `creating`. `error_code`: why it has `failed`.
+
+    `asked_at`, `synced_at`: when the provider was last to be asked for it, and when it answered.
+    """
+
     owner, reading = None, CONTAINER_READ
     updated_at = DateTimeTZField(default=now)
     creator_id = UUIDField(null=True)
@@ -31,6 +40,20 @@ class Container(TenantModel):
     last_active_at = DateTimeTZField(null=True)
     metadata: dict[str, Any] = BinaryJSONField(default=dict)
     deleted_at = DateTimeTZField(null=True)
+    generation = IntegerField(default=1)
+    error_code = CharField(null=True)
+    asked_at = DateTimeTZField(null=True)
+    synced_at = DateTimeTZField(null=True)
+
+    @property
+    def remote_name(self) -> str:
+        """Its name at the provider, by which it is found again if the answer that told its id was lost."""
+        return f"longshore-{self.id.hex}-{self.generation}"
+
+    @classmethod
+    def live(cls, container_id: UUID) -> "Container | None":
+        """A container that is not deleted, for workers."""
+        return cls.get_or_none((cls.id == container_id) & cls.deleted_at.is_null())
 
     @classmethod
     def find(cls, principal: Principal, container_id: UUID) -> "Container":

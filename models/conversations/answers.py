@@ -1,6 +1,6 @@
 """Storing an answer and everything that ends with it, in one round trip that is one transaction."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from models.conversations.recording import ADD_ANSWER, ADD_EVENTS, answer_values, event_values
@@ -49,7 +49,8 @@ STORE = STORE.replace("{tail}", usage.TAIL)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """`items`: columns of the run events to record, in order. `result`: what POST /chat answers. `usage`: token counts.
-    `step`: the last response, which is journaled with its answer; None if it is in the journal."""
+    `step`: the last response, which is journaled with its answer; None if it is in the journal. `attachments`: what was made;
+    `annotations`: what the text cites."""
 
     text: str
     agent: str
@@ -57,6 +58,7 @@ class Answer:
     attachments: list[dict[str, Any]]
     result: dict[str, Any]
     usage: dict[str, int]
+    annotations: list[dict[str, Any]] = field(default_factory=list)
     step: Step | None = None
 
 
@@ -83,7 +85,7 @@ def _values(job: Job, run: Run, answer: Answer, terminal: dict[str, Any]) -> dic
         "epoch": job.epoch,
         "tenant_id": run.tenant_id,
         **usage.values(usage.source_of(run.id), usage.of_chat(answer.usage, messages=1)),
-        **answer_values(run, answer.text, answer.agent, answer.attachments),
+        **answer_values(run, answer.text, answer.agent, answer.attachments, answer.annotations),
         **event_values(run, answer.items),
         "terminal": Json(terminal, dumps=storable),
         "sequence": terminal["sequence_number"],

@@ -9,6 +9,8 @@ from uuid import UUID, uuid4
 from peewee import IntegrityError
 
 from models.billing.quotas import Guard
+from models.conversations import attachments
+from models.conversations.attachments import Attachment
 from models.conversations.conversation import PREVIEW, Conversation, ConversationNotFound
 from models.conversations.titles import title_of
 from models.platform.authorization import Rows, rows
@@ -42,8 +44,9 @@ with opened as (
         select from run where conversation_id = opened.id and state in ('queued', 'running', 'waiting'))
     returning *
 ), added as (
-    insert into message (id, conversation_id, position, role, content, run_id)
-    select %(message_id)s, opened.id, message_count - 1, 'user', %(message)s, started.id from opened, started
+    insert into message (id, conversation_id, position, role, content, attachments, run_id)
+    select %(message_id)s, opened.id, message_count - 1, 'user', %(message)s, %(attachments)s, started.id
+    from opened, started
 )
 select {started.columns}, message_count from opened, started"""
 
@@ -62,7 +65,7 @@ class IdempotencyConflict(Conflict):
 class Question:
     """`conversation_id`: what the client calls the conversation, None for a new one. `options`: location, run options
     and context, kept with the run. `idempotency_key`: repeated by a client that repeats its request. `agent`: for a run of
-    the kind workflow its key."""
+    the kind workflow its key. `attachments`: ids of objects in storage."""
 
     message: str
     agent: str
@@ -70,6 +73,7 @@ class Question:
     options: dict[str, Any] | None = None
     idempotency_key: str | None = None
     kind: str = CHAT
+    attachments: tuple[UUID, ...] = ()
 
     @property
     def fingerprint(self) -> str:
@@ -82,6 +86,8 @@ class Question:
         }
         if self.kind != CHAT:
             request["kind"] = self.kind
+        if self.attachments:
+            request["attachments"] = [str(object_id) for object_id in self.attachments]
         return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
 
 
@@ -90,18 +96,22 @@ def ask(principal: Principal, question: Question, guard: Guard | None = None) ->
     """Add a question and its queued run. Returns (run, whether it is new): a repeated request gets its earlier run.
 
     `guard`: reserves what the run may use, unless it is an earlier one; the run gets its holder's id.
-    ConversationNotFound, ConversationBusy while another run is active, IdempotencyConflict.
+    ConversationNotFound, ConversationBusy while another run is active, IdempotencyConflict; ObjectNotFound, ObjectNotReady,
+    AttachmentsTooLarge.
     """
     fingerprint, idempotency_key = question.fingerprint, _own_idempotency_key(principal, question)
     if idempotency_key:
         earlier = _find_earlier_run(principal, idempotency_key, fingerprint)
         if earlier:
             return earlier, False
+    attached = attachments.resolve(principal, question.attachments)
     if guard is not None:
         guard.reserve()
     key = question.conversation_id or str(uuid4())
     run_id = guard.holder if guard else uuid7()
-    started = _start_run(principal, question, run_id, key, fingerprint, idempotency_key)
+    started = _start_run(
+        principal, question, attached, run_id, key, fingerprint=fingerprint, idempotency_key=idempotency_key
+    )
     if started is None:
         raise _refusal(principal, key)
     run, is_new_conversation = started
@@ -119,7 +129,14 @@ def _own_idempotency_key(principal: Principal, question: Question) -> str | None
 
 
 def _start_run(
-    principal: Principal, question: Question, run_id: UUID, key: str, fingerprint: str, idempotency_key: str | None
+    principal: Principal,
+    question: Question,
+    attached: list[Attachment],
+    run_id: UUID,
+    key: str,
+    *,
+    fingerprint: str,
+    idempotency_key: str | None,
 ) -> tuple[Run, bool] | None:
     """(run, whether its conversation is new). None if the caller may not ask in the conversation, or not now."""
     reads = rows(principal, Conversation.reading)
@@ -137,6 +154,7 @@ def _start_run(
             kind=question.kind,
             agent=question.agent,
             message=question.message,
+            attachments=Json(attached),
             preview=question.message[:PREVIEW],
             title=title_of(question.message),
             request=Json(question.options or {}),

@@ -1,7 +1,7 @@
 """What a worker needs to answer a question."""
 
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Any, NotRequired, TypedDict
 from uuid import UUID
 
 from models.platform.database import database
@@ -17,8 +17,10 @@ with begun as (
     returning *
 )
 select {begun.columns}, users.display_name as user_name, summary, (
-    select coalesce(json_agg(json_build_object('role', role, 'content', content) order by position), '[]') from (
-        select role, content, position from message
+    select coalesce(json_agg(case when attachments = '[]' then json_build_object('role', role, 'content', content)
+        else json_build_object('role', role, 'content', content, 'attachments', attachments, 'id', id) end
+        order by position), '[]') from (
+        select id, role, content, attachments, position from message
         where conversation_id = begun.conversation_id
             and position between coalesce(summary_end, 0)
                 and coalesce((begun.request->>'question_position')::integer, 2147483647)
@@ -37,8 +39,12 @@ where id = %(id)s and coalesce(summary_end, 0) <= %(end)s"""
 
 
 class HistoryMessage(TypedDict):
+    """`attachments`: as the message has them; a document with its `text`, or the `reason` why it has none, once it was read."""
+
     role: str
     content: str
+    attachments: NotRequired[list[dict[str, Any]]]
+    id: NotRequired[str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from models.platform.principal import Principal
 from models.platform.redis import redis_client
 from models.runs import progress
 from models.runs.run import ACTIVE, CANCELLED, Run
+from models.storage import removal
 
 PREVIEW = 160  # characters of a message that lists show
 WATCHED_SECONDS = 60  # for which the clients of a deleted run can still read how it ended
@@ -103,8 +104,11 @@ class Conversation(TenantModel):
         return AgentUsage(*row)
 
     @classmethod
-    def remove(cls, principal: Principal, key: str, *, client: ClientInfo = UNKNOWN_CLIENT) -> None:
-        """Delete a conversation with its messages, events and runs. An active run is cancelled. ConversationNotFound."""
+    def remove(cls, principal: Principal, key: str, *, client: ClientInfo = UNKNOWN_CLIENT) -> int:
+        """Delete a conversation with its messages, events, runs and objects. An active run is cancelled. ConversationNotFound.
+
+        Returns how many objects there were, whose bytes the job `storage.sweep` removes.
+        """
         with transaction():
             # Whoever locks several of them locks first a job, then its conversation, then its run.
             conversation = cls.visible_to(principal).where(cls.key == key).for_update().get_or_none()
@@ -113,6 +117,7 @@ class Conversation(TenantModel):
             runs = list(Run.select(Run.id, Run.state).where(Run.conversation_id == conversation.id))
             active = [run.id for run in runs if run.state in ACTIVE]
             closed = [Run.close(run_id, CANCELLED, "cancelled", "The conversation was deleted.") for run_id in active]
+            objects = removal.delete_of_conversation(conversation.id)  # or nothing would say whose they are
             conversation.delete_instance()
             cls._record_removal(principal, conversation, client)
         # A worker that does not see this, because we die here, finds nothing to write to and ends its job.
@@ -125,6 +130,7 @@ class Conversation(TenantModel):
         stream_keys = [progress.stream_key(run.id) for run in runs if run.id not in active]
         if stream_keys:
             redis_client().delete(*stream_keys)
+        return objects
 
     @classmethod
     def _record_removal(cls, principal: Principal, conversation: "Conversation", client: ClientInfo) -> None:
@@ -140,7 +146,8 @@ class Message(Model):
     role = CharField()
     agent = CharField(null=True)
     content = TextField()
-    attachments: list[Any] = BinaryJSONField(default=list)
+    attachments: list[dict[str, Any]] = BinaryJSONField(default=list)
+    annotations: list[dict[str, Any]] = BinaryJSONField(default=list)
     run_id = UUIDField(null=True)
 
 

@@ -12,6 +12,7 @@ from models.platform.ids import uuid7
 from models.platform.json import storable, storable_text
 from models.runs.run import Run
 
+Listed = list[dict[str, Any]]
 COLUMNS = """response_id, type, name, role, agent, tool_call_id, tool_name, model, content_text, reasoning_text,
     call_arguments, call_output"""
 # Parts of statements in which `updated` is the conversation's row, if it is still there.
@@ -22,8 +23,8 @@ from updated, jsonb_to_recordset(%(items)s) as item(id uuid, number integer, res
     role text, agent text, tool_call_id text, tool_name text, model text, content_text text, reasoning_text text,
     call_arguments jsonb, call_output jsonb)""".replace("{columns}", COLUMNS)
 ADD_ANSWER = """
-insert into message (id, conversation_id, position, role, agent, content, attachments, run_id)
-select %(message_id)s, id, message_count - 1, 'assistant', %(agent)s, %(text)s, %(attachments)s, %(run_id)s
+insert into message (id, conversation_id, position, role, agent, content, attachments, annotations, run_id)
+select %(message_id)s, id, message_count - 1, 'assistant', %(agent)s, %(text)s, %(attachments)s, %(annotations)s, %(run_id)s
 from updated"""
 
 LOCK = "select id from conversation where id = (select conversation_id from run where id = %(run_id)s) for update"
@@ -55,9 +56,9 @@ def record_events(run: Run, items: list[dict[str, Any]]) -> None:
 
 
 @in_transaction
-def add_answer(run: Run, text: str, agent: str, attachments: list[dict[str, Any]]) -> None:
+def add_answer(run: Run, text: str, agent: str, attachments: Listed, annotations: Listed) -> None:
     """Add the run's answer to its conversation."""
-    database.execute_prepared(ANSWER, answer_values(run, text, agent, attachments))
+    database.execute_prepared(ANSWER, answer_values(run, text, agent, attachments, annotations))
 
 
 def event_values(run: Run, items: list[dict[str, Any]], workflow_run_id: str | None = None) -> dict[str, Any]:
@@ -72,7 +73,7 @@ def event_values(run: Run, items: list[dict[str, Any]], workflow_run_id: str | N
     }
 
 
-def answer_values(run: Run, text: str, agent: str, attachments: list[dict[str, Any]]) -> dict[str, Any]:
+def answer_values(run: Run, text: str, agent: str, attachments: Listed, annotations: Listed) -> dict[str, Any]:
     """The values of ADD_ANSWER, and of its conversation's columns."""
     text = storable_text(text)
     return {
@@ -82,5 +83,6 @@ def answer_values(run: Run, text: str, agent: str, attachments: list[dict[str, A
         "agent": agent,
         "text": text,
         "preview": text[:PREVIEW],
-        "attachments": Json(attachments),
+        "attachments": Json(attachments, dumps=storable),
+        "annotations": Json(annotations, dumps=storable),
     }

@@ -191,6 +191,10 @@ class Job(Model):
         """Return the job to its queue after a failure, due in `seconds`. May raise LeaseLost."""
         self._requeue(error=error, failures=self.failures + 1, due_at=_in(seconds), sent_at=_in(seconds))
 
+    def put_off(self, seconds: float) -> None:
+        """Return the job to its queue, due in `seconds`, and not as a failure: it waits for something. May raise LeaseLost."""
+        self._requeue(due_at=_in(seconds), sent_at=_in(seconds))
+
     def _requeue(self, **changes: Any) -> None:
         is_owned = (Job.id == self.id) & (Job.epoch == self.epoch) & (Job.state == RUNNING)
         if not Job.update(state=QUEUED, owner=None, lease_until=None, **changes).where(is_owned).execute():

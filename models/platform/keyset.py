@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from uuid import UUID
 
-from peewee import DateTimeField, Tuple, UUIDField
+from peewee import DateTimeField, Model, Tuple, UUIDField
 
 from models.platform.database import database
 from models.platform.errors import BadRequest
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from peewee import Field, ModelSelect  # generic in peewee's type stubs only
 
 T = TypeVar("T")
+Row = TypeVar("Row", bound=Model)
 LARGEST_INTEGER = 2**63 - 1
 
 
@@ -56,6 +57,30 @@ class KeysetPage(Generic[T]):
     def cut(cls, rows: list[T], limit: int, cursor_of: Callable[[T], str]) -> "KeysetPage[T]":
         """A page of `limit` of these rows. One more than that shows that there is another page."""
         return cls(rows[:limit], cursor_of(rows[limit - 1]) if len(rows) > limit else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing(Generic[Row]):
+    """A slice of a list, the newest first, that clients read by limit and offset, or by cursor. `total` counts the whole list.
+
+    `next_cursor` leads on from here, however the slice was asked for. It is None on the last page.
+    """
+
+    items: list[Row]
+    total: int
+    next_cursor: str | None
+
+    @classmethod
+    def of(cls, query: "ModelSelect[Row]", *, limit: int, offset: int = 0, cursor: str | None = None) -> "Listing[Row]":
+        """`limit` rows of a query without an order, after the first `offset`, or after the row of `cursor`. InvalidCursor."""
+        model: Any = query.model
+        keys, total = Keys(datetime, UUID), query.count()
+        query = query.order_by(model.created_at.desc(), model.id.desc())
+        if cursor is not None:
+            query, offset = query.where(Tuple(model.created_at, model.id) < Tuple(*keys.decode(cursor))), 0
+        rows: list[Any] = list(query.limit(limit + 1).offset(offset))
+        page = KeysetPage.cut(rows, limit, lambda row: keys.encode([row.created_at, row.id]))
+        return cls(page.items, total, page.next_cursor)
 
 
 class Keys:

@@ -96,6 +96,8 @@ class Settings(BaseSettings):
     agent_model_data: str | None = None
     agent_models_allowed: str = ""  # comma list of models that clients may ask for, besides the agents' own
     agent_history_messages: int = 200  # newest messages of a conversation that the model is given
+    agent_history_images: Annotated[int, Field(ge=0)] = 5  # newest images of earlier messages that it is shown again
+    attachments_max_mb: Annotated[int, Field(gt=0)] = 20  # of all attachments of one message together
     agent_compaction: Annotated[str, Field(pattern="^(trim|summarize)$")] = "trim"  # of older messages
     agent_context_tokens: int = 100_000  # ... and at most so many tokens, by our estimate; a models file may say others
     agent_tools_at_once: Annotated[int, Field(ge=1)] = 8  # calls of one response that run at the same time
@@ -104,7 +106,7 @@ class Settings(BaseSettings):
     image_default_quality: str = "high"
     image_default_format: str = "png"
     image_default_background: str = "auto"
-    image_default_compression: int | None = None
+    image_default_compression: Annotated[int, Field(ge=0, le=100)] | None = None  # of jpeg and webp
     image_max_partial_images: Annotated[int, Field(ge=0, le=3)] = 2
     image_output_max_mb: Annotated[int, Field(gt=0)] = 6  # larger generated images are not stored
     image_allowed_formats: str = "png,jpeg,webp"  # of generated images, a comma list
@@ -156,7 +158,9 @@ class Settings(BaseSettings):
     minio_secure: bool = True
     minio_public_endpoint: str | None = None  # https://host that clients reach; default: MINIO_ENDPOINT
     storage_signed_url_ttl_seconds: Annotated[int, Field(ge=60, le=604_800)] = 900
-    storage_max_file_mb: Annotated[int, Field(gt=0)] = 512
+    storage_max_file_mb: Annotated[int, Field(gt=0, le=5120)] = 512  # S3 copies at most 5 GiB at once
+    storage_wait_seconds: Annotated[float, Field(ge=0)] = 20  # how long a request waits for a job of the storage
+    storage_uploads_per_minute: int = 300  # per tenant; 0 or less: any number
     storage_max_total_bytes: int | None = None  # of a tenant's objects; a plan may say another number
     storage_upload_ttl_seconds: Annotated[int, Field(gt=0)] = (
         86_400  # an upload that is not complete by then is dropped

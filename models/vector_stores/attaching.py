@@ -7,27 +7,22 @@ from uuid import UUID
 
 from peewee import IntegrityError
 
-from models.billing.quotas import Guard
+from models.billing.quotas import INDEXING_RUN, Guard
 from models.platform.database import database, in_transaction
 from models.platform.errors import Conflict
 from models.platform.ids import parse_uuid
 from models.platform.principal import Principal
 from models.runs.run import INDEXING, Run
-from models.storage.objects import READY, ObjectNotFound, StorageObject
+from models.storage.objects import ObjectNotFound, StorageObject
 from models.vector_stores import limits
 from models.vector_stores.files import FileNotFound, ProviderFile, VectorStoreFile
 from models.vector_stores.stores import OPENAI, VectorStore
 
 PREFIX = "file-"  # of the id of a stored object, in the form that the provider's files have
-EMBEDDING_TOKENS = "embedding_tokens"
 
 
 class FileAttached(Conflict):
     code, message = "file_already_attached", "File already attached to this vector store"
-
-
-class ObjectNotReady(Conflict):
-    code, message = "object_not_ready", "The object has not been uploaded completely, or it was rejected."
 
 
 class FileNotProviders(Conflict):
@@ -47,14 +42,17 @@ class Source(NamedTuple):
 
 
 class Attached(NamedTuple):
+    """`is_again`: the file was attached before, and is to be indexed anew."""
+
     file: VectorStoreFile
     run: Run
     engine: str
+    is_again: bool = False
 
 
 def guard_of(principal: Principal, run_id: UUID) -> Guard:
     """What an indexing reserves: nothing, but it is refused once the tokens of the period are used."""
-    return Guard(principal.tenant_id, run_id, {EMBEDDING_TOKENS: 0})
+    return Guard(principal.tenant_id, run_id, INDEXING_RUN)
 
 
 @in_transaction
@@ -108,13 +106,13 @@ def index_again(principal: Principal, store_id: UUID, file_id: str, guard: Guard
     guard.reserve()
     store = VectorStore.find(principal, store_id)
     store.require_usable()
-    limits.hold(store.tenant_id)
+    VectorStore.hold(store.id)  # before the file, as whoever changes both does
     row = VectorStoreFile.find(principal, store.id, file_id).locked()
     row.require_idle()
     run = _run(principal, store, row, guard.holder)
     row.use(run)
     store.touch()
-    return Attached(row, run, store.engine)
+    return Attached(row, run, store.engine, is_again=True)
 
 
 def _run(principal: Principal, store: VectorStore, row: VectorStoreFile, run_id: UUID) -> Run:
@@ -133,7 +131,7 @@ def source_of(principal: Principal, file_id: str, store: VectorStore) -> Source:
     """What this caller means by `file_id`: the id of a stored object, alone or after `file-`, or that of a provider's file."""
     if object_id := object_of(file_id):
         try:
-            return _of_object(_ready(principal, object_id))
+            return _of_object(StorageObject.ready_for(principal, object_id))
         except ObjectNotFound:
             if not file_id.startswith(PREFIX):
                 raise FileNotFound() from None
@@ -150,13 +148,6 @@ def id_of(object_id: UUID) -> str:
     return f"{PREFIX}{object_id.hex}"
 
 
-def _ready(principal: Principal, object_id: UUID) -> StorageObject:
-    found = StorageObject.find(principal, object_id)
-    if found.status != READY:
-        raise ObjectNotReady()
-    return found
-
-
 def _of_object(found: StorageObject) -> Source:
     return Source(id_of(found.id), found.id, found.filename, found.mime_type, found.size_bytes, found.sha256)
 
@@ -167,7 +158,7 @@ def _of_provider(principal: Principal, file_id: str, store: VectorStore) -> Sour
     if found is None:
         raise FileNotFound()
     if found.object_id is not None:  # our own copy of a stored object
-        return _of_object(_ready(principal, found.object_id))
+        return _of_object(StorageObject.ready_for(principal, found.object_id))
     if store.engine != OPENAI:
         raise FileNotProviders()
     mime_type = found.mime_type or mimetypes.guess_type(found.filename)[0]

@@ -49,6 +49,8 @@ class VectorStoreFile(TenantModel):
     chunk_count = IntegerField(default=0)
     run_id = UUIDField(null=True)
     edition_id = BigIntegerField(null=True)  # of its chunks that searches see: models/vector_stores/editions.py
+    generation = IntegerField(default=0)  # of its last indexing that has begun
+    begun_run_id = UUIDField(null=True)  # whose indexing that is: models/vector_stores/indexing.py
     deleted_at = DateTimeTZField(null=True)
 
     class Meta:

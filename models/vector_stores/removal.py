@@ -32,6 +32,12 @@ def remove_file(file_row_id: UUID) -> int:
     return sum(_remove(edition) for edition in Edition.select().where(Edition.file_row_id == file_row_id))
 
 
+def remove_unpublished(file_row_id: UUID, generation: int) -> int:
+    """Remove the chunks of an indexing that was not published. Returns how many there were."""
+    is_it = (Edition.file_row_id == file_row_id) & (Edition.generation == generation)
+    return sum(_remove(edition) for edition in Edition.select().where(is_it))
+
+
 def remove_superseded(file_row_id: UUID) -> int:
     """Remove the chunks that searches saw before the file was published anew. Returns how many there were."""
     live = Edition.select(Edition.generation).join(VectorStoreFile, on=(VectorStoreFile.edition_id == Edition.id))

@@ -46,6 +46,10 @@ class StoreFailed(Conflict):
     code, message = "vector_store_failed", "This vector store could not be made. Delete it, and create another one."
 
 
+class StoreNotReady(Conflict):
+    code, message = "vector_store_not_ready", "This vector store is still being made. Retry shortly."
+
+
 class VectorStore(TenantModel):
     """`provider_id`, `next_sync_at` and `sync_failures` are of the engine `openai` only."""
 

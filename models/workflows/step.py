@@ -32,7 +32,8 @@ where id = %(run_id)s"""
 
 
 class WorkflowStep(Model):
-    """`stage`: index of its stage; `branch`: its index in a parallel stage. `input`: what its agent is told, as JSON."""
+    """`stage`: index of its stage; `branch`: its index in a parallel stage. `input`: what its agent is told, as JSON.
+    `attachments`: what was made in it. `sources`: what its text cites."""
 
     run_id = UUIDField()
     job_id = UUIDField(null=True)  # null if it was skipped
@@ -48,6 +49,8 @@ class WorkflowStep(Model):
     output_structured: Any = BinaryJSONField(null=True)
     response_id = CharField(null=True)
     usage: dict[str, int] | None = BinaryJSONField(null=True)
+    attachments: list[dict[str, Any]] = BinaryJSONField(default=list)
+    sources: list[dict[str, Any]] = BinaryJSONField(default=list)
     error_code = CharField(null=True)
     error_message = TextField(null=True)
     started_at = DateTimeTZField(null=True)
@@ -88,11 +91,12 @@ class WorkflowStep(Model):
             raise LeaseLost(str(job.id))
 
     @in_transaction
-    def succeed(self, text: str, structured: Any, response_id: str | None, tokens: dict[str, int]) -> None:
+    def succeed(self, text: str, structured: Any, response_id: str | None, tokens: dict[str, int], **more: Any) -> None:
+        """`more`: attachments and sources."""
         text, structured = storable_text(text), storable_value(structured)
-        self._end(
-            state=SUCCEEDED, output_text=text, output_structured=structured, response_id=response_id, usage=tokens
-        )
+        more = {name: storable_value(value) for name, value in more.items()}
+        values = {"output_text": text, "output_structured": structured, "response_id": response_id, "usage": tokens}
+        self._end(state=SUCCEEDED, **values, **more)
 
     @in_transaction
     def fail(self, code: str, message: str, tokens: dict[str, int] | None = None) -> None:

@@ -38,7 +38,7 @@ def clock(url):
     """clock(minutes): moves the stand-in's clock ahead, for this test."""
 
     def move(minutes):
-        httpx.post(f"{url}/_standin/clock", json={"ahead": minutes * 60}).raise_for_status()
+        httpx.post(f"{url}/_standin/library", json={"shift": minutes * 60}).raise_for_status()
 
     yield move
     move(0)
@@ -170,3 +170,12 @@ def test_lists_have_pages(client):
     assert [one.id for one in client.containers.list(name="paged", order="asc", limit=2)] == made
     for container_id in made:
         client.containers.delete(container_id)
+
+
+def test_uploaded_files_can_be_in_a_container_from_its_start_and_later(client):
+    file = client.files.create(file=("data.csv", io.BytesIO(b"1,2")), purpose="user_data")
+    made = client.containers.create(name="with a file", file_ids=[file.id])
+    assert [one.path for one in client.containers.files.list(made.id)] == ["/mnt/data/data.csv"]
+    assert logs(ask(client, "[[python=open('data.csv').read()]]", container={"type": "auto", "file_ids": [file.id]}))
+    again = client.containers.create(name="later")
+    assert client.containers.files.create(again.id, extra_body={"file_id": file.id}).bytes == 3

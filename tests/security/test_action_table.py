@@ -53,10 +53,18 @@ VIEWER = {
     "vector_store.read",
     "workflow.read",
 }
-MEMBER = VIEWER | {"approval.decide", "conversation.ask", "conversation.rename", "run.cancel", "run.retry"}
+MEMBER = VIEWER | {
+    "approval.decide",
+    "conversation.ask",
+    "conversation.rename",
+    "run.cancel",
+    "run.retry",
+    "storage.upload",
+}
 ADMIN = MEMBER | {
     "billing.manage",
     "billing.read",
+    "container.manage",
     "conversation.delete",
     "member.add",
     "member.change_role",
@@ -65,8 +73,10 @@ ADMIN = MEMBER | {
     "service_token.issue",
     "service_token.read",
     "service_token.revoke",
+    "storage.delete",
     "tenant_settings.change",
     "tenant_settings.read",
+    "vector_store.manage",
 }
 INVITES = {"invite.issue", "invite.read", "invite.revoke"}
 REQUESTS = {"signup_request.approve", "signup_request.read", "signup_request.reject"}
@@ -89,6 +99,7 @@ THERE = {
     "agent.read",
     "billing.manage",
     "billing.read",
+    "container.manage",
     "container.read",
     "conversation.ask",
     "conversation.delete",
@@ -97,9 +108,12 @@ THERE = {
     "run.cancel",
     "run.read",
     "run.retry",
+    "storage.delete",
     "storage.read",
+    "storage.upload",
     "tenant_settings.change",
     "tenant_settings.read",
+    "vector_store.manage",
     "vector_store.read",
     "workflow.read",
 }
@@ -141,7 +155,10 @@ def test_the_names_of_the_table_are_unique():
         (member("viewer", "auth:invites"), VIEWER | INVITES),
         (member("viewer", "auth:signup_requests"), VIEWER | REQUESTS),
         (member("viewer", "platform:operator"), VIEWER | OPERATORS),
-        (member("viewer", "support:*"), MEMBER | {"billing.read"} | INVITES | REQUESTS | OPERATORS),
+        (
+            member("viewer", "support:*"),
+            (MEMBER - {"storage.upload"}) | {"billing.read"} | INVITES | REQUESTS | OPERATORS,
+        ),
     ],
 )
 def test_what_people_may_do(principal, expected):

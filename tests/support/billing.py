@@ -1,12 +1,9 @@
 """Billing in tests: the stand-in for Stripe, a worker of operations, and tenants with subscriptions."""
 
-import contextlib
-import threading
-import time
-
 import httpx
 import pytest
 
+from tests.support.jobs import do, working
 from tests.support.stripe import settings_of, standin, sync_plans
 
 
@@ -77,44 +74,16 @@ def _prices():
 
 def work(name="billing.operation"):
     """Do the waiting jobs of this name here and now, once each, also those that are to be tried again later. Returns how many there were."""
-    from models.jobs.ledger import QUEUED, Job
-    from models.platform.clock import now
     from workers.billing import operations, reconciliation
-    from workers.jobs import KINDS
-    from workers.runtime import execute
 
     actors = {
         "billing.operation": operations.run_operation,
         "billing.operation_fail": operations.fail_operation,
         "billing.reconcile": reconciliation.reconcile,
     }
-    waiting = (Job.name == name) & (Job.state == QUEUED)
-    Job.update(due_at=now()).where(waiting & (Job.due_at > now())).execute()
-    jobs = list(Job.select().where(waiting).order_by(Job.id))
-    for job in jobs:
-        execute(KINDS[name], actors[name], str(job.id))
-    return len(jobs)
+    return do({name: actors[name]})
 
 
-@contextlib.contextmanager
 def worker(threads=1):
     """Threads that do the jobs of operations until the block ends."""
-    from models.platform.database import release
-
-    stop = threading.Event()
-
-    def loop():
-        while not stop.is_set():
-            if not work():
-                time.sleep(0.01)
-            release()
-
-    running = [threading.Thread(target=loop) for _ in range(threads)]
-    for thread in running:
-        thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        for thread in running:
-            thread.join()
+    return working(work, threads)

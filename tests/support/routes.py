@@ -9,6 +9,8 @@ from tests.support.stripe import BILLING
 UNKNOWN_ID = "01a20ac7-784f-712d-8112-15c292557957"
 # Every route that there can be. The tests' application has them all, whatever a test sets for the process.
 EVERYTHING = Settings(**{**settings.model_dump(), **BILLING})
+# Answered with 204 also if there is nothing of this id, as the contract has it.
+ALWAYS_GONE = {("delete", "/api/v1/storage/objects/{object_id:uuid}")}
 ENVELOPE = {"success", "error", "message", "detail", "details", "correlation_id"}
 
 # (method, path, operation), with the method in lower case

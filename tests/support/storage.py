@@ -82,3 +82,58 @@ def object_by(person, tenant, **columns):
         "status": "ready",
     }
     return StorageObject.create(**{**row, **columns})
+
+
+def work(*names):
+    """Do the waiting jobs of the storage, or those of these names, here and now. Returns how many there were."""
+    from tests.support.jobs import do
+    from workers.storage import reconciliation, removing, verifying
+
+    actors = {
+        "storage.bucket": verifying.make_bucket,
+        "storage.parts": verifying.open_parts,
+        "storage.verify": verifying.verify,
+        "storage.remove": removing.remove,
+        "storage.sweep": removing.sweep,
+        "storage.reconcile": reconciliation.reconcile,
+    }
+    return do({name: actors[name] for name in names or actors})
+
+
+class Store:
+    """The endpoints of stored objects, as one caller sees them."""
+
+    URL = "/api/v1/storage/objects"
+
+    def __init__(self, http, headers):
+        self.http, self.headers = http, {**headers, "Content-Type": "application/json"}
+
+    def __call__(self, method, path="", **options):
+        return self.http.simulate_request(method, f"{self.URL}{path}", headers=self.headers, **options)
+
+    def announce(self, data=b"hello", **more):
+        body = {"filename": "notes.txt", "mime_type": "text/plain", "size_bytes": len(data), **more}
+        return self("POST", "/upload-url", json=body)
+
+    def send(self, data=b"hello", **more):
+        """Announce these bytes and put them. Returns the id."""
+        answer = self.announce(data, **more)
+        assert answer.status_code == 201, answer.text
+        upload = answer.json
+        assert put(upload["upload_url"], data, **upload["headers"]) == 200
+        return upload["object_id"]
+
+    def complete(self, object_id):
+        return self("POST", f"/{object_id}/complete")
+
+    def upload(self, data=b"hello", **more):
+        """The object, once it is ready."""
+        answer = self.complete(self.send(data, **more))
+        assert answer.status_code == 200, answer.text
+        return answer.json
+
+    def download_url(self, object_id):
+        return self("GET", f"/{object_id}/download-url")
+
+    def listed(self, **query):
+        return self("GET", params=query).json

@@ -43,3 +43,27 @@ def attach(tenant, store, file_id, **wish):
     principal = principal_of(tenant)
     guard = attaching.guard_of(principal, uuid7())
     return guard.begin(lambda: attaching.attach(principal, store.id, str(file_id), guard, **wish))
+
+
+def put_texts(store, stored, texts, **columns):
+    """A file of the store that can be searched: these texts are its chunks, embedded by the configured server."""
+    from models.platform.database import transaction
+    from models.vector_stores import chunks, editions
+    from models.vector_stores.files import VectorStoreFile
+    from workers.gateways.embeddings import embed
+
+    row = VectorStoreFile.create(
+        tenant_id=store.tenant_id,
+        vector_store_id=store.id,
+        file_id=f"file-{stored.id.hex}",
+        object_id=stored.id,
+        filename=stored.filename,
+        status="completed",
+        **columns,
+    )
+    vectors = embed(texts).vectors
+    batch = [chunks.Chunk(text, 5, None, vector) for text, vector in zip(texts, vectors, strict=True)]
+    chunks.stage(row, 1, 0, batch)
+    with transaction():
+        editions.publish(row, 1)
+    return row

@@ -10,6 +10,7 @@ from workers import metrics
 from workers.agents import approvals, captured, items, outcomes, parallel
 from workers.agents.approvals import ApprovalRequest, Decision, WaitsForApproval
 from workers.agents.catalog import Tool
+from workers.agents.citations import label_of
 from workers.agents.functions import ToolsContext
 from workers.agents.items import Item
 from workers.agents.journal import Journal, digest
@@ -20,7 +21,7 @@ from workers.agents.providers.errors import ProviderError
 from workers.agents.telemetry import tool_span
 from workers.agents.turn import Event, Turn
 
-Asker = Callable[[str, str, int, Emit], str]  # (agent, question, number of the call, emit) -> the agent's answer
+Asker = Callable[[str, str, int, Emit], Outcome]  # (agent, question, number of the call, emit) -> what it answers
 
 
 @dataclass(slots=True, kw_only=True)
@@ -103,7 +104,9 @@ class Calls:
         """What the model is told, by number. The calls are recorded for the conversation's run events, too."""
         results = dict(self.answers)
         for call in self.calls:
-            output = call.outcome.output if call.outcome else ""
+            outcome = call.outcome or Outcome("")
+            output = outcome.output
+            self.turn.keep(outcome.sources, outcome.attachments)
             results[call.number] = items.output_of(call.item, output)
             arguments = items.as_object(call.item["arguments"])
             self.turn.record("tool_call", name=call.name, call_arguments=arguments, **call.fields)
@@ -179,12 +182,14 @@ class Calls:
             user_id=request.user_id,
             tenant_id=request.tenant_id,
             idempotency_key=self.journal.idempotency_key(self.scope, call.number),
+            agent=self.turn.agent,
+            label=label_of(self.scope, call.number),
         )
 
         def run(emit: Emit) -> Outcome:
             with tool_span(tool, call.item["call_id"]) as span:
                 if call.agent:
-                    outcome = outcomes.bounded(self.ask(call.agent, str(arguments["input"]), call.number, emit))
+                    outcome = self.ask(call.agent, str(arguments["input"]), call.number, emit)
                 else:
                     outcome = outcomes.call_function(tool, arguments, context)
                 span.set(captured.called(call.item["arguments"], outcome.output))

@@ -34,6 +34,7 @@ SETTINGS = (
     "image_default_quality",
     "image_default_format",
     "image_default_background",
+    "image_default_compression",
     "image_max_partial_images",
     "container_default_auto_memory",
 )

@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
-from workers.agents.declarations import HISTORIES, VARIABLES, Agent, Tool, agent_tool, is_function_name
+from workers.agents.declarations import HISTORIES, VARIABLES, Agent, FileSearch, Tool, agent_tool, is_function_name
 
 MAX_DEPTH = 3  # agents that wait for each other's answers
+MOST_RESULTS = 50  # of a search
 
 
 class Fault(NamedTuple):
@@ -86,6 +87,17 @@ def _of_agent(agent: Agent, agents: Mapping[str, Agent]) -> Iterator[Fault]:
             yield fault("handoffs", f"{name!r} cannot be the name of a tool")
     if text := _prompt_fault(agent):
         yield fault("prompt", text)
+    for text in _search_faults(agent.file_search):
+        yield fault("file_search", text)
+
+
+def _search_faults(options: FileSearch) -> Iterator[str]:
+    if isinstance(options.stores, str) or not options.stores or not all(options.stores):
+        yield "stores must be a tuple of names or ids"
+    if not 1 <= options.results <= MOST_RESULTS:
+        yield f"results must be between 1 and {MOST_RESULTS}"
+    if options.score_threshold is not None and not 0 <= options.score_threshold <= 1:
+        yield "score_threshold must be between 0 and 1"
 
 
 def _prompt_fault(agent: Agent) -> str | None:

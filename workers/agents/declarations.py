@@ -89,12 +89,29 @@ class Handoff:
 
 
 @dataclass(frozen=True, slots=True)
+class FileSearch:
+    """Where an agent's tool `file_search` looks.
+
+    stores           names or ids of vector stores; those that a tenant does not have are passed over
+    results          passages that a search finds, at most
+    filters          on the attributes of files, as in the API; None: all files
+    score_threshold  what is less like the query than this, from 0 to 1, is not found
+    """
+
+    stores: tuple[str, ...] = ("primary",)
+    _: KW_ONLY
+    results: int = 8
+    filters: dict[str, Any] | None = None
+    score_threshold: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Agent:
     """`tools` and `handoffs` name tools and other agents. `agent_tools` names agents that this one may ask like a tool, and
     goes on itself. `model`: any name of the
     models file; AGENT_MODEL_DEFAULT if None. `history` is what the agent sees after a handoff to it: full, fresh (the
     question), last_turn (two messages) or remove_all_tools. `variables`: what its prompt uses besides VARIABLES, or
-    instead of one that has no value."""
+    instead of one that has no value. `file_search`: where its tool of this name looks."""
 
     key: str
     display_name: str
@@ -109,6 +126,7 @@ class Agent:
     default: bool = False
     variables: dict[str, str] = field(default_factory=dict)
     agent_tools: tuple[str, ...] = ()
+    file_search: FileSearch = FileSearch()
 
     @property
     def model_name(self) -> str:

@@ -2,14 +2,15 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, get_type_hints
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, PydanticUserError, ValidationError, create_model
 from pydantic.json_schema import GenerateJsonSchema
 
-from workers.agents.declarations import NO_PARAMETERS, Tool
+from workers.agents.citations import Source, mark
+from workers.agents.declarations import NO_PARAMETERS, Agent, Tool
 
 FAULTS_SHOWN = 5
 
@@ -19,11 +20,24 @@ class ToolsContext:
     """On whose behalf a tool runs. A service account has no `user_id`.
 
     `idempotency_key`: the same for every attempt of one call. Give it to whatever the tool changes.
+    `agent`: the one that calls. `label`: what the marks of this call begin with.
     """
 
     user_id: UUID | None
     tenant_id: UUID
     idempotency_key: str = ""
+    agent: Agent | None = None
+    label: str = "0"
+    sources: list[Source] = field(default_factory=list)
+
+    def cite(self, *, file_id: str, filename: str, **more: Any) -> str:
+        """The mark of something found in a file. Write it before what was found: an answer with the mark cites the file.
+
+        `more`: further fields of the annotation, such as `page`.
+        """
+        label = f"{self.label}:{len(self.sources) + 1}"
+        self.sources.append({"label": label, "file_id": file_id, "filename": filename, **more})
+        return mark(label)
 
 
 class ToolFailed(Exception):

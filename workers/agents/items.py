@@ -70,8 +70,30 @@ def history_after_handoff(items: list[Item], policy: str) -> list[Item]:
 
 
 def without_image(item: Item) -> Item:
-    """The item without the base64 text of a generated image, which is too large for events and records."""
-    return {**item, "result": None} if item.get("type") == "image_generation_call" else item
+    """The item without the base64 text of an image, which is too large for events and records."""
+    kind = item.get("type")
+    if kind == "image_generation_call":
+        return {**item, "result": None}
+    if kind == "code_interpreter_call" and item.get("outputs"):
+        return {**item, "outputs": [_without_data(output) for output in item["outputs"]]}
+    return item
+
+
+def _without_data(output: Item) -> Item:
+    return {**output, "url": None} if str(output.get("url")).startswith("data:") else output
+
+
+def annotations_of(output: list[Item]) -> list[Item]:
+    """The provider's own annotations of all messages, such as pages of a web search. Places count from the text's beginning."""
+    found, offset = [], 0
+    for part in (part for item in output if item["type"] == "message" for part in item["content"]):
+        if part["type"] == "output_text":
+            places = ("start_index", "end_index", "index")
+            for annotation in part.get("annotations") or ():
+                moved = {name: annotation[name] + offset for name in places if isinstance(annotation.get(name), int)}
+                found.append({**annotation, **moved})
+            offset += len(part["text"])
+    return found
 
 
 def as_object(text: str) -> dict[str, Any] | None:

@@ -12,14 +12,17 @@ from dataclasses import replace
 from typing import Any
 
 from models.runs.steps import Step
-from workers.agents import items, memory
+from workers.agents import citations, items, memory, outcomes
 from workers.agents.approvals import WaitsForApproval
+from workers.agents.attachments import with_images
 from workers.agents.calls import Calls
 from workers.agents.catalog import Catalog, catalog
 from workers.agents.compaction import compact
 from workers.agents.declarations import Handoff
+from workers.agents.ingestion import Ingestion, Kept
 from workers.agents.items import Item
 from workers.agents.journal import Journal, digest
+from workers.agents.outcomes import Outcome
 from workers.agents.parallel import Emit
 from workers.agents.providers.client import Wait
 from workers.agents.providers.errors import ProviderError, from_object
@@ -66,6 +69,7 @@ class Loop:
     ) -> None:
         self.turn, self.journal, self.scope = turn, journal, scope
         self.checkpoint, self.wait, self.flush = checkpoint, wait, flush
+        self.ingestion = Ingestion(turn, journal.run_id, scope, wait)
         self.number = 0  # of the newest step
         self.step: Step | None = None  # the newest response, if it is not in the journal yet
         self.budget: int | None = None  # of tokens, once a provider has refused what fits the model's budget
@@ -96,6 +100,8 @@ class Loop:
         turn = self.turn
         yield turn.agent_update()
         yield turn.lifecycle("agent_start")
+        for unread in turn.unread:
+            yield turn.lifecycle("attachment_unread", payload=unread)
         yield from self._find_tools()
         yield from compact(turn, self.journal, self.scope, self.checkpoint, self.wait)
         for _ in range(turn.options.get("max_turns") or DEFAULT_MAX_TURNS):
@@ -170,8 +176,8 @@ class Loop:
         self.journal.is_live(self.scope)
         began, completed, self.has_shown = time.monotonic(), None, False
         yield turn.lifecycle("llm_start")
-        answer = Answer(request, self.wait)
-        turn.target = answer.target.name
+        answer = Answer(with_images(request, turn.request.tenant_id, self.wait), self.wait)
+        turn.target, made = answer.target.name, Kept()
         # Read beyond the last event, to the end of the stream: only then can the connection be used again.
         with closing(answer.events()) as raw_events:
             try:
@@ -185,10 +191,16 @@ class Loop:
                         yield turn.fallback(raw)
                         continue
                     self.has_shown = answer.has_begun
-                    yield turn.raw_response(raw)
+                    if kind == "response.created":
+                        self.ingestion.response_id = raw["response"].get("id")
                     if kind == "response.output_item.done":
-                        yield from self._item_done(raw["item"])
-                    elif kind in ("response.completed", "response.incomplete", "response.failed"):
+                        kept = self.ingestion.keep(number, raw.get("output_index") or 0, raw["item"])
+                        made.add(kept)
+                        yield turn.raw_response(raw, kept)
+                        yield from self._item_done(raw["item"], kept)
+                        continue
+                    yield turn.raw_response(raw)
+                    if kind in ("response.completed", "response.incomplete", "response.failed"):
                         completed = yield from self._response_ended(kind, raw["response"])
             except ProviderError:
                 if completed is None:  # otherwise only the rest of the connection is lost
@@ -203,7 +215,7 @@ class Loop:
             kind="response",
             name=target.name,
             digest=request_digest,
-            output={"id": completed["id"], "model": model, "output": output},
+            output={"id": completed["id"], "model": model, "output": output, **made.as_json()},
             usage=completed.get("usage"),
             seconds=time.monotonic() - began,
         )
@@ -222,8 +234,9 @@ class Loop:
         """A response that an earlier attempt has paid for. Its events were sent before it was journaled."""
         self.turn.target = step.name
         response = {**(step.output or {}), "usage": step.usage}
+        made = Kept.of_json(response)
         for item in response["output"]:
-            yield from self._item_done(item)
+            yield from self._item_done(item, made.of_call(item.get("id")))
         yield from self._response_ended("response.completed", response)
         self.journal.replayed(self.scope, step.number)
         return response
@@ -233,9 +246,10 @@ class Loop:
             step, self.step = self.step, None
             self.journal.save(step.after(self.flush()))
 
-    def _item_done(self, item: Item) -> Generator[Event, None, None]:
-        """The events of a complete item, except for messages and for calls of our own functions."""
+    def _item_done(self, item: Item, kept: Kept) -> Generator[Event, None, None]:
+        """The events of a complete item, except for messages and for calls of our own functions. `kept`: what it has made."""
         turn, kind = self.turn, item["type"]
+        turn.keep((), kept.attachments, kept.failures)
         if kind == "reasoning":
             text = items.reasoning_of(item)
             turn.record("reasoning", reasoning_text=text or None)
@@ -244,14 +258,17 @@ class Loop:
             payload = items.without_image(item)
             yield turn.run_item(ITEM_EVENTS[kind], f"{kind}_item", tool_call_id=item.get("id"), payload=payload)
         elif kind.endswith("_call") and kind != "function_call":
-            yield self._hosted_call(item)
+            yield self._hosted_call(item, kept)
+        for failure in kept.failures:
+            yield turn.lifecycle("attachment_failed", tool_call_id=failure["tool_call_id"], payload=failure)
 
-    def _hosted_call(self, item: Item) -> Event:
+    def _hosted_call(self, item: Item, kept: Kept) -> Event:
         kind, payload = item["type"], items.without_image(item)
         name = item.get("name") or kind.removesuffix("_call")
         fields = {"tool_call_id": item.get("id"), "tool_name": name}
         self.turn.record("mcp_call" if kind == "mcp_call" else "tool_call", name=name, call_arguments=payload, **fields)
-        return self.turn.run_item("tool_called", "tool_call_item", payload=payload, **fields)
+        made = kept.attachments or None
+        return self.turn.run_item("tool_called", "tool_call_item", payload=payload, attachments=made, **fields)
 
     # ------------------------------------------------------------- tools and handoffs
 
@@ -305,8 +322,8 @@ class Loop:
         yield turn.lifecycle("agent_start")
         yield from self._find_tools()
 
-    def _ask(self, agent: str, question: str, number: int, emit: Emit) -> str:
-        """The answer of another agent, whose steps are below the call's. Of its events, clients see its start and end."""
+    def _ask(self, agent: str, question: str, number: int, emit: Emit) -> Outcome:
+        """What another agent answers, whose steps are below the call's. Of its events, clients see its start and end."""
         options = {name: value for name, value in self.turn.options.items() if name in ("max_turns", "run_config")}
         request = replace(
             self.turn.request,
@@ -329,7 +346,8 @@ class Loop:
                     emit(event)
         if result.step:
             self.journal.save(result.step)
-        return result.response_text
+        answered = outcomes.bounded(result.response_text)
+        return replace(answered, sources=result.sources, attachments=result.attachments)
 
     # ------------------------------------------------------------- the answer
 
@@ -342,21 +360,13 @@ class Loop:
             raise ProviderError("no_output")
         structured_output = _parse_structured(text) if turn.agent.output_schema and not refusal else None
         turn.record("assistant_message", role="assistant", content_text=text)
-        payload = {"text": text, "refusal": bool(refusal)}
+        annotations = [*items.annotations_of(output), *citations.found_in(text, turn.sources)]
+        payload = {"text": text, "refusal": bool(refusal), "annotations": annotations}
         yield turn.run_item("message_output_created", "message_output_item", payload=payload)
         yield turn.lifecycle("agent_end")
         yield turn.event("usage", payload=dict(turn.usage))
-        return TurnResult(
-            response_text=text,
-            structured_output=structured_output,
-            answering_agent=turn.agent.key,
-            handoff_occurred=turn.agent is not turn.first_agent,
-            usage=dict(turn.usage),
-            response_id=turn.response_id,
-            model=response["model"],
-            items=turn.items,
-            step=self.step,
-            refusal=bool(refusal),
+        return turn.result(
+            text, structured_output, response["model"], annotations, step=self.step, refusal=bool(refusal)
         )
 
 

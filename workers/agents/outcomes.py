@@ -2,11 +2,12 @@
 
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from models.platform.json import storable_json, storable_text
 from workers.agents.approvals import Decision
+from workers.agents.citations import Source
 from workers.agents.declarations import Tool
 from workers.agents.functions import ToolFailed, ToolsContext, check_arguments
 from workers.agents.items import is_too_deep
@@ -18,13 +19,17 @@ MAX_CHARACTERS = 100_000  # of an output
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`failed`: None, or unknown, arguments, failed, timeout, too_long, cut, denied or expired."""
+    """`failed`: None, or unknown, arguments, failed, timeout, too_long, cut, denied or expired. `sources`: of what it found.
+    `attachments`: what an agent that was asked has made."""
 
     output: str
     failed: str | None = None
+    sources: list[Source] = field(default_factory=list)
+    attachments: list[dict[str, Any]] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
-        return {"output": self.output, "failed": self.failed}
+        more = {"sources": self.sources, "attachments": self.attachments}
+        return {"output": self.output, "failed": self.failed, **{name: value for name, value in more.items() if value}}
 
     @property
     def payload(self) -> dict[str, Any] | None:
@@ -37,7 +42,8 @@ def call_function(tool: Tool, arguments: dict[str, Any], context: ToolsContext) 
     if tool.function is None:
         return unknown(tool.name)
     try:
-        return bounded(tool.function(context, **check_arguments(tool, arguments)))
+        outcome = bounded(tool.function(context, **check_arguments(tool, arguments)))
+        return replace(outcome, sources=list(context.sources))
     except ToolFailed as error:
         return Outcome(bounded(f"Error: {error}").output, "failed")
     except (Exception, SystemExit):  # a bug in the tool: the log has the details, the model gets none

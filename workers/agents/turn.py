@@ -1,5 +1,6 @@
 """One turn: a question on its way through the agents. Its request, its state, and the events that it produces."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -11,12 +12,16 @@ from models.platform.database import release
 from models.runs import tool_policy
 from models.runs.events import event
 from models.runs.steps import Step
+from workers.agents import attachments
 from workers.agents.approvals import Decisions
+from workers.agents.attachments import Attachment
 from workers.agents.catalog import Agent, Catalog, Tool
+from workers.agents.citations import Annotation, Source, by_label, cited
 from workers.agents.items import Item, without_image
 
 if TYPE_CHECKING:
     from workers.agents.compaction import Compaction
+    from workers.agents.ingestion import Kept
 
 Event = dict[str, Any]
 USAGE = ("input_tokens", "output_tokens", "total_tokens")
@@ -28,7 +33,8 @@ LARGE_FIELDS = ("instructions", "tools", "input")  # of a response: prompts, and
 class TurnRequest:
     """`history`: the conversation, oldest message first; the last one is the question. `run_options`: as in the API.
     `decisions`: what people have decided about calls of earlier attempts. `compaction`: how a long history is summarised,
-    None if its oldest messages are just left out."""
+    None if its oldest messages are just left out. `conversation_row`: the id of the conversation's row, to which what agents
+    make belongs."""
 
     agent: str
     history: list[HistoryMessage]
@@ -40,12 +46,14 @@ class TurnRequest:
     run_options: dict[str, Any] = field(default_factory=dict)
     decisions: Decisions = field(default_factory=dict)
     compaction: "Compaction | None" = None
+    conversation_row: UUID | None = None
 
 
 @dataclass(slots=True, kw_only=True)
 class TurnResult:
     """`items`: columns of the run events to record. `structured_output`: the parsed answer of an agent with a schema.
-    `step`: the last response, to be journaled with the answer; None if it came from the journal."""
+    `step`: the last response, to be journaled with the answer; None if it came from the journal. `attachments`: what the agents
+    have made; `failures`: what of it could not be kept. `sources`: those that the answer cites."""
 
     response_text: str
     structured_output: Any
@@ -57,7 +65,10 @@ class TurnResult:
     items: list[dict[str, Any]]
     step: Step | None = None
     refusal: bool = False
-    attachments: list[dict[str, Any]] = field(default_factory=list)
+    attachments: list[Attachment] = field(default_factory=list)
+    failures: list[dict[str, Any]] = field(default_factory=list)
+    annotations: list[Annotation] = field(default_factory=list)
+    sources: list[Source] = field(default_factory=list)
 
 
 class Turn:
@@ -71,13 +82,16 @@ class Turn:
         self.agent: Agent = catalog.get(request.agent)
         self.first_agent = self.agent
         self.mcp_tools: list[Tool] = []  # of the servers that the agent uses and that we ask
-        self.input: list[Item] = [{**message} for message in request.history]
+        self.input: list[Item] = attachments.as_items(request.history, self.model)
         question = request.history[-1]["content"]
         self.items: list[dict[str, Any]] = [{"type": "user_message", "role": "user", "content_text": question}]
         self.usage: dict[str, int] = {**dict.fromkeys(USAGE, 0), "requests": 0}
         self.response_id: str | None = None
         self._toggles: dict[str, bool] = {}
         self.target: str | None = None  # the model that answers, as we name it
+        self.sources: dict[str, Source] = {}  # by label
+        self.attachments: dict[str, Attachment] = {}  # by object id
+        self.failures: list[dict[str, Any]] = []
 
     @property
     def functions(self) -> list[Tool]:
@@ -134,6 +148,21 @@ class Turn:
         for name in USAGE:
             self.usage[name] += usage.get(name) or 0
 
+    @property
+    def unread(self) -> list[dict[str, Any]]:
+        """The attachments of the question that the model is not given."""
+        attached = self.request.history[-1].get("attachments") or ()
+        names = ("object_id", "filename", "reason")
+        return [{name: one[name] for name in names} for one in attached if one.get("reason")]
+
+    def keep(
+        self, sources: Iterable[Source], made: Iterable[Attachment], failures: Iterable[dict[str, Any]] = ()
+    ) -> None:
+        """What a call has found, what was made, and what of that could not be kept."""
+        self.sources |= by_label(sources)
+        self.attachments |= {attachment["object_id"]: attachment for attachment in made}
+        self.failures += failures
+
     def record(self, kind: str, **fields: Any) -> None:
         """Keep an item for the conversation's run events."""
         self.items.append(
@@ -144,6 +173,24 @@ class Turn:
                 "response_id": self.response_id,
                 **fields,
             }
+        )
+
+    def result(self, text: str, structured: Any, model: str, annotations: list[Annotation], **more: Any) -> TurnResult:
+        """The end of the turn. `more`: the step and whether it is a refusal."""
+        return TurnResult(
+            response_text=text,
+            structured_output=structured,
+            answering_agent=self.agent.key,
+            handoff_occurred=self.agent is not self.first_agent,
+            usage=dict(self.usage),
+            response_id=self.response_id,
+            model=model,
+            items=self.items,
+            attachments=list(self.attachments.values()),
+            failures=self.failures,
+            annotations=annotations,
+            sources=cited(text, self.sources),
+            **more,
         )
 
     # ------------------------------------------------------------- events
@@ -167,8 +214,8 @@ class Turn:
         names = {name: raw[name] for name in ("from", "to", "code")}
         return self.lifecycle(raw["type"], payload=names)
 
-    def raw_response(self, raw: Event) -> Event:
-        """A provider's event. What is too large, or not for clients to see, is left out."""
+    def raw_response(self, raw: Event, kept: "Kept | None" = None) -> Event:
+        """A provider's event. What is too large, or not for clients to see, is left out. `kept`: what its item has made."""
         kind, payload, text, reasoning = raw["type"], raw, None, None
         if kind in ("response.output_text.delta", "response.refusal.delta"):
             text = raw["delta"]
@@ -182,4 +229,8 @@ class Turn:
             payload = {**raw, "partial_image_b64": None}
         elif "item" in raw:
             payload = {**raw, "item": without_image(raw["item"])}
-        return self.event("raw_response", raw_type=kind, text_delta=text, reasoning_delta=reasoning, payload=payload)
+        made = kept.attachments if kept else None
+        if kept and (made or kept.failures):
+            payload = {**payload, "_attachment_note": "stored" if made else "failed"}
+        texts = {"text_delta": text, "reasoning_delta": reasoning}
+        return self.event("raw_response", raw_type=kind, payload=payload, attachments=made or None, **texts)

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+from xml.etree.ElementTree import Element, SubElement, tostring
 
+from models.platform.settings import settings
 from models.storage.names import attachment
 from workers.gateways.storage_client import (
     PROVIDER,
@@ -204,6 +206,35 @@ def _made_meanwhile() -> Iterator[None]:
     except S3Error as error:
         if error.code != "BucketAlreadyOwnedByYou":  # anybody else's would be an error
             raise
+
+
+def allow_origins(bucket: str) -> bool:
+    """Let the pages of ALLOWED_ORIGINS upload to a bucket and download from it. False if the storage does not know such
+    rules for a bucket: then it has them for all, or lets every page in."""
+    from minio.error import S3Error
+
+    with operation("bucket"):
+        try:
+            connected()._execute("PUT", bucket, body=_cors_rules(), query_params={"cors": ""})  # noqa: SLF001
+        except S3Error as error:
+            if error.code not in ("NotImplemented", "MethodNotAllowed"):
+                raise
+            return False
+    return True
+
+
+def _cors_rules() -> bytes:
+    """A URL says who may do what; this says only from which pages."""
+    rules = Element("CORSConfiguration")
+    rule = SubElement(rules, "CORSRule")
+    for origin in settings.items(settings.allowed_origins):
+        SubElement(rule, "AllowedOrigin").text = origin
+    for method in ("GET", "PUT"):
+        SubElement(rule, "AllowedMethod").text = method
+    SubElement(rule, "AllowedHeader").text = "*"
+    SubElement(rule, "ExposeHeader").text = "ETag"
+    SubElement(rule, "MaxAgeSeconds").text = "600"
+    return tostring(rules)
 
 
 def remove_bucket(bucket: str) -> None:

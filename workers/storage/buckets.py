@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+from models.platform.settings import settings
 from models.storage.buckets import Bucket
 from models.storage.names import bucket_of
 from workers.gateways import storage
@@ -12,5 +13,7 @@ def ensure(tenant_id: UUID) -> str:
     name = bucket_of(tenant_id)
     if not Bucket.is_made(tenant_id):
         storage.make_bucket(name)
+        if settings.allowed_origins:
+            storage.allow_origins(name)
         Bucket.mark_made(tenant_id)
     return name

@@ -13,7 +13,7 @@ from models.runs.run import Run
 from models.runs.shared_progress import SharedWriter
 from models.workflows.step import WorkflowStep
 from workers import jobs, metrics
-from workers.agents import approvals
+from workers.agents import approvals, documents
 from workers.agents.approvals import ApprovalRequest, Decisions, WaitsForApproval
 from workers.agents.catalog import Catalog, catalog
 from workers.agents.journal import RunJournal
@@ -61,6 +61,7 @@ def run_step(lease: Lease) -> None:
         rules = declared(declaration(run), step)
         request = turn_request(context, step, rules, approvals.decisions(run.id) if job.epoch > 1 else {})
         release()  # a model may take minutes: no connection is held meanwhile
+        request.history = documents.with_texts(request, lease.checkpoint, stream.waiting)
         turn = run_agent(
             request,
             checkpoint=lease.checkpoint,
@@ -111,6 +112,7 @@ def turn_request(context: ChatContext, step: WorkflowStep, rules: Step, decision
         location=run.request.get("location"),
         run_options={"max_turns": rules.max_turns} if rules.max_turns else {},
         decisions=decisions,
+        conversation_row=run.conversation_id,
     )
 
 
@@ -139,7 +141,14 @@ def _succeed(lease: Lease, run: Run, step: WorkflowStep, stream: StepStream, res
             journal_steps.save_in_transaction(lease.job, result.step.after(last_sequence))
         lease.job.finish()
         step.meter(run, result.usage)
-        step.succeed(result.response_text, result.structured_output, result.response_id, result.usage)
+        step.succeed(
+            result.response_text,
+            result.structured_output,
+            result.response_id,
+            result.usage,
+            attachments=result.attachments,
+            sources=result.sources,
+        )
         recording.record_events(run, result.items if step.sequence == 0 else result.items[1:])  # one question
         WorkflowStep.add_usage(run.id)
         steps = advance(locked) if locked else []

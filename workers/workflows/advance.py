@@ -12,6 +12,7 @@ from models.runs.run import FAILED, SUCCEEDED, Run
 from models.workflows import runs
 from models.workflows.step import PENDING, SKIPPED, WorkflowStep
 from models.workflows.step import SUCCEEDED as STEP_SUCCEEDED
+from workers.agents import citations
 from workers.jobs import WORKFLOW_STEP, enqueue
 from workers.workflows import checks
 from workers.workflows.catalog import Workflow, WorkflowNotFound, workflows
@@ -76,9 +77,17 @@ def _finish(run: Run, workflow: Workflow, output: Any, steps: list[WorkflowStep]
     text = output if isinstance(output, str) or output is None else encode(output).decode()
     structured = None if isinstance(output, str) else output
     agent = next((step.agent for step in reversed(steps) if step.state == STEP_SUCCEEDED), None)
-    event = events.succeeded(run.conversation_key, agent, text, structured)
+    attachments = [made for step in steps for made in step.attachments]
+    sources = citations.by_label(source for step in steps for source in step.sources)
+    annotations = citations.found_in(text, sources) if text and structured is None else []
+    payload = {"annotations": annotations} if annotations else {}
+    event = events.succeeded(
+        run.conversation_key, agent, text, structured, payload=payload, attachments=attachments or None
+    )
     terminal = events.of_workflow(event, run.agent, run.id)
     result = {"text": text, "structured": structured, "agent_used": agent}
+    more = {"attachments": attachments, "annotations": annotations}
+    result |= {name: value for name, value in more.items() if value}
     if run.finish(SUCCEEDED, terminal, run.last_sequence(), result=result) and text and agent:
-        recording.add_answer(run, text, agent, [])
+        recording.add_answer(run, text, agent, attachments, annotations)
         usage.record(run.tenant_id, run.id, {usage.MESSAGES: 1})

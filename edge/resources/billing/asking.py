@@ -1,24 +1,23 @@
 """Asking something of Stripe for a tenant: its operation is sent to a worker, and waited for as long as a request may.
 
-No database connection is held meanwhile. What is not done by then goes on by itself.
+What is not done by then goes on by itself.
 """
 
-import time
 from uuid import UUID
 
 import falcon
 
 from edge.request import Request
 from edge.resources.billing.tenant import tenant_of
+from edge.waiting import wait_until
 from models.billing.operations import FAILED, BillingOperation, OperationNotFound
 from models.platform import limits
-from models.platform.database import in_transaction, release
+from models.platform.database import in_transaction
 from models.platform.errors import DomainError
 from models.platform.settings import settings
 from workers.jobs import BILLING_OPERATION, enqueue
 
 OPERATION_HEADER = "X-Operation-Id"
-FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5  # seconds between two looks at the row
 # The status of an answer by the error code of its operation.
 STATUS = {
     "card_declined": 402,
@@ -60,21 +59,14 @@ def send(operation: BillingOperation) -> None:
 def outcome(resp: falcon.Response, operation: BillingOperation) -> BillingOperation:
     """The operation as it is after BILLING_WAIT_SECONDS at most. Raises OperationFailed."""
     resp.set_header(OPERATION_HEADER, str(operation.id))
-    operation = _wait(operation.id)
+    operation = wait_until(lambda: _reloaded(operation.id), lambda row: row.is_finished, settings.billing_wait_seconds)
     if operation.state == FAILED:
         raise OperationFailed(operation)
     return operation
 
 
-def _wait(operation_id: UUID) -> BillingOperation:
-    end, pause = time.monotonic() + settings.billing_wait_seconds, FIRST_PAUSE
-    while True:
-        operation = BillingOperation.reload(operation_id)
-        release()
-        if operation is None:  # its tenant is gone
-            raise OperationNotFound()
-        left = end - time.monotonic()
-        if operation.is_finished or left <= 0:
-            return operation
-        time.sleep(min(pause, left))
-        pause = min(pause * 1.5, LONGEST_PAUSE)
+def _reloaded(operation_id: UUID) -> BillingOperation:
+    operation = BillingOperation.reload(operation_id)
+    if operation is None:  # its tenant is gone
+        raise OperationNotFound()
+    return operation

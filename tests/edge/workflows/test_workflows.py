@@ -32,6 +32,7 @@ def test_the_list_is_sorted_and_says_what_each_workflow_is(http, signed):
     assert [(item.key, item.step_count, item.default) for item in found] == [
         ("analysis_code", 2, True),
         ("analysis_parallel", 3, False),
+        ("retrieval", 2, False),
     ]
 
 

@@ -44,9 +44,10 @@ def test_the_history_holds_questions_and_answers_in_order(person, ask):
     run = ask(me, "How are you?", "mine")
     answer(run)
     conversation = Conversation.get_visible(me, "mine")
+    answered = str(Message.get(Message.role == "assistant").id)
     assert shown_to_model(ask(me, "And you?", "mine"), limit=3) == [
         {"role": "user", "content": "How are you?"},
-        {"role": "assistant", "content": "Fine."},
+        {"role": "assistant", "content": "Fine.", "attachments": [{"object_id": "o-1"}], "id": answered},
         {"role": "user", "content": "And you?"},
     ]
     assert (conversation.message_count, conversation.last_message) == (2, "Fine.")

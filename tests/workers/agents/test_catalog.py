@@ -134,9 +134,11 @@ def test_the_catalogue_follows_the_settings(configure):
     assert {agent.key: agent.model_name for agent in catalog().agents.values()} == {
         "code_assistant": "large",
         "data_analyst": "small",
+        "librarian": "small",
         "triage": "small",
+        "writer": "small",
     }
-    assert set(catalog().tools) == {"get_current_time", "search_conversations"}
+    assert set(catalog().tools) == {"file_search", "get_current_time", "search_conversations"}
     assert catalog() is catalog()
     configure(openai_api_key="sk-test", mcp_tools=[{"name": "wiki", "server_label": "w", "server_url": "https://w"}])
     assert {"web_search", "wiki"} <= set(catalog().tools)

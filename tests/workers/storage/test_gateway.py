@@ -12,7 +12,7 @@ from workers.gateways import storage
 from workers.gateways.presigning import Signer
 from workers.gateways.storage import BlobChanged, BlobMissing, StorageUnavailable
 
-BUCKET = "agent-data-gateway"
+BUCKET = "agent-data-gateway"  # not that of a tenant
 HOSTILE = [
     "../../x",
     "a\r\nSet-Cookie: a=b",

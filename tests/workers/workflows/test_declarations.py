@@ -63,6 +63,7 @@ def test_the_bundled_workflows_are_sorted_and_one_is_the_default():
     assert [(key, each.default) for key, each in workflows().by_key.items()] == [
         ("analysis_code", True),
         ("analysis_parallel", False),
+        ("retrieval", False),
     ]
     with pytest.raises(NotFound, match="Workflow 'x' not found"):
         workflows().get("x")
@@ -74,7 +75,7 @@ def test_files_of_ones_own_are_added_and_replace_those_of_the_same_name(tmp_path
     configure(agents_path=str(tmp_path))
     found = workflows().by_key
     assert (found["analysis_code"].display_name, found["mine"].default) == ("mine", True)
-    assert sorted(found) == ["analysis_code", "analysis_parallel", "mine"]
+    assert sorted(found) == ["analysis_code", "analysis_parallel", "mine", "retrieval"]
 
 
 def test_all_faults_of_the_files_are_told_at_once_with_file_and_line(tmp_path, configure):

@@ -86,11 +86,12 @@ class Provider(BaseModel):
 
 class ModelsFile(BaseModel, extra="forbid"):
     """`aliases`: another name for a model, or for a chain of models, of which the first one that can answer does.
-    `context_tokens`: by model, where it is not that of the provider."""
+    `context_tokens`: by model, where it is not that of the provider. `text_only`: models that cannot see images."""
 
     providers: dict[Name, Provider] = {}
     aliases: dict[Name, str | Annotated[list[str], Field(min_length=1)]] = {}
     context_tokens: dict[str, Annotated[int, Field(ge=100)]] = {}
+    text_only: list[str] = []
 
 
 class UnknownModel(ValueError):
@@ -107,6 +108,11 @@ class Target(NamedTuple):
     def name(self) -> str:
         return self.label(self.model)
 
+    @property
+    def names(self) -> tuple[str, str]:
+        """What the models file may call it."""
+        return self.name, f"{self.provider.name}:{self.model}"
+
     def label(self, model: str) -> str:
         """How we name a model of this provider."""
         return model if self.provider.name == DEFAULT else f"{self.provider.name}:{model}"
@@ -117,6 +123,7 @@ class Models:
         self.providers, self.is_bundled = file.providers, is_bundled
         self.aliases = {name: [to] if isinstance(to, str) else to for name, to in file.aliases.items()}
         self.context_tokens_of = file.context_tokens
+        self.text_only = frozenset(file.text_only)
 
     def chain(self, name: str) -> list[Target]:
         """The models that this name stands for, in the order in which they are tried. UnknownModel."""
@@ -128,8 +135,11 @@ class Models:
 
     def _context_tokens(self, target: Target) -> int:
         default = target.provider.context_tokens or settings.agent_context_tokens
-        names = (target.name, f"{target.provider.name}:{target.model}")
-        return next((self.context_tokens_of[name] for name in names if name in self.context_tokens_of), default)
+        return next((self.context_tokens_of[name] for name in target.names if name in self.context_tokens_of), default)
+
+    def sees_images(self, name: str) -> bool:
+        """Whether every model of this chain can be shown images. UnknownModel."""
+        return self.text_only.isdisjoint(name for target in self.chain(name) for name in target.names)
 
     def _target(self, name: str) -> Target:
         prefix, colon, model = name.partition(":")
@@ -153,6 +163,7 @@ class Models:
                 yield f"aliases.{alias}: names a model twice"
             yield from (f"aliases.{alias}: {fault}" for fault in self.unknown(names))
         yield from (f"context_tokens: {fault}" for fault in self.unknown(self.context_tokens_of))
+        yield from (f"text_only: {fault}" for fault in self.unknown(self.text_only))
 
     def unknown(self, names: Iterable[str]) -> Iterator[str]:
         """What is wrong with these names."""

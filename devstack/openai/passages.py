@@ -1,0 +1,32 @@
+"""How the demo model uses the passages that a file search has found: it quotes the one that fits best, with its mark."""
+
+import math
+import re
+
+_RESULT = re.compile(r"^(【[\d.]+:\d+】) [^\n]*\n(.*?)(?=\n\n【|\n*\Z)", re.DOTALL | re.MULTILINE)
+_MARKED = re.compile(r"([^【】\n]+?)\s*(【[\d.]+:\d+】)")
+_SENTENCE = re.compile(r"[^.!?\n]+[.!?]?")
+_WORD = re.compile(r"\w{3,}")
+LONGEST = 300  # characters of a quotation
+
+
+def cite(question: str, output: str) -> str:
+    """An answer from what `file_search` has returned."""
+    quotations = [
+        (sentence.strip(), mark) for mark, text in _RESULT.findall(output) for sentence in _SENTENCE.findall(text)
+    ]
+    if not quotations:
+        return "I found nothing about it in the files."
+    sentence, mark = max(quotations, key=lambda quotation: _likeness(question, quotation[0]))
+    return f"The files say: {sentence[:LONGEST]} {mark}"
+
+
+def repeat(words: str) -> str | None:
+    """An answer from passages with marks that somebody else has put together; None if there are none."""
+    marked = _MARKED.findall(words)
+    return " ".join(f"{text.strip()[-LONGEST:]} {mark}" for text, mark in marked[:3]) or None
+
+
+def _likeness(question: str, sentence: str) -> float:
+    asked, said = ({word.lower() for word in _WORD.findall(text)} for text in (question, sentence))
+    return len(asked & said) / (1 + math.sqrt(len(said)))
