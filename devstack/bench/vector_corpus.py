@@ -10,14 +10,15 @@ from devstack.openai import embeddings
 TOPICS, TOPIC_WORDS, PART_WORDS = 400, 90, 25
 CHUNKS_PER_FILE, CHUNK_WORDS, QUERY_WORDS = 20, 100, 8
 # The most frequent words of English come first: about half of them are too common for an index of words.
-COMMON = """
+_FREQUENT = """
 the of and to in is that for it as was with be by on not he his but at are this have from or had an they which one
 you were all her she there would their we him been has when who will more no if out so said what up its about into
 than them can only other new some could time these two may then do first any my now such like our over man me even
 most made after also did many before must through back years where much your way well down should because each
 just those people how too little state good very make world still own see men work long get here between both life
 being under never day same another know while last might great old year off come since against go came right used
-""".split()
+"""
+COMMON = _FREQUENT.split()
 SHARDS = 100  # of the files: a filter for one of them selects 1 %
 BATCH = 2000  # texts that are embedded at once
 

@@ -138,7 +138,7 @@ def peer(corpus: Corpus, folder: Path) -> dict[str, Any]:
     shards = [corpora.shard(at // CHUNKS_PER_FILE) for at in range(len(corpus.texts))]
     given = {"texts": corpus.texts, "queries": corpus.queries, "shards": shards, "found": FOUND, "warm_up": WARM_UP}
     (folder / "texts.json").write_text(json.dumps(given))
-    command = [str(environment.python("vectors")), "-m", "devstack.bench.peers.lance", str(folder)]
+    command = [str(environment.python("vectors")), "-m", "devstack.bench.peers.vectors.lance", str(folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         raise environment.PeerUnavailable(f"LanceDB failed: {done.stderr.strip()[-500:]}")
