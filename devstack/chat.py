@@ -1,9 +1,10 @@
 """`./dev chat`: sign in, ask a question, and print the answer while it is streamed."""
 
 import json
+import mimetypes
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,15 @@ CANCELLED = 130  # exit status
 Event = dict[str, Any]
 
 
-def chat(state: Path, message: str, *, agent: str | None, conversation: str | None, model: str | None) -> int:
+def chat(
+    state: Path,
+    message: str,
+    *,
+    agent: str | None,
+    conversation: str | None,
+    model: str | None,
+    attach: Iterable[Path] = (),
+) -> int:
     """Ask one question and print the answer. Returns the exit status: 0, 1 if the run failed, 130 if cancelled.
 
     SystemExit if no instance is running, a request is refused, or the connection fails for good.
@@ -34,8 +43,10 @@ def chat(state: Path, message: str, *, agent: str | None, conversation: str | No
         stream = ResumableStream(http)
         try:
             sign_in(http, server)
+            body["attachments"] = [upload(http, path) for path in attach]
             for event in stream.events(body):
                 if event["is_terminal"]:
+                    print_attachments(http, event.get("attachments") or [])
                     return print_end(event)
                 print_event(event)
                 if event["event"] == "approval_requested":
@@ -57,6 +68,29 @@ def sign_in(http: httpx.Client, server: Instance) -> None:
     if response.status_code != 200:
         raise SystemExit(f"Sign-in failed: {response.json()['message']}")
     http.headers["Authorization"] = f"Bearer {response.json()['access_token']}"
+
+
+def upload(http: httpx.Client, path: Path) -> str:
+    """Store a file. Returns the id of its object, which is ready. SystemExit if it is refused."""
+    mime_type = mimetypes.guess_type(path.name)[0] or "text/plain"
+    announced = {"filename": path.name, "mime_type": mime_type, "size_bytes": path.stat().st_size}
+    answer = http.post("/api/v1/storage/objects/upload-url", json=announced)
+    if answer.status_code != 201:
+        raise SystemExit(f"{path}: {_refusal(answer.json())}")
+    to = answer.json()
+    with path.open("rb") as file:
+        httpx.request(to["method"], to["upload_url"], headers=to["headers"], content=file).raise_for_status()
+    answer = http.post(f"/api/v1/storage/objects/{to['object_id']}/complete")
+    if answer.status_code != 200:
+        raise SystemExit(f"{path}: {_refusal(answer.json())}")
+    return str(to["object_id"])
+
+
+def show_attachments(http: httpx.Client, conversation: str) -> None:
+    """Print what the answer has attached, with links that download it."""
+    history = http.get(f"/api/v1/conversations/{conversation}", params={"limit": 1}).json()
+    for attachment in history["messages"][-1]["attachments"]:
+        console.print(f"[dim]{escape(attachment['filename'])}[/] {attachment['url']}", soft_wrap=True)
 
 
 class ResumableStream:
@@ -124,6 +158,14 @@ def print_event(event: Event) -> None:
         console.print(f"\n[dim]({'the run goes on' if goes_on else 'another worker starts the answer again'})[/]")
     if event["event"] == "model_fallback":
         console.print(f"[dim]({event['payload']['from']} fails, asking {event['payload']['to']})[/] ", end="")
+
+
+def print_attachments(http: httpx.Client, attachments: list[dict[str, Any]]) -> None:
+    """Print where the files are that the answer has made. The links work for a while."""
+    for attachment in attachments:
+        response = http.get(f"/api/v1/storage/objects/{attachment['object_id']}/download-url")
+        link = response.json()["download_url"] if response.status_code == 200 else _refusal(response.json())
+        console.print(f"\n[dim]{escape(attachment['filename'])}:[/] {escape(link)}", soft_wrap=True, end="")
 
 
 def print_end(event: Event) -> int:

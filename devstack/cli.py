@@ -79,12 +79,13 @@ def chat(
     agent: str | None = typer.Option(None, help="The name of an agent. Default: triage."),
     conversation: str | None = typer.Option(None, help="Id of a conversation to continue."),
     model: str | None = typer.Option(None, help="A model that clients may ask for. Default: the agent's."),
+    attach: list[Path] = typer.Option(None, help="A file to attach: an image or a document. May be repeated."),
     state: Path = STATE,
 ) -> None:
     """Ask a question and print the answer as it is streamed. Ctrl-C cancels the run."""
     from devstack.chat import chat
 
-    raise typer.Exit(chat(state, message, agent=agent, conversation=conversation, model=model))
+    raise typer.Exit(chat(state, message, agent=agent, conversation=conversation, model=model, attach=attach or ()))
 
 
 @app.command()

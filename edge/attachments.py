@@ -6,11 +6,27 @@ from uuid import UUID
 
 from edge.download_links import download_link
 from edge.schemas.common import MessageAttachment
+from edge.stored_objects import settled
 from models.platform.ids import parse_uuid
-from models.storage.objects import READY, StorageObject
+from models.platform.principal import Principal
+from models.storage.objects import PENDING_UPLOAD, READY, ObjectNotFound, StorageObject
+from models.storage.uploads import UploadMissing
 from workers.gateways.storage import StorageUnavailable
 
 Listed = Sequence[dict[str, Any]]
+
+
+def verify(principal: Principal, object_ids: Sequence[UUID]) -> None:
+    """Have uploads verified whose bytes nobody has looked for yet. What is not ready then is refused with its question."""
+    if not object_ids:
+        return
+    visible = StorageObject.visible_to(principal).where(StorageObject.deleted_at.is_null())
+    for row in visible.where((StorageObject.status == PENDING_UPLOAD) & StorageObject.id.in_(object_ids)):
+        try:
+            if settled(row).status == PENDING_UPLOAD:
+                return
+        except (UploadMissing, ObjectNotFound):
+            return
 
 
 def signed_alone(tenant_id: UUID, attachments: Listed) -> list[MessageAttachment]:

@@ -2,6 +2,7 @@
 
 import falcon
 
+from edge import attachments
 from edge.errors import Invalid
 from edge.request import Request
 from models.billing import quotas
@@ -32,6 +33,8 @@ STATUS = {
     "provider_unavailable": 503,
     "max_turns_exceeded": 422,
     "no_output": 502,
+    "container_expired": 409,
+    "container_missing": 409,
     "tools_unavailable": 502,
     "output_invalid": 502,
 }
@@ -70,6 +73,7 @@ def begin(req: Request, resp: falcon.Response, question: Question, kind: JobKind
 
     UsageLimitExceeded, NoUsagePolicy or SubscriptionInactive if the tenant may not start another one.
     """
+    attachments.verify(req.context.principal, question.attachments)
     guard = Guard(req.context.principal.tenant_id, uuid7(), quotas.RUN)
 
     def change() -> tuple[Run, bool]:

@@ -1,6 +1,7 @@
 """Stand-ins of model providers for the tests of agents, and turns of an agent."""
 
 import contextlib
+import os
 import sys
 import uuid
 
@@ -15,7 +16,7 @@ def standin(folder, wires="responses chat"):
     port = free_port()
     command = [sys.executable, "-m", "gunicorn", "-k", "gevent", "--worker-connections", "10000"]
     command += ["--no-control-socket", "-b", f"127.0.0.1:{port}", f"devstack.openai.server:create_app('{wires}')"]
-    process = Process(command, folder / "log")
+    process = Process(command, folder / "log", env={**os.environ, "STANDIN_FOLDER": str(folder)})
     try:
         wait_for(lambda: responds(f"http://127.0.0.1:{port}/health"), process, "the stand-in")
         yield f"http://127.0.0.1:{port}/v1"

@@ -8,7 +8,7 @@ from typing import Any
 
 from models.runs.steps import Step
 from workers.agents import memory
-from workers.agents.items import Item, text_of
+from workers.agents.items import Item, said, text_of
 from workers.agents.journal import Journal, digest
 from workers.agents.providers.client import Wait
 from workers.agents.providers.errors import ProviderError
@@ -110,7 +110,7 @@ def _ask(
 def _request(turn: Turn, messages: list[Item], summary: str | None) -> dict[str, Any]:
     budget = memory.budget_of(turn.model) * 3 // 4 - memory.estimate(summary or "")
     read = messages[memory.starts(messages, len(messages), budget) :]  # there may be more than a model can read
-    lines = [f"{message['role']}: {message['content']}" for message in read]
+    lines = [f"{message['role']}: {said(message)}" for message in read]
     if summary:
         lines.insert(0, memory.SUMMARY + summary)
     text = "\n\n".join(["<conversation>", *lines, "</conversation>"])

@@ -14,6 +14,14 @@ def text_of(output: list[Item]) -> str:
     return _join_parts(output, "output_text", "text")
 
 
+def said(message: Item) -> str:
+    """The text of a message of the input, in which images are named."""
+    content = message["content"]
+    if isinstance(content, str):
+        return content
+    return "\n".join(part.get("text") or f"[image: {part.get('filename', '')}]" for part in content)
+
+
 def refusal_of(output: list[Item]) -> str:
     """The text with which the model refused to answer, or ""."""
     return _join_parts(output, "refusal", "refusal")

@@ -17,6 +17,7 @@ from workers.agents.approvals import WaitsForApproval
 from workers.agents.attachments import with_images
 from workers.agents.calls import Calls
 from workers.agents.catalog import Catalog, catalog
+from workers.agents.code_containers import CodeContainers
 from workers.agents.compaction import compact
 from workers.agents.declarations import Handoff
 from workers.agents.ingestion import Ingestion, Kept
@@ -69,6 +70,7 @@ class Loop:
     ) -> None:
         self.turn, self.journal, self.scope = turn, journal, scope
         self.checkpoint, self.wait, self.flush = checkpoint, wait, flush
+        self.containers = CodeContainers(turn, wait)
         self.ingestion = Ingestion(turn, journal.run_id, scope, wait)
         self.number = 0  # of the newest step
         self.step: Step | None = None  # the newest response, if it is not in the journal yet
@@ -152,7 +154,11 @@ class Loop:
         try:
             return (yield from self._ask_model(number, request, request_digest))
         except ProviderError as error:
-            if error.code != "context_length_exceeded" or self.has_shown or not self._give_less(request):
+            if self.has_shown:
+                raise
+            if self.containers.replaces(error):
+                yield self.turn.lifecycle("container_replaced")
+            elif error.code != "context_length_exceeded" or not self._give_less(request):
                 raise
         return (yield from self._ask_model(number, request, request_digest))
 
@@ -173,13 +179,14 @@ class Loop:
         if trimmed and (trimmed.dropped, trimmed.outputs) != self.trimmed:
             self.trimmed = trimmed.dropped, trimmed.outputs
             yield turn.lifecycle("context_trimmed", payload=trimmed.payload)
+        request = self.containers.place(request)
         self.journal.is_live(self.scope)
         began, completed, self.has_shown = time.monotonic(), None, False
         yield turn.lifecycle("llm_start")
-        answer = Answer(with_images(request, turn.request.tenant_id, self.wait), self.wait)
-        turn.target, made = answer.target.name, Kept()
+        made, images = Kept(), with_images(request, turn.request.tenant_id, self.wait)
         # Read beyond the last event, to the end of the stream: only then can the connection be used again.
-        with closing(answer.events()) as raw_events:
+        with images as sent, closing((answer := Answer(sent, self.wait)).events()) as raw_events:
+            turn.target = answer.target.name
             try:
                 for raw in raw_events:
                     self.checkpoint()
@@ -250,6 +257,7 @@ class Loop:
         """The events of a complete item, except for messages and for calls of our own functions. `kept`: what it has made."""
         turn, kind = self.turn, item["type"]
         turn.keep((), kept.attachments, kept.failures)
+        self.containers.ran(item)
         if kind == "reasoning":
             text = items.reasoning_of(item)
             turn.record("reasoning", reasoning_text=text or None)

@@ -4,6 +4,7 @@ from typing import Any
 
 from workers.agents.catalog import NO_PARAMETERS, Tool
 from workers.agents.declarations import is_strict
+from workers.agents.providers.client import OPTIONAL
 from workers.agents.turn import Turn
 
 
@@ -56,9 +57,10 @@ def _tools(turn: Turn) -> list[dict[str, Any]]:
 def _declare(tool: Tool, location: dict[str, str] | None) -> dict[str, Any]:
     if tool.hosted is None:
         return _function(tool.name, tool.description, tool.parameters or NO_PARAMETERS, strict=tool.strict)
-    if tool.hosted["type"] == "web_search" and location:
-        return {**tool.hosted, "user_location": {"type": "approximate", **location}}
-    return dict(tool.hosted)
+    hosted = {**tool.hosted, OPTIONAL: True} if tool.optional else dict(tool.hosted)
+    if hosted["type"] == "web_search" and location:
+        hosted["user_location"] = {"type": "approximate", **location}
+    return hosted
 
 
 def _function(name: str, description: str, parameters: dict[str, Any], *, strict: bool = True) -> dict[str, Any]:

@@ -1,13 +1,18 @@
 """What a model is given of attachments: images of now and some of before, the texts of documents, and why something is missing."""
 
+import threading
+import time
+from contextlib import contextmanager, nullcontext
+
 import pytest
 
 from devstack.openai.images import png
 from models.platform.ids import uuid7
 from tests.support.models import collect, request
-from workers.agents import attachments, memory
+from workers.agents import attachments, items, memory
 from workers.agents.attachments import as_items
 from workers.agents.loop import run_agent
+from workers.agents.room import Room
 from workers.storage.writing import store
 
 MODEL = "gpt-5.1"
@@ -38,18 +43,18 @@ def test_an_image_of_the_question_is_shown_before_its_text():
 def test_the_images_of_the_question_are_shown_and_of_earlier_ones_the_newest(configure):
     configure(agent_history_images=1)
     history = [said("a", image("1.png"), image("2.png")), said("b"), said("c", *(image() for _ in range(3)))]
-    items = as_items(history, MODEL)
-    assert texts(items[0]).startswith("[The image 1.png was attached here, and is not shown again.] <image>")
-    assert texts(items[2]).count("<image>") == 3
+    found = as_items(history, MODEL)
+    assert texts(found[0]).startswith("[The image 1.png was attached here, and is not shown again.] <image>")
+    assert texts(found[2]).count("<image>") == 3
     configure(agent_history_images=0)
     assert "<image>" not in texts(as_items(history, MODEL)[0])
 
 
 def test_an_image_that_the_agent_has_made_is_shown_with_the_next_question():
     history = [said("Draw"), said("Here.", image("made.png"), role="assistant"), said("Bluer")]
-    items = as_items(history, MODEL)
-    assert items[1] == {"role": "assistant", "content": "Here."}
-    assert texts(items[2]) == "[The image made.png, which you have made.] <image> Bluer"
+    found = as_items(history, MODEL)
+    assert found[1] == {"role": "assistant", "content": "Here."}
+    assert texts(found[2]) == "[The image made.png, which you have made.] <image> Bluer"
 
 
 def test_a_model_without_eyes_is_told_so(tmp_path, configure):
@@ -77,6 +82,48 @@ def test_a_document_is_given_as_data_and_one_that_was_not_read_with_the_reason()
 def test_an_image_counts_as_a_thousand_tokens_whatever_its_size():
     [item] = as_items([said("Hi", image())], MODEL)
     assert memory.IMAGE_TOKENS <= memory.estimate(item) < memory.IMAGE_TOKENS + 50
+
+
+def test_a_summary_is_made_of_texts_and_names_of_images():
+    [item] = as_items([said("What is it?", image("photo.png"))], MODEL)
+    assert items.said(item) == "[image: photo.png]\nWhat is it?"
+    assert items.said({"role": "user", "content": "Hi"}) == "Hi"
+
+
+class TestRoom:
+    def test_who_wants_more_than_is_free_waits(self):
+        room, order = Room(10), []
+
+        def take(amount, name):
+            with room.taken(amount, nullcontext):
+                order.append(name)
+                time.sleep(0.01)
+
+        with room.taken(8, nullcontext):
+            late = threading.Thread(target=take, args=(5, "late"))
+            late.start()
+            take(2, "small")
+            assert order == ["small"]
+        late.join(10)
+        assert order == ["small", "late"] and room.used == 0
+
+    def test_who_wants_more_than_there_is_gets_all_of_it(self):
+        room = Room(10)
+        with room.taken(100, nullcontext):
+            assert room.used == 10
+        assert room.used == 0
+
+    def test_an_interrupt_leaves_nothing_taken(self):
+        room = Room(10)
+
+        @contextmanager
+        def interrupted():
+            yield
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt), room.taken(5, interrupted):
+            pass
+        assert room.used == 0
 
 
 @pytest.mark.usefixtures("provider")

@@ -134,6 +134,7 @@ def test_the_catalogue_follows_the_settings(configure):
     assert {agent.key: agent.model_name for agent in catalog().agents.values()} == {
         "code_assistant": "large",
         "data_analyst": "small",
+        "illustrator": "small",
         "librarian": "small",
         "triage": "small",
         "writer": "small",

@@ -4,11 +4,13 @@ import logging
 from typing import Any
 
 from workers.agents.items import reasoning_of
+from workers.agents.providers.client import OPTIONAL
 from workers.agents.providers.errors import ProviderError
 from workers.agents.providers.models_file import Provider
 
-# `store` and `previous_response_id` have no counterpart: the whole conversation is sent.
+# `include`, `store` and `previous_response_id` have no counterpart: the whole conversation is sent.
 TRANSLATED = {
+    "include",
     "input",
     "instructions",
     "max_output_tokens",
@@ -17,7 +19,6 @@ TRANSLATED = {
     "text",
     "tools",
 }
-OPTIONAL = {"web_search"}  # what an agent can do without on a wire that does not have it
 log = logging.getLogger(__name__)
 _warned: set[tuple[str, str]] = set()
 Message = dict[str, Any]
@@ -44,7 +45,7 @@ def _tools(tools: list[dict[str, Any]], provider: Provider) -> list[dict[str, An
         if tool["type"] == "function":
             function = {name: value for name, value in tool.items() if name != "type"}
             functions.append({"type": "function", "function": function})
-        elif tool["type"] in OPTIONAL:
+        elif tool.get(OPTIONAL):
             _warn_once(provider, tool["type"])
         else:
             raise ProviderError("tools_unavailable")

@@ -20,6 +20,7 @@ from workers.agents.providers.models_file import DEFAULT, Provider
 
 MAX_RETRY_AFTER = 5.0  # seconds; a provider that wants a longer pause is not asked again
 OPENAI = "https://api.openai.com/v1"
+OPTIONAL = "optional"  # our mark of a hosted tool that an agent can do without; no provider sees it
 DONE: dict[str, Any] = {}  # stands for `data: [DONE]`
 log = logging.getLogger(__name__)
 Event = dict[str, Any]

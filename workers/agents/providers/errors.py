@@ -3,6 +3,8 @@
 from typing import Any
 
 MESSAGES = {
+    "container_expired": "The container in which the agent runs code is gone.",
+    "container_missing": "The agent needs a container in which it runs code, and has none.",
     "context_length_exceeded": "The conversation is too long for the model.",
     "max_turns_exceeded": "The agent needed more turns than it may take.",
     "model_not_found": "The model provider does not have the model.",
@@ -72,6 +74,8 @@ def from_object(error: Any, otherwise: str = "provider_failed") -> ProviderError
     code, text = error.get("code"), str(error.get("message") or "").lower()
     if any(words in text for words in TOO_LONG):
         return ProviderError("context_length_exceeded")
+    if "container" in text and any(words in text for words in ("expired", "not found")):
+        return ProviderError("container_expired")
     if isinstance(code, str) and code.isdigit():
         code = int(code)
     if isinstance(code, int) and code >= 500:

@@ -5,7 +5,7 @@ from contextlib import closing
 from typing import Any
 
 from workers.agents.providers import client
-from workers.agents.providers.client import DONE, Event, Wait
+from workers.agents.providers.client import DONE, OPTIONAL, Event, Wait
 from workers.agents.providers.errors import from_object
 from workers.agents.providers.models_file import Target
 
@@ -13,6 +13,8 @@ from workers.agents.providers.models_file import Target
 def stream(target: Target, request: dict[str, Any], wait: Wait) -> Generator[Event, None, None]:
     """The events of a response. ProviderError."""
     body = {**request, "input": _input(request), "stream": True}
+    if tools := request.get("tools"):
+        body["tools"] = [{name: value for name, value in tool.items() if name != OPTIONAL} for tool in tools]
     with closing(client.stream(target.provider, "/responses", body, wait)) as events:
         for event in events:
             if "type" in event:

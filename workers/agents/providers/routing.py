@@ -10,7 +10,7 @@ from workers import metrics
 from workers.agents.providers import chat_completions, responses
 from workers.agents.providers.client import Event, Wait
 from workers.agents.providers.errors import ProviderError, from_object
-from workers.agents.providers.models_file import Target, UnknownModel, models
+from workers.agents.providers.models_file import DEFAULT, Target, UnknownModel, models
 from workers.agents.providers.wires import wire_of
 from workers.agents.telemetry import ModelCall
 
@@ -62,6 +62,8 @@ class Answer:
             {"authorization", "headers"} & set(tool) for tool in _tools(request)
         ):
             raise ProviderError("tools_unavailable")
+        if target.provider.name != DEFAULT:  # only that one has our containers
+            request["tools"] = [_with_own_container(tool) for tool in _tools(request)]
         if target is not self.chain[0]:
             request.pop("previous_response_id", None)  # only the first provider knows it
         with ModelCall(target, request) as call:
@@ -99,6 +101,11 @@ class Answer:
 def _tools(request: dict[str, Any]) -> list[dict[str, Any]]:
     tools: list[dict[str, Any]] = request.get("tools") or []
     return tools
+
+
+def _with_own_container(tool: dict[str, Any]) -> dict[str, Any]:
+    is_named = tool["type"] == "code_interpreter" and isinstance(tool["container"], str)
+    return {**tool, "container": {"type": "auto"}} if is_named else tool
 
 
 def _chain(name: str) -> list[Target]:

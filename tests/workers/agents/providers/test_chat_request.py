@@ -57,7 +57,8 @@ def test_images_and_files_are_sent_as_parts():
 def test_structured_output_and_limits_have_other_names():
     form = {"type": "json_schema", "name": "answer", "strict": True, "schema": {"type": "object"}}
     request = {"model": "m", "input": [QUESTION], "text": {"format": form}, "max_output_tokens": 50, "store": False}
-    body = chat_request({**request, "previous_response_id": "resp_1", "temperature": 1}, PROVIDER)
+    more = {"previous_response_id": "resp_1", "include": ["code_interpreter_call.outputs"], "temperature": 1}
+    body = chat_request({**request, **more}, PROVIDER)
     assert body["response_format"]["json_schema"] == {"name": "answer", "strict": True, "schema": {"type": "object"}}
     assert set(body) == {
         "model",
@@ -75,7 +76,7 @@ def test_structured_output_and_limits_have_other_names():
 def test_an_optional_hosted_tool_is_dropped_with_one_warning(caplog, monkeypatch):
     monkeypatch.setattr(module, "_warned", set())
     function = {"type": "function", "name": "f", "description": "d", "parameters": {}, "strict": True}
-    request = {"model": "m", "input": [QUESTION], "tools": [{"type": "web_search"}, function]}
+    request = {"model": "m", "input": [QUESTION], "tools": [{"type": "web_search", "optional": True}, function]}
     with caplog.at_level(logging.WARNING):
         bodies = [chat_request(request, PROVIDER) for _ in range(3)]
     assert [tool["function"]["name"] for tool in bodies[0]["tools"]] == ["f"]

@@ -119,11 +119,16 @@ def test_an_agent_whose_models_lack_a_tool_that_it_needs_is_refused(models_file,
     (tmp_path / "agents").mkdir()
     (tmp_path / "agents" / "painter.py").write_text(
         "from workers.agents.declarations import Agent\n"
-        'A = Agent("painter", "P", "d", "p", model="fast", tools=("web_search", "image_generation"))\n'
+        'A = Agent("painter", "P", "d", "p", model="fast", tools=("web_search", "painting"))\n'
+    )
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "painting.py").write_text(
+        "from workers.agents.declarations import Tool\n"
+        'T = Tool("painting", "image", "Paints.", hosted={"type": "image_generation"})\n'
     )
     configure(agents_path=str(tmp_path))
     monkeypatch.setattr(type(models()), "offer_hosted_tools", True)
-    with pytest.raises(SystemExit, match="agent painter: the chat wire has no tool image_generation") as refused:
+    with pytest.raises(SystemExit, match="agent painter: the chat wire has no tool painting") as refused:
         catalog()
     assert "web_search" not in str(refused.value)
 

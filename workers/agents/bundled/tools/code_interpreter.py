@@ -10,4 +10,5 @@ TOOL = Tool(
     "code",
     "Runs Python in a sandbox.",
     hosted={"type": "code_interpreter", "container": CONTAINER},
+    optional=True,
 )

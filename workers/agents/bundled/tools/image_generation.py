@@ -19,4 +19,5 @@ TOOL = Tool(
         "partial_images": settings.image_max_partial_images,
         **({"output_compression": COMPRESSION} if IS_COMPRESSED else {}),
     },
+    optional=True,
 )
