@@ -25,7 +25,7 @@ CRON: list[tuple[str, JobKind]] = [
     ("* * * * *",  BILLING_TELL),   # notices of billing that nobody was told yet
     ("* * * * *",  VECTOR_STORE_EXPIRE),  # vector stores whose time is over
     ("* * * * *",  VECTOR_STORE_SYNC),  # stores at the provider that are due, each by one worker
-    ("47 3 * * *", VECTOR_STORE_RECONCILE),  # what we made at the provider and nobody knows any more
+    ("57 3 * * *", VECTOR_STORE_RECONCILE),  # what we made at the provider and nobody knows any more
     ("*/5 * * * *", CONTAINER_SYNC),  # containers that have expired at the provider
     ("*/10 * * * *", STORAGE_SWEEP),  # uploads that never came, and what is left of deleted objects
     ("* * * * *",  CHUNKS_INDEX),   # vector stores that have grown

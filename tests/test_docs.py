@@ -8,7 +8,7 @@ from models.platform.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 NOT_IN_SETTINGS = {"EDGE_WORKERS", "PROMETHEUS_MULTIPROC_DIR"}
-ABBREVIATED = {"SIGNUP_SHARED_DOMAINS"}  # its default is not printed whole
+ABBREVIATED = {"SIGNUP_SHARED_DOMAINS", "STORAGE_ALLOWED_MIME_TYPES", "VECTOR_ALLOWED_MIME_TYPES"}  # not printed whole
 
 
 def documented_defaults():

@@ -25,6 +25,9 @@ BENCHES = {
     "admission": "what others get during slow bodies, idle connections, large bodies and crowds of sign-ins",
     "conversations": "lists, searches and details among 10,000 conversations with 200,000 messages; compared with the query alone",
     "billing": "what the guard of limits adds to a chat's start; what usage costs; webhooks accepted per second",
+    "indexing": "a PDF of 300 pages from its upload to its search; compared with bare extraction and bare vectors",
+    "storage": "signed URLs per second; how fast uploads are verified; compared with the minio client and bare reading",
+    "vectors": "searches among 100,000 chunks, their recall, indexing, memory; compared with LanceDB",
     "reads": "REST reads over 32 connections; compared with FastAPI",
 }
 EPILOG = """benchmarks:
@@ -34,7 +37,10 @@ Each benchmark starts its own stack on 127.0.0.1, loads both services in turn, a
 FastAPI peer is installed on first use into a separate environment, .venv/bench-peer. The last row of each table shows
 the CPU used by other processes. If it is high, compare CPU per request instead of times: times, and even their ratio,
 then depend on the other processes, because a service with two processes gets twice the share of one. A missed target
-is reported in the table and does not change the exit code."""
+is reported in the table and does not change the exit code.
+
+BENCH_VECTOR_CHUNKS and BENCH_VECTOR_TENANTS are the numbers of chunks (100,000) and of tenants with so many (1) of
+`vectors`; with 8 tenants it takes an hour on two cores."""
 
 
 def main() -> int:

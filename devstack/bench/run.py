@@ -30,6 +30,7 @@ NO_LIMITS = {
     "NETWORK_REQUEST_LIMIT": "0",
     "HASHING_LINE_LIMIT": "1000",
     "HASHING_LINE_LIMIT_PER_NETWORK": "1000",
+    "STORAGE_UPLOADS_PER_MINUTE": "0",
     "TENANT_JOBS_AT_ONCE": "100000",
     "LOG_LEVEL": "WARNING",
 }
@@ -38,6 +39,7 @@ JOBS = ("pickup", "throughput", "claim")
 WITH_PEER = ("first-token", "chats", "streams", "reads", "memory", "idle")  # compared with the FastAPI peer
 WITH_JOB_PEERS = ("memory", "idle")  # also compared with idle Dramatiq and Celery
 WORKERS = {"journal": "devstack.bench.journal_worker"}
+TIMEOUTS = {"vectors": 7200}  # on purpose, with eight tenants
 TIMEOUT_SECONDS = 900  # `streams` is slowest: on a busy machine the peer is measured again with fewer streams
 
 
@@ -45,6 +47,8 @@ def measure(name: str, state: Path) -> list[Row]:
     """Run a benchmark on a fresh stack, so that no benchmark affects the next one."""
     if name == "fairness":
         return fairness(state)
+    if name == "vectors":
+        return vectors(state)
     limits = {} if name in WITH_LIMITS else NO_LIMITS
     if name == "journal":
         limits = limits | {"BENCH_NO_JOURNAL": str(state / "no-journal")}
@@ -59,10 +63,16 @@ def fairness(state: Path) -> list[Row]:
     return [row for env, text in runs for row in on_fresh_stack("fairness", state / text[:2].strip(), env, text)]
 
 
+def vectors(state: Path) -> list[Row]:
+    """Needs a database only: the searches are called as the edge and the agents call them."""
+    with Stack(state, environ=without_servers()) as stack:
+        stack.start_parts(only=("postgres", "valkey"))
+        stack.migrate()
+        return load("vectors", Setup(str(state / "peer"), {}), stack)
+
+
 def on_fresh_stack(name: str, state: Path, limits: dict[str, str], no_peer: str) -> list[Row]:
-    # Use only servers that we start: a URL in the caller's environment could be a real database.
-    kept = {key: value for key, value in os.environ.items() if not key.endswith(("_URL", "_ENDPOINT", "_API_KEY"))}
-    with Stack(state, environ={**kept, **limits}) as stack:
+    with Stack(state, environ={**without_servers(), **limits}) as stack:
         stack.start_parts()
         stack.migrate()
         stack.seed()
@@ -82,6 +92,11 @@ def on_fresh_stack(name: str, state: Path, limits: dict[str, str], no_peer: str)
         if name in WITH_JOB_PEERS:
             setup = with_job_peers(setup, stack)
         return idle.measure(setup) if name == "idle" else load(name, setup, stack)
+
+
+def without_servers() -> dict[str, str]:
+    """The environment, but only with servers that we start: a URL in it could be a real database."""
+    return {key: value for key, value in os.environ.items() if not key.endswith(("_URL", "_ENDPOINT", "_API_KEY"))}
 
 
 def start(stack: Stack, kind: str, name: str) -> Process:
@@ -127,9 +142,9 @@ def load(name: str, setup: Setup, stack: Stack) -> list[Row]:
     command = f"exec {shlex.quote(sys.executable)} -m {module} {shlex.quote(setup.dump())} >{shlex.quote(str(output))}"
     client = launch(stack, "client", command)
     try:
-        client.wait(TIMEOUT_SECONDS)
+        client.wait(seconds := TIMEOUTS.get(name, TIMEOUT_SECONDS))
     except subprocess.TimeoutExpired:
-        raise SystemExit(f"{name} did not finish within {TIMEOUT_SECONDS} s\n{client.tail()}") from None
+        raise SystemExit(f"{name} did not finish within {seconds} s\n{client.tail()}") from None
     if client.returncode:
         raise SystemExit(f"{name} failed\n{client.tail()}")
     rows: list[Row] = json.loads(output.read_text())

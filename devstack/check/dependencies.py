@@ -32,15 +32,15 @@ USED = {
 
 OPTIONAL = ["otel"]  # extras of the product that no other package brings along
 
-# The FastAPI peer of the benchmarks runs in a separate environment.
-PEERS_FOLDER = "devstack/bench/peers/web"
+# These peers of the benchmarks run in separate environments.
+PEERS_FOLDERS = ("devstack/bench/peers/web", "devstack/bench/peers/vectors")
 
 
 def find(root: Path) -> list[str]:
     owners = packages_distributions()
     runtime, everything = names(root, OPTIONAL), names(root, [*OPTIONAL, "dev"])
     product, tools = sources(root, PRODUCT), sources(root, ["devstack", "tests"])
-    tools = [path for path in tools if root / PEERS_FOLDER not in path.parents]
+    tools = [path for path in tools if not any(root / folder in path.parents for folder in PEERS_FOLDERS)]
     return [
         *undeclared(root, product, runtime, owners),
         *undeclared(root, tools, everything, owners),

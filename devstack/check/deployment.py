@@ -22,6 +22,7 @@ DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
 COMPLETED = {
     "APP_PUBLIC_URL": "https://app.example.com",
     "ALLOWED_HOSTS": "api.example.com",
+    "MINIO_PUBLIC_ENDPOINT": "https://files.example.com",
     "SMTP_URL": "smtps://user:word@mail.example.com:465",
     "MAIL_FROM": "Example <no-reply@example.com>",
     "OPENAI_API_KEY": "sk-example",
@@ -36,6 +37,8 @@ OURS = {
     "scheduler": "scheduler",
 }
 LIMITS = ("mem_limit", "pids_limit", "healthcheck", "user")
+PUBLISHED = ("edge", "storage")  # what clients reach, through a proxy
+INTO = "files"  # the network that leads to the storage only
 KEYS = "keys"  # the volume with the signing keys
 KEY_USERS = {"keys": f"{KEYS}:/var/lib/longshore", "edge": f"{KEYS}:/var/lib/longshore:ro"}
 
@@ -100,11 +103,13 @@ def _images(service: Any) -> list[str]:
 
 
 def networks(compose: Any) -> Iterator[str]:
-    """Only the edge is published, on this machine; the parts are on networks that lead nowhere."""
-    internal = {name for name, network in compose["networks"].items() if (network or {}).get("internal")}
+    """Only the edge and the storage are published, on this machine; the parts are on networks that lead nowhere."""
+    internal = {
+        name for name, network in compose["networks"].items() if (network or {}).get("internal") or name == INTO
+    }
     for name, service in compose["services"].items():
         ports = service.get("ports", [])
-        if ports and (name != "edge" or not all(str(port).startswith("127.0.0.1:") for port in ports)):
+        if ports and (name not in PUBLISHED or not all(str(port).startswith("127.0.0.1:") for port in ports)):
             yield f"{name} is published"
         if not service.get("networks"):
             yield f"{name} is on the default network"

@@ -43,6 +43,7 @@ class Stats:
     chat_completions  those of POST /v1/chat/completions
     open_streams   responses being sent now, streamed or not
     closed_early   responses whose client disconnected before the end
+    embedded       texts that became vectors
     """
 
     requests: int = 0
@@ -50,6 +51,7 @@ class Stats:
     chat_completions: int = 0
     open_streams: int = 0
     closed_early: int = 0
+    embedded: int = 0
 
 
 class Authentication:
@@ -141,13 +143,15 @@ def _paced(reply: AnyReply, sock: Any) -> Iterator[bytes]:
 
 
 class Embeddings:
-    def __init__(self) -> None:
+    def __init__(self, stats: Stats) -> None:
+        self.stats = stats
         self.thread = ThreadPool(1)  # computing in a thread keeps the streams running
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         request = embeddings.read(parse(req.stream.read()))
         resp.content_type = falcon.MEDIA_JSON
         resp.text = self.thread.apply(request.answer)
+        self.stats.embedded += len(request.texts)
 
 
 class Models:
@@ -200,7 +204,7 @@ def create_app(wires: str = "responses chat") -> falcon.App[Any, Any]:
         app.add_route("/v1/chat/completions", Wire(stats, "chat_completions", _chat))
     app.add_route("/_standin/faults", faults)
     _add_library(app, library)
-    app.add_route("/v1/embeddings", Embeddings())
+    app.add_route("/v1/embeddings", Embeddings(stats))
     app.add_route("/v1/models", models)
     app.add_route("/v1/models/{name}", models, suffix="one")
     return app

@@ -18,7 +18,7 @@ DATABASE = "longshore"
 # Small and quick to start, but durable: the tests kill it and check what survives.
 TUNING = {
     "listen_addresses": "",
-    "shared_buffers": "128MB",
+    "shared_buffers": "256MB",
     "max_connections": "200",
     "max_wal_size": "1GB",
     "autovacuum_naptime": "60s",

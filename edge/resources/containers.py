@@ -21,10 +21,12 @@ from models.containers import bindings, keeping, states
 from models.containers.bindings import ContainerBinding
 from models.containers.container import CREATING, FAILED, Container
 from models.containers.metrics import OPERATIONS
+from models.platform import limits
 from models.platform.authorization import CONTAINER_MANAGE, CONTAINER_READ
 from models.platform.database import transaction
 from models.platform.errors import DomainError
 from models.platform.keyset import Listing
+from models.platform.settings import settings
 from workers.agents.catalog import catalog
 from workers.jobs import CONTAINER_CREATE, CONTAINER_REFRESH, CONTAINER_REMOVE, enqueue
 
@@ -56,6 +58,8 @@ class Containers:
         """A new container. One that the provider has not made in time is `creating`, and goes on; if it cannot be made, it is
         `failed`."""
         principal = req.context.principal
+        per_minute = settings.container_creations_per_minute
+        limits.hit("container_creations_per_minute", per_minute, 60, principal.tenant_id)
         with OPERATIONS.counted("create"):
             with transaction():
                 container = keeping.create(principal, keeping.Wish(**body.model_dump()), req.context.client)

@@ -53,7 +53,8 @@ def create(principal: Principal, wish: Wish, client: ClientInfo = UNKNOWN_CLIENT
 
     MemoryNotAllowed (422), TooManyContainers (403), ContainerNameTaken (409), ProviderFileNotFound (404).
     """
-    tenant_id, memory = principal.tenant_id, wish.memory_limit or settings.container_default_auto_memory
+    tenant_id, memory = principal.tenant_id, wish.memory_limit
+    memory = settings.container_default_auto_memory if memory is None else memory
     if tenant_id is None:
         raise ContainerNotFound()
     tiers = settings.items(settings.container_allowed_memory_tiers)

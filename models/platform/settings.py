@@ -115,6 +115,7 @@ class Settings(BaseSettings):
     container_default_auto_memory: str = "1g"
     container_allowed_memory_tiers: str = "1g,4g,16g,64g"  # a comma list
     container_max_containers_per_tenant: Annotated[int, Field(ge=0)] = 10  # a plan may say another number
+    container_creations_per_minute: int = 30  # per tenant; 0 or less: any number
     container_fallback_to_auto_on_missing_binding: bool = True  # else the run of an agent without a container fails
 
     # rate limits per user; 0 or less switches one off

@@ -18,6 +18,7 @@ LARGE = 5000  # chunks from which on a store has a table of its own, with an ind
 SHARE = 10  # an index is built anew when one chunk in so many is outside, and LARGE are
 HUGE = 200_000  # chunks from which on the index takes every new one: to build it anew would take minutes
 EVERYTHING = 2**63 - 1  # an edition after all others
+SHAPE = "m = 24, ef_construction = 100"  # more than pgvector's defaults: a twentieth more of the nearest are found
 BUILD_MEMORY = "512MB"  # at most; enough for 200,000 chunks of 1,000 dimensions
 
 # For each store: its chunks, and how many of them are outside its index.

@@ -11,15 +11,12 @@ Key = tuple[int, int]  # of a chunk: its edition and position
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A search in one table. `chunks`: how many the matching files have; `indexed`: those among them that the index has,
-    which are of editions up to `upto`."""
+    """A search in one table. `upto`: the last edition that the table's index of vectors has; 0 if it has no index."""
 
     store_id: UUID
     table: str
     dimensions: int
     condition: Condition | None
-    chunks: int
-    indexed: int
     upto: int
     limit: int
 

@@ -8,19 +8,19 @@ import peewee
 
 from models.platform.database import database
 from models.vector_stores import filters as parsing
+from models.vector_stores import indexes, tables, words
 from models.vector_stores import ranking as ranks
-from models.vector_stores import tables, words
 from models.vector_stores.chunks import DimensionsDiffer, numbers
 from models.vector_stores.files import VectorStoreFile
 from models.vector_stores.filters import Condition
-from models.vector_stores.query import Key, Query, matching
+from models.vector_stores.query import Key, Query
 from models.vector_stores.ranking import Ranking
 from models.vector_stores.stores import VectorStore
 
 LONGEST_QUERY = 10_000  # characters of a query whose words are looked for
 DEEPEST = 50  # ranks that are fused, at least
 FEW = 10_000  # chunks of matching files, up to which all are compared
-LISTED = 100  # candidates that the index keeps in mind: more finds more, and takes longer
+LISTED = 200  # candidates that the index keeps in mind: more finds more, and takes longer
 SCANNED = 40_000  # chunks that the index visits until it gives up finding matching ones
 
 # Every statement of a search sees the same moment, also while the store is moved to a table of its own.
@@ -28,16 +28,15 @@ SETTINGS = """
 set local hnsw.iterative_scan = relaxed_order; set local hnsw.ef_search = {listed};
 set local hnsw.max_scan_tuples = {scanned}; set local random_page_cost = 1.1; set local enable_seqscan = off"""
 STORE = """
-select s.has_own_table, s.indexed_edition, s.dimensions, coalesce(sum(f.chunk_count), 0),
-    coalesce(sum(f.chunk_count) filter (where f.edition_id <= s.indexed_edition), 0)
-from vector_store s left join vector_store_file f
-    on f.vector_store_id = s.id and f.deleted_at is null and f.edition_id is not null and {matching}
-where s.id = %s and s.deleted_at is null group by s.id"""
+select has_own_table, indexed_edition, dimensions from vector_store where id = %s and deleted_at is null"""
+INDEXED_CHUNKS = """
+select coalesce(sum(f.chunk_count), 0) from vector_store_file f
+where f.vector_store_id = %s and f.deleted_at is null and f.edition_id <= %s and {matching}"""
 # `+ 0`: not by the index, which may miss some.
 COMPARED = """
 select c.edition_id, c.position, c.embedding <=> %s::halfvec({dimensions}) as distance
 from vector_store_file f join {table} c on c.edition_id = f.edition_id
-where f.vector_store_id = %s and c.vector_store_id = %s and f.deleted_at is null and c.edition_id > %s and {matching}
+where f.vector_store_id = %s and c.vector_store_id = %s and f.deleted_at is null and f.edition_id > %s and {matching}
 order by (c.embedding <=> %s::halfvec({dimensions})) + 0, 1, 2 limit %s"""
 # A subquery for each chunk that the index finds, not a join: that could make Postgres ignore the index.
 INDEXED = """
@@ -91,7 +90,7 @@ def search(
     try:
         with database.atomic("REPEATABLE READ"):
             query = _begin(store, condition, limit)
-            if query is None or not query.chunks:
+            if query is None:
                 return []
             if meaning is not None and len(meaning) != query.dimensions:
                 raise DimensionsDiffer(details={"expected": query.dimensions, "actual": len(meaning)})
@@ -105,13 +104,12 @@ def search(
 def _begin(store: VectorStore, condition: Condition | None, limit: int) -> Query | None:
     listed = max(LISTED, min(1000, 2 * limit))
     database.execute_later(SETTINGS.format(listed=listed, scanned=SCANNED), {})
-    values = (*(condition.values if condition else ()), store.id)
-    row = database.execute_sql(STORE.format(matching=matching(condition)), values).fetchone()
-    if row is None:
+    row = database.execute_sql(STORE, (store.id,)).fetchone()
+    if row is None or row[2] is None:  # or nothing was ever written to it
         return None
-    has_own_table, upto, dimensions, chunks, indexed = row
+    has_own_table, upto, dimensions = row
     table = tables.own_table(store.id) if has_own_table else tables.SHARED
-    return Query(store.id, table, dimensions or 0, condition, int(chunks), int(indexed), upto, limit)
+    return Query(store.id, table, dimensions, condition, upto, limit)
 
 
 def _search(query: Query, meaning: list[float] | None, text: str, order: Ranking) -> list[Hit]:
@@ -135,17 +133,23 @@ def _near(query: Query, meaning: list[float], depth: int) -> dict[Key, float]:
     """The similarity of the chunks whose meaning is nearest, the nearest first."""
     vector = f"[{','.join(map(repr, meaning))}]"
     ids, end = (query.store_id, query.store_id), (*query.values, vector, depth)
-    rows, compared_after = [], 0
-    if query.indexed > FEW:
+    rows = []
+    if _is_quicker_by_index(query):
         rows = database.execute_sql(query.sql(INDEXED), (vector, *ids, *end)).fetchall()
-        if len(rows) == depth:
-            compared_after = query.upto
-        else:  # the index gave up
-            rows = []
-    if query.chunks > query.indexed or not compared_after:
-        rows += database.execute_sql(query.sql(COMPARED), (vector, *ids, compared_after, *end)).fetchall()
+    compared_after = query.upto if len(rows) == depth else 0  # the index may give up before it has found so many
+    if compared_after < indexes.EVERYTHING:
+        after = (vector, *ids, compared_after, *end)
+        rows = (rows if compared_after else []) + database.execute_sql(query.sql(COMPARED), after).fetchall()
     near = {(edition, position): _similarity(distance) for edition, position, distance in rows}
     return dict(sorted(near.items(), key=lambda item: (-item[1], item[0]))[:depth])
+
+
+def _is_quicker_by_index(query: Query) -> bool:
+    """Whether the index is asked, and not all chunks compared that it has: not if a filter leaves few of them."""
+    if not query.upto or query.condition is None:
+        return bool(query.upto)
+    values = (query.store_id, query.upto, *query.values)
+    return bool(database.execute_sql(query.sql(INDEXED_CHUNKS), values).fetchone()[0] > FEW)
 
 
 def _similarity(distance: float) -> float:

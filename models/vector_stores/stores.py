@@ -107,13 +107,13 @@ class VectorStore(TenantModel):
             raise StoreFailed()
 
     def touch(self) -> None:
-        """It is used now. Written once in TOUCHED_SECONDS at most; where the provider has it, the provider says when it expires."""
+        """It is used now. Written once in TOUCHED_SECONDS at most. A store at the provider lives on there, too."""
         time = now()
         recently = time - timedelta(seconds=TOUCHED_SECONDS)
         if self.last_active_at is not None and self.last_active_at > recently:
             return
         changes: dict[str, Any] = {"last_active_at": time}
-        if self.expires_after and self.engine == PGVECTOR:
+        if self.expires_after:
             changes["expires_at"] = time + timedelta(days=self.expires_after["days"])
         is_old = VectorStore.last_active_at.is_null() | (VectorStore.last_active_at <= recently)
         is_live = (VectorStore.status != EXPIRED) & VectorStore.deleted_at.is_null()

@@ -11,7 +11,7 @@ from models.vector_stores import tables
 from models.vector_stores.query import Key, Query
 
 MOST_WORDS = 32  # of a query
-RANKED = 2000  # chunks that are ranked, more or less
+RANKED = 1000  # chunks that are ranked, more or less
 
 LEXEMES = "select tsvector_to_array(to_tsvector('english', %s))"
 # What Postgres knows since it last analysed the table: (word, the share of chunks that hold it), of the most common words.
@@ -20,8 +20,10 @@ select word, share * greatest(reltuples, 0)
 from pg_stats s join pg_class c on c.oid = %s::regclass, unnest(most_common_elems::text::text[], most_common_elem_freqs) known (word, share)
 where s.schemaname || '.' || s.tablename = %s and s.attname = 'search' and word = any(%s)"""
 HOLDING = """
-select c.edition_id, c.position from {table} c join vector_store_file f on f.edition_id = c.edition_id
-where c.vector_store_id = %s and c.search @@ %s::tsquery and f.vector_store_id = %s and f.deleted_at is null and {matching}
+select c.edition_id, c.position from {table} c
+where c.vector_store_id = %s and c.search @@ %s::tsquery and (
+    select f.deleted_at is null and f.vector_store_id = %s and {matching}
+    from vector_store_file f where f.edition_id = c.edition_id)
 order by ts_rank(c.search, %s::tsquery, 1) desc, 1, 2 limit %s"""
 AMONG = """
 select c.edition_id, c.position from (

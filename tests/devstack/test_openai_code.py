@@ -19,7 +19,8 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 def ask(client, message, *, container=AUTO["container"], **more):
     tools = [{"type": "code_interpreter", "container": container}]
-    return client.responses.create(model="m", input=message, tools=tools, include=OUTPUTS, **more)
+    patient = client.with_options(timeout=60)  # a busy machine takes its time to draw
+    return patient.responses.create(model="m", input=message, tools=tools, include=OUTPUTS, **more)
 
 
 def logs(response):
@@ -87,7 +88,7 @@ def test_the_streamed_events_are_those_of_the_real_service(client, url):
     assert kinds(events)[9:11] == ["code_interpreter_call.completed", "output_item.done"]
     assert [event.sequence_number for event in events] == list(range(len(events)))
     body = {"model": "m", "input": "[[python=open('a.txt', 'w').write('x')]]", "stream": True, "tools": [AUTO]}
-    answer = httpx.post(f"{url}/v1/responses", headers={"authorization": "Bearer k"}, json=body, timeout=20)
+    answer = httpx.post(f"{url}/v1/responses", headers={"authorization": "Bearer k"}, json=body, timeout=60)
     adapter = TypeAdapter(ResponseStreamEvent)
     for frame in answer.text.strip().split("\n\n"):
         adapter.validate_python(json.loads(frame.split("data: ")[1]))

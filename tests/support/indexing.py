@@ -12,52 +12,6 @@ from workers.jobs import FILE_INDEX, enqueue
 from workers.storage.writing import store as store_object
 from workers.vector_stores import indexing
 
-WORDS = [
-    "harbour",
-    "crane",
-    "pilot",
-    "tide",
-    "anchor",
-    "cargo",
-    "vessel",
-    "storm",
-    "beacon",
-    "rope",
-    "captain",
-    "signal",
-    "engine",
-    "ledger",
-    "customs",
-    "market",
-    "winter",
-    "river",
-    "bridge",
-    "station",
-    "letter",
-    "garden",
-    "mirror",
-    "copper",
-    "silver",
-    "planet",
-    "orbit",
-    "signal",
-    "crystal",
-    "theory",
-    "method",
-]
-
-
-def prose(seed, words=60):
-    """Sentences that depend on the seed only."""
-    import random
-
-    rng = random.Random(seed)
-    return " ".join(" ".join(rng.choice(WORDS) for _ in range(10)).capitalize() + "." for _ in range(words // 10))
-
-
-def document(pages, seed=1):
-    return "\n\n".join(prose(f"{seed}-{page}", 300) for page in range(pages))
-
 
 class Shelf:
     """A tenant's store, the files that are attached to it, and their jobs."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from uuid import UUID
 
 from models.billing.quotas import Guard, settle
-from models.platform.database import release, transaction
+from models.platform.database import database, release, transaction
 from models.platform.ids import uuid7
 from models.platform.settings import settings
 from models.runs import usage
@@ -15,7 +15,6 @@ from models.vector_stores import filters, ranking
 from models.vector_stores.files import ProviderFile, VectorStoreFile
 from models.vector_stores.search import search as search_ours
 from models.vector_stores.stores import OPENAI, StoreNotReady, VectorStore
-from workers.gateways import openai
 from workers.gateways.embeddings import embed
 
 if TYPE_CHECKING:
@@ -103,7 +102,8 @@ def _metered(tenant_id: UUID, guard: Guard, look: Callable[[], tuple[Found, int]
         with transaction():
             if guard.is_on:
                 settle(tenant_id, guard.holder, used)
-            else:  # nobody has reserved anything
+            else:  # nobody has reserved anything, and nobody waits for the disk: a crash of Postgres may lose a second of counts
+                database.execute_later("set local synchronous_commit = off", {})
                 usage.record_source(tenant_id, f"work:{guard.holder}", used)
     return found
 
@@ -129,6 +129,8 @@ def _in_ours(store: VectorStore, query: Query) -> tuple[Found, int]:
 
 
 def _at_provider(store: VectorStore, query: Query) -> tuple[Found, int]:
+    from workers.gateways import openai  # PERF: an edge without such stores never loads it
+
     wanted: dict[str, Any] = {"query": query.text, "max_num_results": query.limit, "rewrite_query": False}
     if query.filters:
         wanted["filters"] = query.filters

@@ -22,6 +22,7 @@ from workers.gateways.storage_client import (
     connected,
     forget_settings,
     operation,
+    signed,
     signer,
 )
 
@@ -77,12 +78,13 @@ def presigned_put(bucket: str, key: str, *, size: int, mime_type: str | None, se
 
 
 def _signed(method: str, bucket: str, key: str, **options: Any) -> str:
-    with operation("presign"):
-        try:
-            return signer().url(method, bucket, key, **options)
-        except ValueError as error:
-            log.warning("storage.misconfigured", extra={"reason": str(error)})
-            raise StorageUnconfigured() from None
+    try:
+        url = signer().url(method, bucket, key, **options)
+    except ValueError as error:
+        log.warning("storage.misconfigured", extra={"reason": str(error)})
+        raise StorageUnconfigured() from None
+    signed()
+    return url
 
 
 # ---------------------------------------------------------------- objects

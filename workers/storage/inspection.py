@@ -19,7 +19,7 @@ TEXT_TYPES = {
     *("application/x-sh", "application/x-python", "application/x-ndjson", "application/sql", "application/toml"),
 }
 # Bytes that texts do not have, in whatever encoding: the standard "MIME Sniffing", 3.
-BINARY = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
+BINARY = bytes([*range(9), 0x0B, *range(0x0E, 0x1B), *range(0x1C, 0x20)])
 BINARY_TEXT = re.compile("[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
 BOMS = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 # How pages and drawings begin that a browser would run: the same, 7.1. What else may stand in front of a tag is left out.
@@ -71,7 +71,7 @@ class Inspection:
 
     def _reads_as_text(self, chunk: bytes) -> bool:
         if self._decoder is None:
-            return BINARY.search(chunk) is None
+            return len(chunk.translate(None, BINARY)) == len(chunk)  # much faster than a search
         try:
             return BINARY_TEXT.search(self._decoder.decode(chunk)) is None
         except UnicodeDecodeError:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 DUE = """
 select {{columns}} from vector_store where {due} and deleted_at is null limit 200 for no key update skip locked"""
+OVER = "expires_at <= now() and status <> 'expired' and engine = 'pgvector'"  # of the others the provider says it
 SYSTEM = "system:vector_stores"  # the actor of audit events
 
 
@@ -96,7 +97,7 @@ def expire_stores(lease: Lease) -> None:
 
 def _expire_some() -> int:
     with transaction():
-        ids = [store.id for store in VectorStore.all(DUE.format(due="expires_at <= now() and status <> 'expired'"))]
+        ids = [store.id for store in VectorStore.all(DUE.format(due=OVER))]
         if ids:
             VectorStore.update(status=EXPIRED, updated_at=now()).where(VectorStore.id.in_(ids)).execute()
     return len(ids)

@@ -1,4 +1,4 @@
-"""The FastAPI peer's own Python environment, created on first use and rebuilt when its requirements change."""
+"""The peers' own Python environments, created on first use and rebuilt when their requirements change."""
 
 import fcntl
 import hashlib
@@ -9,8 +9,11 @@ from pathlib import Path
 
 from devstack.stack import ROOT
 
-REQUIREMENTS = Path(__file__).parent / "requirements.txt"
-FOLDER = ROOT / ".venv" / "bench-peer"  # not in var/, because `./dev up --fresh` empties it
+# not in var/, because `./dev up --fresh` empties it
+ENVIRONMENTS = {
+    "": ("the FastAPI peer", "requirements.txt", ROOT / ".venv" / "bench-peer"),
+    "vectors": ("LanceDB", "requirements-vectors.txt", ROOT / ".venv" / "bench-peer-vectors"),
+}
 INSTALL_SECONDS = 600
 
 
@@ -18,42 +21,37 @@ class PeerUnavailable(Exception):
     """The peer cannot be measured. The message gives the reason."""
 
 
-def python() -> Path:
-    """The interpreter with the peer's packages. Raises PeerUnavailable if they cannot be installed."""
-    FOLDER.parent.mkdir(parents=True, exist_ok=True)
-    with FOLDER.with_suffix(".lock").open("w") as lock:
+def python(name: str = "") -> Path:
+    """The interpreter with the packages of an environment. Raises PeerUnavailable if they cannot be installed."""
+    title, file, folder = ENVIRONMENTS[name]
+    requirements = Path(__file__).parent / file
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # if two start at once, one installs and the other waits
-        if not _installed():
-            _install()
-    return FOLDER / "bin" / "python"
+        stamp = folder / "installed"
+        wanted = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()
+        if not stamp.exists() or stamp.read_text() != wanted:
+            print(f"Installing {title} into {folder} (once) ...", file=sys.stderr)
+            _install(title, requirements, folder)
+            stamp.write_text(wanted)
+    return folder / "bin" / "python"
 
 
-def _fingerprint() -> str:
-    return hashlib.sha256(REQUIREMENTS.read_bytes() + sys.version.encode()).hexdigest()
+def _install(title: str, requirements: Path, folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check", "-q"]
+    _run(title, [sys.executable, "-m", "venv", str(folder)])
+    _run(title, [*pip, "-r", str(requirements)])
 
 
-def _installed() -> bool:
-    stamp = FOLDER / "installed"
-    return stamp.exists() and stamp.read_text() == _fingerprint()
-
-
-def _install() -> None:
-    print(f"Installing the FastAPI peer into {FOLDER} (once) ...", file=sys.stderr)
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    pip = [str(FOLDER / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check", "-q"]
-    _run([sys.executable, "-m", "venv", str(FOLDER)])
-    _run([*pip, "-r", str(REQUIREMENTS)])
-    (FOLDER / "installed").write_text(_fingerprint())
-
-
-def _run(command: list[str]) -> None:
+def _run(title: str, command: list[str]) -> None:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise PeerUnavailable(f"the FastAPI peer could not be installed: {error}") from None
+        raise PeerUnavailable(f"{title} could not be installed: {error}") from None
     if done.returncode:
         output = (done.stderr or done.stdout).strip().splitlines()
         reason = next(
             (line for line in reversed(output) if line.startswith("ERROR")), output[-1] if output else "no output"
         )
-        raise PeerUnavailable(f"the FastAPI peer could not be installed: {reason}")
+        raise PeerUnavailable(f"{title} could not be installed: {reason}")

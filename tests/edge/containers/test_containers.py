@@ -137,8 +137,7 @@ def test_a_failed_container_says_why_and_can_be_deleted(library, admin, quick):
         {"name": "a", "memory_limit": ""},
     ],
 )
-def test_a_body_that_cannot_be_is_refused(admin, body, configure):
-    configure(container_default_auto_memory="2g") if body.get("memory_limit") == "" else None
+def test_a_body_that_cannot_be_is_refused(admin, body):
     refused = admin("POST", **body) if body else admin("POST", nothing=1)
     assert refused.status_code == 422 and refused.json["error"]
     assert not Container.select().count()
@@ -155,6 +154,14 @@ def test_a_name_is_taken_once_and_the_limit_holds(admin, quick, configure):
     unknown = admin("POST", name="one", file_ids=["file-1"])
     assert unknown.status_code == 403  # the limit comes first
     assert admin("GET").json["total"] == 2
+
+
+def test_a_tenant_makes_so_many_in_a_minute(admin, caller, quick, configure):
+    configure(container_creations_per_minute=2)
+    assert [admin("POST", name=name).status_code for name in "ab"] == [201, 201]
+    refused = caller()("POST", name="c")
+    assert refused.status_code == 429 and refused.headers["Retry-After"]
+    assert caller(tenant=Tenant.create(slug="other", name="Other"))("POST", name="c").status_code == 201
 
 
 def test_a_list_has_pages_and_a_cursor_without_gaps(admin, tenant):

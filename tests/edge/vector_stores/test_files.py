@@ -174,7 +174,8 @@ def test_a_bad_wish_is_told_what_is_wrong(admin, store, body):
     assert answer.json["details"][0]["loc"][:2] == ["body", next(iter(body))]
 
 
-def test_what_cannot_be_attached(attach, tenant, store):
+def test_what_cannot_be_attached(attach, tenant, store, configure):
+    configure(storage_wait_seconds=0)
     assert_envelope(attach("file-nope"), 404, "file_not_found")
     assert_envelope(attach(make_object(tenant, mime_type="image/png").id), 400, "mime_type_not_allowed")
     assert_envelope(attach(make_object(tenant, status="pending_upload").id), 409, "object_not_ready")

@@ -3,13 +3,17 @@
 import threading
 
 import pytest
+from minio.helpers import check_bucket_name
+from pydantic import ValidationError
 
 from models.auth.tenants import Tenant
 from models.conversations.conversation import Conversation
 from models.platform.database import database, release, transaction
 from models.platform.ids import uuid7
+from models.platform.settings import Settings
 from models.storage import limits
 from models.storage.limits import StorageFull
+from models.storage.names import bucket_of
 from models.storage.objects import ObjectNotFound, ObjectNotReady, StorageObject
 from tests.support.storage import object_by
 
@@ -67,6 +71,18 @@ def test_the_plan_says_how_many_bytes_and_else_the_setting(subscribed, limited, 
     subscribed()
     limited(limits.TOTAL_BYTES, hard=2**40, is_metered=False)
     assert limits.total_limit(tenant.id) == 2**40
+
+
+@pytest.mark.parametrize("prefix", ["", "Agents", "agent_data", "-agents", "agents-", "a.b", "x" * 31, "a/b", "a\n"])
+def test_a_prefix_that_makes_no_bucket_names_is_refused(prefix):
+    with pytest.raises(ValidationError):
+        Settings(storage_bucket_prefix=prefix)
+
+
+@pytest.mark.parametrize("prefix", ["a", "agent-data", "x" * 30])
+def test_buckets_of_a_prefix_have_names_that_s3_takes(configure, prefix):
+    configure(storage_bucket_prefix=Settings(storage_bucket_prefix=prefix).storage_bucket_prefix)
+    check_bucket_name(bucket_of(uuid7()), strict=True)
 
 
 def test_fifty_at_once_never_overshoot(tenant, configure):

@@ -81,7 +81,7 @@ def test_writers_lose_no_chunk_while_the_store_is_moved_and_indexed(tenant):
     counts = threads(*map(writer, files), lambda: indexes.tend(store.id))
     assert counts == [30, 30, 30, True]
     assert found(store, limit=100) == sorted([*TEXTS * 3, "Part of another"])
-    assert indexes.tend(store.id)
+    indexes.tend(store.id)  # of what came after its index, if anything did
     assert found(store, limit=100) == sorted([*TEXTS * 3, "Part of another"])
     shared = database.execute_sql("select count(*) from vector_chunk where vector_store_id = %s", (store.id,))
     assert shared.fetchone()[0] == 0
@@ -187,6 +187,7 @@ def test_common_words_are_ranked_among_the_nearest(tenant, monkeypatch):
     add_file(store, [*TEXTS, "Part of herons"])
     indexes.tend(store.id)
     assert search(store, vector=vector("x"), text="part herons")[0].text == "Part of herons"
-    hits = search(store, vector=vector(TEXTS[3]), text="part")
-    assert (hits[0].text, hits[0].score) == (TEXTS[3], pytest.approx(1, abs=0.5))
+    hit = search(store, vector=vector(TEXTS[3]), text="part")[0]
+    assert hit.text == TEXTS[3]
+    assert hit.score > 0.5  # it was ranked by its words, too
     assert len(search(store, vector=None, text="part", limit=50)) == 31  # there is nothing near: all are ranked

@@ -52,18 +52,27 @@ def test_weights_decide_between_words_and_meaning(tenant, sized):
     assert [(hit.text, hit.similarity) for hit in hits] == [(BIRDS[1], None)]
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "the of and is", "\x00", "a\x00b", "鷺は高い木に巣を作る", "' | 'x' & \\ !(<->", "wren:*", "%s %(x)s {table}", "\ud800",
-        "x" * 10_000, " ".join(f"word{number}" for number in range(2000)), "",
-    ],
-)  # fmt: skip
-def test_any_text_may_be_searched_for(tenant, text):
+ODD_TEXTS = (
+    "the of and is",
+    "\x00",
+    "a\x00b",
+    "鷺は高い木に巣を作る",
+    "' | 'x' & \\ !(<->",
+    "wren:*",
+    "%s %(x)s {table}",
+    "\ud800",
+    "x" * 10_000,
+    " ".join(f"word{number}" for number in range(2000)),
+    "",
+)
+
+
+def test_any_text_may_be_searched_for(tenant):
     store = make_store(tenant)
     add_file(store, BIRDS)
-    assert found(store, BIRDS[2], text)[0] == BIRDS[2]
-    assert search(store, vector=None, text=text) == []
+    for text in ODD_TEXTS:
+        assert found(store, BIRDS[2], text)[0] == BIRDS[2]
+        assert search(store, vector=None, text=text) == []
 
 
 def test_a_filter_selects_files(tenant, sized):
@@ -134,14 +143,14 @@ def test_stores_may_have_vectors_of_different_lengths(tenant, sized):
         assert refused.value.details == {"expected": length, "actual": length + 1}
 
 
-@pytest.mark.parametrize("bad", [[], [float("nan")], [1.0, float("inf")], [1e6], [0.5] * 4001, b"abc", b""])
-def test_a_bad_vector_is_refused(tenant, bad):
+def test_a_bad_vector_is_refused(tenant):
     store = make_store(tenant)
     add_file(store, BIRDS)
-    with pytest.raises(InvalidVector):
-        search(store, vector=bad, text="")
-    with pytest.raises(InvalidVector):
-        chunks.stage(make_file(store), 1, 0, [Chunk("x", 1, None, bad)])
+    for bad in ([], [float("nan")], [1.0, float("inf")], [1e6], [0.5] * 4001, b"abc", b""):
+        with pytest.raises(InvalidVector):
+            search(store, vector=bad, text="")
+        with pytest.raises(InvalidVector):
+            chunks.stage(make_file(store), 1, 0, [Chunk("x", 1, None, bad)])
 
 
 def test_a_store_that_does_not_exist_has_no_hits(tenant):

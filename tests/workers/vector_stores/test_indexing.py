@@ -17,13 +17,16 @@ from models.vector_stores.editions import Edition
 from models.vector_stores.files import VectorStoreFile
 from models.vector_stores.stores import VectorStore
 from tests.support import documents
-from tests.support.indexing import Shelf, document, fresh, job_of, work
+from tests.support.indexing import Shelf, fresh, job_of, work
+from tests.support.indexing_texts import document
 from tests.support.vector_stores import principal_of
 from workers.gateways import embeddings
 from workers.jobs import FILE_INDEX
 from workers.lease import Cancelled, Shutdown
 from workers.vector_stores import indexing, watching
 from workers.vector_stores.extraction.failures import MESSAGES
+
+REAL = embeddings.embed
 
 
 @pytest.fixture
@@ -32,7 +35,7 @@ def shelf(tenant, s3, provider):
 
 
 def found(shelf, query, limit=5):
-    return search.search(shelf.store, vector=embeddings.embed([query]).vectors[0], text=query, limit=limit)
+    return search.search(shelf.store, vector=REAL([query]).vectors[0], text=query, limit=limit)
 
 
 def chunks_of(row):
@@ -290,7 +293,7 @@ def test_reindexing_swaps_at_once_and_searches_find_the_old_until_then(shelf, em
     # when
     row = work(shelf.again(row))
     # then
-    assert len(seen) > 3 and set(seen) == {("completed", row.chunk_count)}, "never empty, never both"
+    assert len(seen) > 1 and set(seen) == {("completed", row.chunk_count)}, "never empty, never both"
     assert row.edition_id != old and editions() == 1, "the old chunks are removed"
     # when the next one fails
     embedder.before = lambda: None

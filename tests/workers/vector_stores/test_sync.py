@@ -163,5 +163,7 @@ def test_it_can_be_switched_off(library, synced, configure):
 def test_our_own_stores_expire_without_the_provider(clean, tenant):
     past = now() - timedelta(seconds=1)
     over, living = make_store(tenant, "over", expires_at=past), make_store(tenant, "living", expires_at=now() + LATER)
+    remote = make_store(tenant, "remote", engine="openai", expires_at=past)
     run_job("vector_store.expire")
     assert (row(over).status, row(living).status) == ("expired", "completed")
+    assert row(remote).status == "completed", "the provider may know of a later use"

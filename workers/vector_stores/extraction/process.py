@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -53,9 +54,17 @@ def reading(
         try:
             lines = _lines(child, checkpoint)
             first = _next(lines, child)
+            _tell_once(tuple(first["confined"]))
             yield Reading(first["type"], first["pages"], first["confined"], _chunks(lines, child))
         finally:
             _end(child)
+
+
+@cache
+def _tell_once(confined: tuple[str, ...]) -> None:
+    """Operators are told what the system does not let the child give up."""
+    if missing := sorted({"network", "files"} - set(confined)):
+        log.warning("file.reader_not_confined", extra={"reason": f"the system lets it keep: {', '.join(missing)}"})
 
 
 def _start(folder: str, file: BinaryIO, declared: str | None, size: int, overlap: int) -> "subprocess.Popen[bytes]":

@@ -1,0 +1,1 @@
+"""LanceDB, the peer of the benchmark of vector stores."""
