@@ -124,7 +124,7 @@ def postgres_memory() -> float:
 
 
 def on_disk(store: VectorStore) -> float:
-    size = database.execute_sql("select pg_total_relation_size(%s)", (tables.own_table(store.id),))
+    size = database.execute_sql("select pg_total_relation_size(%s)", (tables.table_of(store),))
     return float(size.fetchone()[0]) / MB
 
 

@@ -68,6 +68,8 @@ def answer(words: str, request: Request) -> str:
             sentences.append(_report(call, output, words))
     if not any(call["name"] in _TELLING for call in request.calls()):
         sentences.append(passages.repeat(words) or f'You said: "{_short(words)}".')
+    if documents := request.documents:
+        sentences.append(passages.quote(words, documents))
     if seen := request.seen:
         sentences.append(f"I see {', '.join(seen)}.")
     return " ".join((*sentences, _DEMO))

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from devstack.openai import checks, images
+from devstack.openai import checks, images, passages
 from devstack.openai.errors import invalid, missing, wrong_type
 
 
@@ -55,8 +55,16 @@ class Request:
     @property
     def seen(self) -> list[str]:
         """A few words about each image of the last user message."""
-        content = next((item["content"] for item in reversed(self.items) if _by_user(item)), None)
-        return images.seen(content)
+        return images.seen(self._shown)
+
+    @property
+    def documents(self) -> list[str]:
+        """The files in the last user message, as texts."""
+        return passages.documents(self._shown)
+
+    @property
+    def _shown(self) -> Any:
+        return next((item["content"] for item in reversed(self.items) if _by_user(item)), None)
 
     def calls(self) -> list[dict[str, Any]]:
         """The function calls since the last user message."""
@@ -92,7 +100,13 @@ def read(raw: bytes) -> Request:
 def last_question(items: list[dict[str, Any]]) -> tuple[str, list[dict[str, Any]]]:
     """The text of the last user message, and the items after it."""
     last = max((at for at, item in enumerate(items) if _by_user(item)), default=-1)
-    return (text_of(items[last]["content"]) if last >= 0 else ""), items[last + 1 :]
+    return (_words_of(items[last]["content"]) if last >= 0 else ""), items[last + 1 :]
+
+
+def _words_of(content: str | list[dict[str, Any]]) -> str:
+    """What the user has written: the last text. The others are files, which give no directives."""
+    texts = [content] if isinstance(content, str) else [part["text"] for part in content if part.get("text")]
+    return texts[-1] if texts else ""
 
 
 def parse(raw: bytes) -> dict[str, Any]:

@@ -22,9 +22,12 @@ where s.id is null or s.deleted_at is not null or f.id is null or f.deleted_at i
 or e.generation < live.generation
 or (e.id is distinct from f.edition_id and f.status <> 'in_progress' and e.created_at < %s)
 order by e.id limit %s"""
+# Materialized: otherwise the planner may read the names of other schemas' tables as ids.
 TABLES = """
-select uuid(substr(tablename, 7)) from pg_tables left join vector_store s on s.id = uuid(substr(tablename, 7))
-where schemaname = 'vector_chunks' and (s.id is null or s.deleted_at is not null) limit %s"""
+with own as materialized (
+    select uuid(substr(tablename, 7)) as store_id from pg_tables where schemaname = 'vector_chunks')
+select store_id from own left join vector_store s on s.id = store_id
+where s.id is null or s.deleted_at is not null limit %s"""
 
 
 def remove_file(file_row_id: UUID) -> int:

@@ -70,6 +70,7 @@ def test_an_image_and_a_document_are_shown_to_an_agent_and_to_those_who_read_the
     image = upload("tower.png", png("tower", 40), "image/png")
     notes = upload("notes.txt", b"Mind the tide.", "text/plain", complete=False)
     end, _ = ask(live, "What is this?", conversation_id="shown", attachments=[image, notes])
+    assert 'The attached file says: "Mind the tide."' in end["response_text"]
     assert "I see a PNG of 40x40 pixels" in end["response_text"]
     shown = messages(live, "shown")[0]["attachments"]
     assert [one["filename"] for one in shown] == ["tower.png", "notes.txt"]
