@@ -68,7 +68,7 @@ def _empty():
 @pytest.fixture
 def clean():
     """Empty tables and Redis databases; the connection goes back to the pool afterwards."""
-    from models.platform.database import database, release
+    from models.platform.database import release
     from models.platform.redis import redis_client
     from workers.broker import broker
 

@@ -2,20 +2,21 @@
 
 import logging
 
-from models.jobs.ledger import RUNNING, Job
+from models.platform.database import release
 from models.vector_stores import indexes, removal
 from workers.jobs import CHUNKS_INDEX, CHUNKS_SWEEP
 from workers.runtime import Lease, actor
 
 log = logging.getLogger(__name__)
-AT_ONCE = 2  # jobs that build indexes: each keeps a thread of ours, and memory and processors of Postgres
+AT_ONCE = 2  # jobs that index: each may take minutes, and the workers have other things to do
 
 
 @actor(CHUNKS_INDEX)
 def index_chunks(lease: Lease) -> None:
-    """Index the stores that have grown. Two such jobs at once do not index the same store, and more than two do nothing."""
-    is_one = (Job.name == CHUNKS_INDEX.name) & (Job.state == RUNNING)
-    if Job.select().where(is_one).count() > AT_ONCE:  # with this one
+    """Index the stores that have grown. Two such jobs at once do not index the same store; more leave it to these."""
+    is_enough = lease.job.running_before() >= AT_ONCE
+    release()
+    if is_enough:
         return
     for store_id in indexes.due():
         lease.checkpoint()
