@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from uuid import UUID
 
-from peewee import CharField, CompositeKey, UUIDField
+from peewee import CharField, UUIDField
 
 from models.containers.container import Container, ContainerNotFound
 from models.platform import audit
@@ -16,13 +16,11 @@ from models.platform.principal import Principal
 
 class ContainerBinding(TenantModel):
     owner, reading = None, CONTAINER_READ
-    id = None  # type: ignore[assignment]  # the key of the table is another one
     agent_key = CharField()
     container_id = UUIDField()
 
     class Meta:
         table_name = "container_binding"
-        primary_key = CompositeKey("tenant_id", "agent_key")
 
 
 @in_transaction

@@ -77,9 +77,10 @@ create unique index container_name on container (tenant_id, name) where deleted_
 create index container_tenant on container (tenant_id, created_at desc, id desc) where deleted_at is null;
 
 create table container_binding (
+    id uuid primary key, created_at timestamptz not null default now(),
     tenant_id uuid not null references tenant on delete cascade, agent_key varchar(64) not null,
-    container_id uuid not null references container on delete cascade, created_at timestamptz not null default now(),
-    primary key (tenant_id, agent_key)
+    container_id uuid not null references container on delete cascade,
+    unique (tenant_id, agent_key)
 );
 create index container_binding_container on container_binding (container_id);
 """

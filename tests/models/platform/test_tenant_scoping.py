@@ -16,6 +16,7 @@ from models.billing.invoices import Invoice
 from models.billing.notices import Delivery, Notice
 from models.billing.operations import BillingOperation
 from models.billing.subscription import Subscription
+from models.containers.bindings import ContainerBinding
 from models.containers.container import Container
 from models.conversations.conversation import Conversation
 from models.jobs.ledger import Job
@@ -44,6 +45,7 @@ REACHED_OTHERWISE = {Membership, Session, Job, AuditEvent, BillingCustomer, Buck
 MEMBER_SEES = {
     Approval: lambda own, both: {own},
     Container: lambda own, both: both,
+    ContainerBinding: lambda own, both: both,
     Conversation: lambda own, both: {own},
     ProviderFile: lambda own, both: both,
     StorageObject: lambda own, both: both,
@@ -74,6 +76,10 @@ REQUIRED = {
     },
     BillingOperation: lambda: {"actor": "a", "kind": "portal", "is_change": False},
     Container: lambda: {"name": str(uuid7()), "memory_limit": "1g"},
+    ContainerBinding: lambda: {
+        "agent_key": uuid7().hex,
+        "container_id": Container.create(tenant_id=Tenant.get().id, name=str(uuid7()), memory_limit="1g").id,
+    },
     Conversation: lambda: {"key": str(uuid7()), "entry_agent": "triage"},
     InboxEvent: lambda: {"source": "stripe", "external_id": str(uuid7()), "type": "a", "occurred_at": now()},
     ProviderFile: lambda: {"provider_file_id": str(uuid7()), "filename": "a.txt"},
