@@ -212,13 +212,16 @@ def _made_meanwhile() -> Iterator[None]:
 
 
 def allow_origins(bucket: str) -> bool:
-    """Let the pages of ALLOWED_ORIGINS upload to a bucket and download from it. False if the storage does not know such
-    rules for a bucket: then it has them for all, or lets every page in."""
+    """Let the pages of ALLOWED_ORIGINS, and no others, upload to a bucket and download from it; without it the storage's
+    default holds. False if the storage does not know such rules for a bucket: then it has them for all, or lets every page in."""
     from minio.error import S3Error
 
     with operation("bucket"):
         try:
-            connected()._execute("PUT", bucket, body=_cors_rules(), query_params={"cors": ""})  # noqa: SLF001
+            if settings.items(settings.allowed_origins):
+                connected()._execute("PUT", bucket, body=_cors_rules(), query_params={"cors": ""})  # noqa: SLF001
+            else:
+                connected()._execute("DELETE", bucket, query_params={"cors": ""})  # noqa: SLF001
         except S3Error as error:
             if error.code not in ("NotImplemented", "MethodNotAllowed"):
                 raise
