@@ -148,6 +148,26 @@ def billing(context: typer.Context, state: Path = STATE) -> None:
 
 
 @app.command(context_settings=PASS_THROUGH)
+def storage(context: typer.Context, state: Path = STATE) -> None:
+    """Compare objects with the object storage: `storage reconcile --dry-run`. --help lists all."""
+    if not HELP & set(context.args):
+        instance.use_database(state)
+    from workers.storage.commands import main
+
+    raise typer.Exit(main(context.args, prog="./dev storage"))
+
+
+@app.command(context_settings=PASS_THROUGH)
+def vector_stores(context: typer.Context, state: Path = STATE) -> None:
+    """Show vector stores, and operate those at the provider: `vector-stores stores list`. --help lists all."""
+    if not HELP & set(context.args):
+        instance.use_database(state)
+    from workers.vector_stores.commands import main
+
+    raise typer.Exit(main(context.args, prog="./dev vector-stores"))
+
+
+@app.command(context_settings=PASS_THROUGH)
 def audit(context: typer.Context, state: Path = STATE) -> None:
     """Print the audit log: [--actor user:ID] [--subject user:ID] [--action auth.sign] [--tenant ID] [--json]."""
     _run_on_database("audit", context, state)

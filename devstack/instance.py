@@ -27,8 +27,14 @@ class Instance:
     redis_url: str | None
     broker_url: str | None
     minio_endpoint: str | None
+    minio_access_key: str | None = None
+    minio_secret_key: str | None = None
+    minio_secure: str | None = None
     smtp_url: str | None
     openai_base_url: str | None
+    openai_api_key: str | None = None
+    app_public_url: str | None = None
+    allowed_origins: str | None = None
     stripe_api_base: str | None
     stripe_secret_key: str | None = None
     enable_billing: str | None = None
@@ -60,8 +66,14 @@ def write(stack: Stack, tenant_id: str) -> Instance:
         redis_url=env.get("REDIS_URL"),
         broker_url=env.get("BROKER_URL"),
         minio_endpoint=env.get("MINIO_ENDPOINT"),
+        minio_access_key=env.get("MINIO_ACCESS_KEY"),
+        minio_secret_key=env.get("MINIO_SECRET_KEY"),
+        minio_secure=env.get("MINIO_SECURE"),
         smtp_url=env.get("SMTP_URL"),
         openai_base_url=env.get("OPENAI_BASE_URL"),
+        openai_api_key=env.get("OPENAI_API_KEY"),
+        app_public_url=env.get("APP_PUBLIC_URL"),
+        allowed_origins=env.get("ALLOWED_ORIGINS"),
         stripe_api_base=env.get("STRIPE_API_BASE"),
         stripe_secret_key=env.get("STRIPE_SECRET_KEY"),
         enable_billing=env.get("ENABLE_BILLING"),
@@ -94,7 +106,7 @@ def require(state: Path) -> Instance:
 
 
 def use_database(state: Path) -> None:
-    """Use the database, Redis, Stripe and secret of the running instance, unless DATABASE_URL is set already.
+    """Use the database, Redis, storage, providers and secret of the running instance, unless DATABASE_URL is set already.
 
     Call it before anything imports `models.platform.settings`. SystemExit if no instance is running.
     """
@@ -109,6 +121,14 @@ def use_database(state: Path) -> None:
         "ENABLE_BILLING": instance.enable_billing,
         "STRIPE_API_BASE": instance.stripe_api_base,
         "STRIPE_SECRET_KEY": instance.stripe_secret_key,
+        "MINIO_ENDPOINT": instance.minio_endpoint,
+        "MINIO_ACCESS_KEY": instance.minio_access_key,
+        "MINIO_SECRET_KEY": instance.minio_secret_key,
+        "MINIO_SECURE": instance.minio_secure,
+        "OPENAI_BASE_URL": instance.openai_base_url,
+        "OPENAI_API_KEY": instance.openai_api_key,
+        "APP_PUBLIC_URL": instance.app_public_url,
+        "ALLOWED_ORIGINS": instance.allowed_origins,
     }
     for name, value in values.items():
         if value and not os.environ.get(name):

@@ -48,7 +48,11 @@ class ContainerNotMade(DomainError):
     message = "The provider did not make the container."
 
     def __init__(self, code: str) -> None:
-        super().__init__(headers={"Retry-After": "10"} if STATUS.get(code) in (429, 503) else None)
+        refused = "The provider does not make such a container. It may allow fewer minutes of expires_after."
+        super().__init__(
+            refused if code == "provider_rejected" else None,
+            headers={"Retry-After": "10"} if STATUS.get(code) in (429, 503) else None,
+        )
         self.code, self.status = code, STATUS.get(code, 502)
 
 

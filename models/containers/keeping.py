@@ -15,6 +15,7 @@ from models.platform.locks import lock
 from models.platform.principal import Principal
 from models.platform.settings import settings
 
+PER_TENANT = "containers.per_tenant"
 KNOWN_FILES = """
 select provider_file_id from provider_file
 where tenant_id = %(tenant_id)s and provider_file_id = any(%(file_ids)s)"""
@@ -61,12 +62,11 @@ def create(principal: Principal, wish: Wish, client: ClientInfo = UNKNOWN_CLIENT
     if memory not in tiers:
         raise MemoryNotAllowed(details={"allowed": tiers})
     lock("containers", tenant_id)  # the count holds until the commit
-    is_live = (Container.tenant_id == tenant_id) & Container.deleted_at.is_null()
-    most = plans.limit(tenant_id, "containers.per_tenant")
+    most = plans.limit(tenant_id, PER_TENANT)
     most = settings.container_max_containers_per_tenant if most is None else most
-    if Container.select(Container.id).where(is_live).count() >= most:
+    if used(tenant_id) >= most:
         raise TooManyContainers(details={"limit": most})
-    if Container.select(Container.id).where(is_live & (Container.name == wish.name)).exists():
+    if _live(tenant_id).where(Container.name == wish.name).exists():
         raise ContainerNameTaken()
     file_ids = list(dict.fromkeys(wish.file_ids or ()))
     _require_files(tenant_id, file_ids)
@@ -82,6 +82,15 @@ def create(principal: Principal, wish: Wish, client: ClientInfo = UNKNOWN_CLIENT
     )
     audit.record("container.created", principal, f"container:{container.id}", client=client, memory_limit=memory)
     return container
+
+
+def used(tenant_id: UUID) -> int:
+    """How many containers count against the tenant's limit."""
+    return int(_live(tenant_id).count())
+
+
+def _live(tenant_id: UUID) -> Any:
+    return Container.select(Container.id).where(Container.tenant_id == tenant_id, Container.deleted_at.is_null())
 
 
 def _require_files(tenant_id: UUID, file_ids: list[str]) -> None:

@@ -16,6 +16,7 @@ DEEPEST, MOST = 8, 100  # levels of and/or; conditions, and values of one `in`
 MOST_VALUES = 500  # of all `in` and `nin` together: thousands of chunks are compared with each
 LONGEST_KEY, LONGEST_TEXT = 64, 512  # characters, as of attributes
 ORDER = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+TYPES = ("eq", "ne", *ORDER, "in", "nin", "and", "or")
 
 
 class InvalidFilters(DomainError):
@@ -54,6 +55,8 @@ class _Reader:
         if not isinstance(given, dict):
             raise InvalidFilters(f"{where} must be an object.")
         kind = given.get("type")
+        if not isinstance(kind, str) or kind not in TYPES:
+            raise InvalidFilters(f"{where}.type must be one of {', '.join(TYPES)}.")
         if kind in ("and", "or"):
             _only(given, {"type", "filters"}, where)
             return self._compound(kind, given.get("filters"), f"{where}.filters", depth)
@@ -66,8 +69,6 @@ class _Reader:
             return Condition("{attributes} -> %s = %s", (key, Json(value)))
         if kind == "ne":
             return Condition("{attributes} -> %s is distinct from %s", (key, Json(value)))
-        if not isinstance(kind, str) or kind not in ORDER:
-            raise InvalidFilters(f"{where}.type must be eq, ne, gt, gte, lt, lte, in, nin, and, or.")
         if isinstance(value, bool):
             raise InvalidFilters(f"{where}.value: true and false have no order.")
         # Compared as jsonb: a cast to numbers could fail for another file's text.

@@ -26,7 +26,17 @@ def store_mail(state, name, to, subject):
 
 
 @pytest.mark.parametrize(
-    "command", [["chat", "hi"], ["jobs", "list"], ["jobs", "show", "1"], ["operators", "list"], ["audit"], ["seed"]]
+    "command",
+    [
+        ["chat", "hi"],
+        ["jobs", "list"],
+        ["jobs", "show", "1"],
+        ["operators", "list"],
+        ["audit"],
+        ["seed"],
+        ["storage", "reconcile"],
+        ["vector-stores", "stores", "list"],
+    ],
 )
 def test_without_an_instance_a_command_says_how_to_start_one(run, tmp_path, command):
     result = run(*command)

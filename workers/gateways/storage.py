@@ -153,8 +153,9 @@ def presigned_part(bucket: str, key: str, upload_id: str, number: int, *, size: 
     return presigned_put(bucket, key, size=size, mime_type=None, seconds=seconds, **numbered)
 
 
-def close_parts(bucket: str, key: str, upload_id: str) -> None:
-    """Make one object of all parts that have arrived. BlobMissing if none has, or the upload has ended."""
+def close_parts(bucket: str, key: str, upload_id: str, *, size: int) -> None:
+    """Make one object of the parts, which have so many bytes together. BlobMissing if not all have arrived, or the upload has
+    ended."""
     with operation("parts"):
         parts: list[Any] = []
         marker, more = None, True
@@ -162,7 +163,7 @@ def close_parts(bucket: str, key: str, upload_id: str) -> None:
             page = connected()._list_parts(bucket, key, upload_id, part_number_marker=marker)  # noqa: SLF001
             parts += page.parts
             more, marker = page.is_truncated, page.next_part_number_marker
-        if not parts:
+        if sum(part.size or 0 for part in parts) != size:
             raise BlobMissing()
         connected()._complete_multipart_upload(bucket, key, upload_id, parts)  # noqa: SLF001
 
@@ -211,13 +212,16 @@ def _made_meanwhile() -> Iterator[None]:
 
 
 def allow_origins(bucket: str) -> bool:
-    """Let the pages of ALLOWED_ORIGINS upload to a bucket and download from it. False if the storage does not know such
-    rules for a bucket: then it has them for all, or lets every page in."""
+    """Let the pages of ALLOWED_ORIGINS, and no others, upload to a bucket and download from it; without it the storage's
+    default holds. False if the storage does not know such rules for a bucket: then it has them for all, or lets every page in."""
     from minio.error import S3Error
 
     with operation("bucket"):
         try:
-            connected()._execute("PUT", bucket, body=_cors_rules(), query_params={"cors": ""})  # noqa: SLF001
+            if settings.items(settings.allowed_origins):
+                connected()._execute("PUT", bucket, body=_cors_rules(), query_params={"cors": ""})  # noqa: SLF001
+            else:
+                connected()._execute("DELETE", bucket, query_params={"cors": ""})  # noqa: SLF001
         except S3Error as error:
             if error.code not in ("NotImplemented", "MethodNotAllowed"):
                 raise

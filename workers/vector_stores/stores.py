@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 DUE = """
 select {{columns}} from vector_store where {due} and deleted_at is null limit 200 for no key update skip locked"""
 OVER = "expires_at <= now() and status <> 'expired' and engine = 'pgvector'"  # of the others the provider says it
-PAUSE = 0.2  # seconds between two looks whether all runs have ended
+STOPPING_SECONDS = 0.5  # between two looks whether all runs have stopped
 SYSTEM = "system:vector_stores"  # the actor of audit events
 
 
@@ -78,8 +78,8 @@ def remove_store(lease: Lease) -> None:
         return
     while keeping.stop_runs(store.id):
         release()
-        with lease.interruptible():  # until the workers that are busy with them see it
-            time.sleep(PAUSE)
+        with lease.interruptible():
+            time.sleep(STOPPING_SECONDS)  # their workers see it within a heartbeat
     if store.engine == PGVECTOR:
         remove_chunks(store.id)
     elif store.provider_id:

@@ -1,5 +1,7 @@
 """What a tenant has used, and what callers say that it has."""
 
+from uuid import UUID
+
 import falcon
 
 from edge.endpoint import endpoint
@@ -16,10 +18,13 @@ from edge.schemas.common import SuccessResponse
 from models.billing import counters, reported_usage, usage_totals
 from models.billing.usage_totals import FeatureTotal
 from models.billing.usage_windows import Window
+from models.containers import keeping as containers
 from models.platform import limits
 from models.platform.authorization import BILLING_MANAGE, BILLING_READ
 from models.platform.database import transaction
 from models.platform.settings import settings
+from models.storage import limits as storage_limits
+from models.vector_stores import limits as vector_store_limits
 
 RECORDED = SuccessResponse(message="Usage recorded.")
 
@@ -34,11 +39,12 @@ class Usage:
         tenant = tenant_of(req, tenant_id)
         window = Window(query.start, query.end) if query.start and query.end else None
         found = usage_totals.of_tenant(tenant, window)
+        present = _present(tenant)
         return UsageResponse(
             plan_code=found.plan_code,
             window_start=found.window.start,
             window_end=found.window.end,
-            features=[_feature(total) for total in found.features],
+            features=[_feature(total, present) for total in found.features],
             days=[
                 UsageDayResponse(feature_key=one.feature, day=one.day, quantity=one.quantity)
                 for one in counters.by_day(tenant, found.window)
@@ -67,7 +73,16 @@ class Usage:
         return RECORDED
 
 
-def _feature(total: FeatureTotal) -> UsageFeatureResponse:
+def _present(tenant: UUID) -> dict[str, int]:
+    """What the tenant has now of the features that are limited at any time."""
+    return {
+        storage_limits.TOTAL_BYTES: storage_limits.used_bytes(tenant),
+        containers.PER_TENANT: containers.used(tenant),
+        **vector_store_limits.used(tenant),
+    }
+
+
+def _feature(total: FeatureTotal, present: dict[str, int]) -> UsageFeatureResponse:
     limit = total.limit
     if limit is None:
         return UsageFeatureResponse(feature_key=total.feature, used=total.used)
@@ -76,7 +91,7 @@ def _feature(total: FeatureTotal) -> UsageFeatureResponse:
         display_name=limit.display_name,
         unit=limit.unit,
         is_metered=limit.is_metered,
-        used=total.used,
+        used=total.used if limit.is_metered else present.get(total.feature, total.used),
         soft_limit=limit.soft,
         hard_limit=limit.hard,
     )

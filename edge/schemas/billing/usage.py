@@ -63,7 +63,8 @@ class UsageQuery(BaseModel):
 
 
 class UsageFeatureResponse(BaseModel):
-    """`used`: in the window, or, of a feature that is not metered, now. Limits are those of a whole window."""
+    """`used`: in the window, or, of a feature that is not metered, now; of a limit for each store or each file, by the fullest
+    store or the largest file. Limits are those of a whole window."""
 
     feature_key: str
     display_name: str | None = None

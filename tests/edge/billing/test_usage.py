@@ -10,8 +10,11 @@ from models.platform.database import database, transaction
 from models.platform.ids import uuid7
 from models.runs import usage
 from models.runs.run import Run
+from tests.support.chunks import make_file, make_store
+from tests.support.containers import make_container
 from tests.support.crowd import crowd
 from tests.support.routes import UNKNOWN_ID, assert_envelope
+from tests.support.storage import object_by
 
 RECORDED = {"success": True, "message": "Usage recorded.", "data": None}
 
@@ -159,6 +162,32 @@ def test_usage_is_read_with_limits_and_days(post, http, signed, tenant, limited)
         {**past, "end": "2036-01-01"},
     ):
         assert http.simulate_get(path, headers=headers, params=query).status_code == 422
+
+
+def test_what_is_limited_at_any_time_is_counted_when_it_is_read(http, signed, subscribed, tenant, limited):
+    headers, _ = signed("admin")
+    expected = {
+        "containers.per_tenant": 1,
+        "storage.total_bytes_per_tenant": 30,
+        "vector.stores_per_tenant": 2,
+        "vector.total_bytes_per_tenant": 18,
+        "vector.files_per_store": 2,
+        "vector.max_file_bytes": 7,
+    }
+    for feature in expected:
+        limited(feature, hard=1000, is_metered=False)
+    subscribed()
+    for owner in (tenant, Tenant.create(slug="other", name="Other")):
+        make_container(owner, "here", provider_id=f"cntr_{owner.id.hex}")
+        make_container(owner, "gone", provider_id=f"cntr_{owner.id.hex}_2", deleted_at=now())
+        for size, status in ((10, "ready"), (20, "pending_upload"), (40, "rejected")):
+            object_by(None, owner, size_bytes=size, status=status)
+        store, other = make_store(owner, "a"), make_store(owner, "b")
+        for home, size in ((store, 7), (store, 5), (other, 6)):
+            make_file(home, f"{size}.txt", size_bytes=size)
+    answer = http.simulate_get(f"/api/v1/billing/tenants/{tenant.id}/usage", headers=headers).json
+    features = {one["feature_key"]: one["used"] for one in answer["features"]}
+    assert {feature: features[feature] for feature in expected} == expected
 
 
 # ------------------------------------------------------------- refusing new work

@@ -93,6 +93,7 @@ def test_what_the_provider_refuses_is_an_error_and_leaves_nothing(library, admin
     with worker():
         refused = admin("POST", name="work")
         assert (refused.status_code, refused.json["error"]) == (status, code)
+        assert ("expires_after" in refused.json["message"]) == (code == "provider_rejected")  # the usual cause
         assert admin("GET").json["total"] == 0
         assert admin("POST", name="work").status_code == 201
 

@@ -5,7 +5,7 @@ import argparse
 from models.storage.buckets import Bucket
 from workers.gateways import storage
 
-HELP = "Let the pages of ALLOWED_ORIGINS use all buckets. Run it when that setting has changed."
+HELP = "Let the pages of ALLOWED_ORIGINS, and no others, use all buckets. Run it when that setting has changed."
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
