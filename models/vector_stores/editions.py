@@ -84,7 +84,7 @@ def keep_whole(file_row: VectorStoreFile) -> int:
 
     NotStaged if others have taken their place since the row was read, and they are being removed.
     """
-    edition = Edition.select().where(Edition.id == file_row.edition_id).for_update("FOR SHARE").get_or_none()
+    edition = Edition.select().where(Edition.id == file_row.edition_id).for_update("FOR SHARE").get_or_none()  # type: ignore[arg-type]
     if edition is None or edition.chunks != file_row.chunk_count:
         raise NotStaged()
     return int(edition.chunks)
