@@ -1,7 +1,8 @@
 """Files of stores: attached to those at the provider, and detached from those of both engines."""
 
 import time
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import UUID
 
 from models.platform.clock import now
@@ -26,6 +27,7 @@ from workers.gateways import openai_vector_stores as provider
 from workers.gateways.openai import NotThere, ProviderRejected
 from workers.gateways.storage import BlobMissing
 from workers.jobs import FILE_ATTACH, FILE_ATTACH_FAIL, FILE_DETACH
+from workers.lease import TryLater
 from workers.metrics import run_ended
 from workers.runtime import Lease, actor
 from workers.storage.reading import BlobDamaged, fetch
@@ -33,7 +35,9 @@ from workers.storage.reading import BlobDamaged, fetch
 if TYPE_CHECKING:
     from workers.gateways.openai_vector_stores import RemoteFile
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0  # seconds between two questions whether it is indexed
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 1.0  # seconds between two questions whether it is indexed
+WAIT_SECONDS, LATER_SECONDS = 5.0, 10.0  # for which a worker waits for that; after which one looks again
+LONGEST = timedelta(hours=4)  # for which the provider may index a file
 GIVEN_UP = "The provider could not be reached, or did not answer as it should."
 
 
@@ -106,11 +110,16 @@ def _indexed(lease: Lease, row: VectorStoreFile) -> "RemoteFile":
         wanted["attributes"] = row.attributes
     if row.chunking_strategy:
         wanted["chunking_strategy"] = row.chunking_strategy
-    if lease.job.args.get("again"):
+    if lease.job.args.get("again") and row.begun_run_id != row.run_id:
         provider.detach(store.provider_id, file_id)
+        VectorStoreFile.update(begun_run_id=row.run_id).where(VectorStoreFile.id == row.id).execute()
+        release()
+    end = time.monotonic() + WAIT_SECONDS
     try:
         remote, pause = provider.attach(store.provider_id, file_id, wanted), FIRST_PAUSE
         while remote.status == IN_PROGRESS:
+            if time.monotonic() > end:
+                _look_later(row)
             with lease.interruptible():
                 time.sleep(pause)
             pause = min(pause * 1.5, LONGEST_PAUSE)
@@ -118,6 +127,15 @@ def _indexed(lease: Lease, row: VectorStoreFile) -> "RemoteFile":
     except NotThere:
         raise Unusable("missing_at_provider", "The provider does not have the file, or its store, any more.") from None
     return remote
+
+
+def _look_later(row: VectorStoreFile) -> NoReturn:
+    """Leave the worker to others while the provider is at work. Unusable if that has taken too long."""
+    run = Run.get_or_none(Run.id == row.run_id)
+    release()
+    if run is not None and run.started_at is not None and run.started_at < now() - LONGEST:
+        raise Unusable("provider_unavailable", "The provider did not index the file in time.")
+    raise TryLater("the provider is indexing", LATER_SECONDS, is_failure=False)
 
 
 def _known_as(row: VectorStoreFile) -> str | None:

@@ -5,6 +5,7 @@ import pytest
 from models.jobs.ledger import QUEUED, Job
 from models.platform.clock import now
 from models.platform.database import transaction
+from models.platform.ids import uuid7
 from models.runs.run import Run
 from models.storage.objects import StorageObject
 from models.vector_stores import attaching, keeping
@@ -15,7 +16,7 @@ from tests.support.vector_stores import attach, make_store, principal_of
 from workers.gateways import openai_vector_stores as provider
 from workers.jobs import FILE_ATTACH, FILE_DETACH, enqueue
 from workers.storage.writing import store as write
-from workers.vector_stores import reconciliation
+from workers.vector_stores import files, reconciliation
 
 UPLOAD, ATTACH = "POST /v1/files", "POST /v1/vector_stores/{store_id}/files"
 TEXT = b"Cats purr, and they sleep all day."
@@ -151,12 +152,47 @@ def test_a_failed_file_is_indexed_again(begin, store, stored, library, tenant):
     library.tell(store=store.provider_id, file=remote, state="failed")
     run_job("vector_store.sync")
     assert row(file).status == "failed"
-    guard = attaching.guard_of(principal_of(tenant), Run._meta.fields["id"].default())
-    again = guard.begin(lambda: attaching.index_again(principal_of(tenant), store.id, str(file.id), guard))
-    with transaction():
-        enqueue(FILE_ATTACH, run_id=again.run.id, tenant_id=tenant.id, file_row_id=str(file.id), again=True)
+    again(tenant, store, file)
     work()
     assert (row(file).status, row(file).last_error, run_of(file).state) == ("completed", None, "succeeded")
+
+
+def test_a_provider_that_takes_long_keeps_no_worker(begin, store, stored, library, tenant, monkeypatch):
+    monkeypatch.setattr(files, "WAIT_SECONDS", 0.0)
+    library.tell(indexing=60)
+    file = begin(store, stored.id)
+    for _ in range(2):
+        work()
+        assert (row(file).status, run_of(file).state) == ("in_progress", "running")
+    library.tell(shift=90)
+    work()
+    assert (row(file).status, run_of(file).state) == ("completed", "succeeded")
+    attached = again(tenant, store, file)  # it is detached there once, or its indexing would never end
+    work()
+    assert Run.get_by_id(attached.run.id).state == "running"
+    library.tell(shift=180)
+    work()
+    assert Run.get_by_id(attached.run.id).state == "succeeded"
+
+
+def test_a_provider_that_never_ends_is_given_up(begin, store, stored, library, monkeypatch):
+    monkeypatch.setattr(files, "WAIT_SECONDS", 0.0)
+    library.tell(indexing=60)
+    file = begin(store, stored.id)
+    work()
+    Run.update(started_at=now() - files.LONGEST).where(Run.id == row(file).run_id).execute()
+    work()
+    assert (row(file).status, row(file).error_code) == ("failed", "provider_unavailable")
+
+
+def again(tenant, store, file):
+    principal = principal_of(tenant)
+    guard = attaching.guard_of(principal, uuid7())
+    attached = guard.begin(lambda: attaching.index_again(principal, store.id, str(file.id), guard))
+    with transaction():
+        args = {"file_row_id": str(file.id), "again": True}
+        enqueue(FILE_ATTACH, run_id=attached.run.id, tenant_id=tenant.id, **args)
+    return attached
 
 
 def test_a_detached_file_goes_and_its_copy_stays_until_its_object_is_deleted(
