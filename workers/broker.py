@@ -21,6 +21,7 @@ from redis.retry import Retry
 
 from models.platform.redis import connect
 from models.platform.settings import settings
+from workers.queue_shares import share_of
 
 if TYPE_CHECKING:
     from workers.rabbitmq import RabbitBroker
@@ -45,7 +46,8 @@ class PushBroker(Broker):
         )
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> "PushConsumer":
-        return PushConsumer(self, queue_name, slots=max(1, prefetch // 2))
+        threads = prefetch // 2  # Dramatiq asks for twice as many messages as it has threads
+        return PushConsumer(self, queue_name, slots=share_of(queue_name, threads))
 
     def declare_queue(self, queue_name: str) -> None:
         if queue_name not in self.queues:

@@ -49,7 +49,7 @@ class JobKind:
 
 
 A_DAY = (5, 60, 300, 1800, 3600, 7200, 14_400, 21_600, 28_800)  # about, together
-QUEUES = ("agents", "index", "events", "mail", "housekeeping")
+QUEUES = ("agents", "index", "files", "events", "mail", "housekeeping")
 
 # fmt: off
 CHAT_RUN              = JobKind("chat.run",              queue="agents",       limit=900, retries=3, exhausted="run.fail")
@@ -95,10 +95,10 @@ CONTAINER_CREATE_FAIL = JobKind("container.create_fail", queue="housekeeping", l
 CONTAINER_REFRESH     = JobKind("container.refresh",     queue="events",       limit=90,  retries=0)
 CONTAINER_REMOVE      = JobKind("container.remove",      queue="events",       limit=90,  retries=20)
 CONTAINER_SYNC        = JobKind("container.sync",        queue="events",       limit=240, retries=0)
-STORAGE_BUCKET        = JobKind("storage.bucket",        queue="events",       limit=60,  retries=2)
-STORAGE_PARTS         = JobKind("storage.parts",         queue="events",       limit=60,  retries=1)
-STORAGE_VERIFY        = JobKind("storage.verify",        queue="events",       limit=900, retries=7, delays=(2, 5, 15, 60, 300, 900, 3600))
-STORAGE_REMOVE        = JobKind("storage.remove",        queue="events",       limit=60,  retries=20)
+STORAGE_BUCKET        = JobKind("storage.bucket",        queue="files",        limit=60,  retries=2)
+STORAGE_PARTS         = JobKind("storage.parts",         queue="files",        limit=60,  retries=1)
+STORAGE_VERIFY        = JobKind("storage.verify",        queue="files",        limit=900, retries=7, delays=(2, 5, 15, 60, 300, 900, 3600))
+STORAGE_REMOVE        = JobKind("storage.remove",        queue="files",        limit=60,  retries=20)
 STORAGE_SWEEP         = JobKind("storage.sweep",         queue="housekeeping", limit=600, retries=3)
 STORAGE_RECONCILE     = JobKind("storage.reconcile",     queue="housekeeping", limit=3600, retries=0)
 CHUNKS_INDEX          = JobKind("chunks.index",          queue="housekeeping", limit=3600, retries=0)

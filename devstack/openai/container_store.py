@@ -1,7 +1,6 @@
 """The containers of the stand-in: where code runs, and the files in them. They live as long as the stand-in does."""
 
 import os
-import shutil
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -70,7 +69,7 @@ class Containers:
     def __init__(self, folder: Path, library: Library) -> None:
         self.folder, self.library = folder, library
         self.all: dict[str, Container] = {}
-        shutil.rmtree(self.folder / "containers", ignore_errors=True)  # of an earlier stand-in
+        process.remove(self.folder / "containers")  # of an earlier stand-in
 
     def now(self) -> float:
         return self.library.now()
@@ -83,7 +82,7 @@ class Containers:
         self._make_room()
         made, now = f"cntr_{uuid4().hex}{uuid4().hex[:16]}", self.now()
         container = Container(made, name, memory, minutes, self.folder / "containers" / made, int(now), now)
-        container.folder.mkdir(parents=True)
+        container.folder.mkdir(mode=0o700, parents=True)
         self.all[container.id] = container
         for file in contents:
             self.write(container, file.filename, file.data)
@@ -127,7 +126,7 @@ class Containers:
 
     def _empty(self, container: Container) -> None:
         container.files.clear()
-        shutil.rmtree(container.folder, ignore_errors=True)
+        process.remove(container.folder)
 
     def _make_room(self) -> None:
         live = sorted((one for one in self.listed() if not one.expired), key=lambda one: one.last_active)
@@ -141,8 +140,9 @@ class Containers:
         name = filename.replace("\\", "/").rsplit("/", 1)[-1]
         if name in ("", ".", "..") or "\0" in name or len(name.encode()) > 255 or (container.folder / name).is_dir():
             raise invalid("Invalid filename.", "file")
-        held = sum(size for size, _ in process.usage(container.folder).values())
-        if len(content) > process.FILE_BYTES or held + len(content) > process.FOLDER_BYTES:
+        held = process.usage(container.folder)
+        size = sum(size for size, _ in held.values()) + len(content)
+        if len(content) > process.FILE_BYTES or size > process.FOLDER_BYTES or len(held) >= process.FOLDER_FILES // 2:
             raise ApiError(413, "The file is too large for this container.")
         (container.folder / name).write_bytes(content)
         return self._record(container, name, source)

@@ -62,6 +62,10 @@ insert into usage_hold (tenant_id, holder, feature, quantity)
 select %(tenant_id)s, %(holder)s, feature, quantity
 from jsonb_to_recordset(%(listed)s) as listed(feature text, quantity bigint) on conflict do nothing"""
 FREE = "delete from usage_hold where tenant_id = %(tenant_id)s and holder = %(holder)s"
+HELD_SECONDS = 600  # longer than any work that is not a run
+FREE_ABANDONED = """
+with abandoned as (delete from usage_hold where created_at < now() - %(seconds)s * interval '1 second' returning tenant_id)
+select distinct tenant_id from abandoned"""
 
 DECISIONS = Counter("usage_guardrail_decisions_total", "Decisions about new work.", ["decision", "plan_code"])
 HITS = Counter("usage_limit_hits_total", "Limits that new work has met.", ["plan_code", "limit_type", "feature_key"])
@@ -210,6 +214,15 @@ def settle(tenant_id: UUID, holder: UUID, used: Mapping[str, int]) -> None:
     database.execute_prepared(FREE, {"tenant_id": tenant_id, "holder": holder})
     usage.record_source(tenant_id, f"work:{holder}", dict(used))
     database.after_commit(lambda: holds.settle(tenant_id, holder, dict(used)))
+
+
+def free_abandoned() -> int:
+    """Free what work that is not a run had reserved when its process or Postgres died. Returns of how many tenants."""
+    with transaction():
+        tenants = database.execute_prepared(FREE_ABANDONED, {"seconds": HELD_SECONDS}).fetchall()
+    for (tenant_id,) in tenants:
+        holds.forget(tenant_id)
+    return len(tenants)
 
 
 def _load(tenant_id: UUID) -> bool:

@@ -295,6 +295,12 @@ class Job(Model):
     def is_any_running(cls, run_id: UUID) -> bool:
         return cls.select(cls.id).where((cls.run_id == run_id) & (cls.state == RUNNING)).exists()
 
+    def running_before(self) -> int:
+        """How many other jobs of this name began earlier, and are still running."""
+        is_earlier = (Job.started_at < self.started_at) | ((Job.started_at == self.started_at) & (Job.id < self.id))
+        running = Job.select(Job.id).where((Job.state == RUNNING) & (Job.name == self.name) & (Job.id != self.id))
+        return int(running.where(is_earlier).count())
+
     @classmethod
     def purge(cls, days: int, limit: int = 5000) -> int:
         """Delete at most `limit` jobs that finished more than `days` days ago. Returns how many were deleted."""

@@ -136,9 +136,9 @@ class Run(TenantModel):
         used.record(self.tenant_id, self.id, tokens)
         if self.kind == WORKFLOW and state != SUCCEEDED:
             used.record_steps(self.tenant_id, self.id)
-        if self.kind != WORKFLOW:
+        if self.kind == CHAT:
             database.after_commit(lambda: holds.settle(self.tenant_id, self.id, tokens))
-        else:
+        else:  # Redis does not count what it does not hold, and it holds no other runs once it has loaded the tenant again
             database.after_commit(lambda: holds.forget(self.tenant_id))
 
     @classmethod

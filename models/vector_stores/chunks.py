@@ -80,6 +80,7 @@ def _copy_some(other_id: UUID, file_row: VectorStoreFile, generation: int) -> bo
             raise NotStaged()
         store = _store(file_row, source.dimensions)
         edition = editions.claim(file_row, generation, first)
+        total = editions.keep_whole(other)
         statement = f"""
             insert into {tables.table_of(store)} ({tables.COLUMNS})
             select %s, %s, position, page, tokens, text, embedding from {tables.table_of(source)}
@@ -87,7 +88,7 @@ def _copy_some(other_id: UUID, file_row: VectorStoreFile, generation: int) -> bo
         values = (store.id, edition.id, source.id, other.edition_id, first, first + COPIED_AT_ONCE)
         edition.chunks += database.execute_sql(statement, values).rowcount
         edition.save(only=("chunks",))
-    return bool(edition.chunks - first < COPIED_AT_ONCE)
+    return bool(edition.chunks >= total)
 
 
 def _store(file_row: VectorStoreFile, dimensions: int) -> VectorStore:

@@ -79,6 +79,18 @@ def claim(file_row: VectorStoreFile, generation: int, first: int) -> Edition:
 
 
 @in_transaction
+def keep_whole(file_row: VectorStoreFile) -> int:
+    """Have all chunks that searches see of a file stay until the transaction ends. Returns how many they are.
+
+    NotStaged if others have taken their place since the row was read, and they are being removed.
+    """
+    edition = Edition.select().where(Edition.id == file_row.edition_id).for_update("FOR SHARE").get_or_none()
+    if edition is None or edition.chunks != file_row.chunk_count:
+        raise NotStaged()
+    return int(edition.chunks)
+
+
+@in_transaction
 def publish(file_row: VectorStoreFile, generation: int) -> int:
     """Let searches see these chunks of the file instead of those they see now. Returns how many they are.
 

@@ -13,6 +13,7 @@ from models.platform.database import Json
 from models.platform.errors import DomainError
 
 DEEPEST, MOST = 8, 100  # levels of and/or; conditions, and values of one `in`
+MOST_VALUES = 500  # of all `in` and `nin` together: thousands of chunks are compared with each
 LONGEST_KEY, LONGEST_TEXT = 64, 512  # characters, as of attributes
 ORDER = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 TYPES = ("eq", "ne", *ORDER, "in", "nin", "and", "or")
@@ -43,7 +44,7 @@ def parse(filters: Any) -> Condition | None:
 
 class _Reader:
     def __init__(self) -> None:
-        self.count = 0
+        self.count = self.values = 0
 
     def read(self, given: Any, where: str, depth: int) -> Condition:
         self.count += 1
@@ -62,7 +63,7 @@ class _Reader:
         _only(given, {"type", "key", "value"}, where)
         key = _key(given.get("key"), f"{where}.key")
         if kind in ("in", "nin"):
-            return _one_of(key, kind == "in", given.get("value"), f"{where}.value")
+            return self._one_of(key, kind == "in", given.get("value"), f"{where}.value")
         value = _value(given.get("value"), f"{where}.value")
         if kind == "eq":
             return Condition("{attributes} -> %s = %s", (key, Json(value)))
@@ -82,13 +83,15 @@ class _Reader:
         sql = f" {kind} ".join(f"({part.sql}) is true" for part in parts)
         return Condition(f"({sql})", tuple(value for part in parts for value in part.values))
 
-
-def _one_of(key: str, is_in: bool, given: Any, where: str) -> Condition:
-    if not isinstance(given, list) or not 1 <= len(given) <= MOST:
-        raise InvalidFilters(f"{where} must be a list of 1 to {MOST} values.")
-    values = [Json(_value(value, f"{where}[{number}]")) for number, value in enumerate(given)]
-    among = f"coalesce({{attributes}} -> %s in ({', '.join(['%s'] * len(values))}), false)"
-    return Condition(among if is_in else f"not {among}", (key, *values))
+    def _one_of(self, key: str, is_in: bool, given: Any, where: str) -> Condition:
+        if not isinstance(given, list) or not 1 <= len(given) <= MOST:
+            raise InvalidFilters(f"{where} must be a list of 1 to {MOST} values.")
+        self.values += len(given)
+        if self.values > MOST_VALUES:
+            raise InvalidFilters(f"All in and nin together may have {MOST_VALUES} values at most.")
+        values = [Json(_value(value, f"{where}[{number}]")) for number, value in enumerate(given)]
+        among = f"coalesce({{attributes}} -> %s in ({', '.join(['%s'] * len(values))}), false)"
+        return Condition(among if is_in else f"not {among}", (key, *values))
 
 
 def _only(given: dict[str, Any], names: set[str], where: str) -> None:

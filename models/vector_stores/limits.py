@@ -20,7 +20,7 @@ FILES = "select count(*) from vector_store_file where vector_store_id = %(store_
 BYTES = """
 select coalesce(sum(greatest(file.usage_bytes, file.size_bytes)), 0)::bigint
 from vector_store_file file join vector_store store on store.id = file.vector_store_id
-where file.tenant_id = %(tenant_id)s and file.deleted_at is null and store.deleted_at is null"""
+where store.tenant_id = %(tenant_id)s and store.deleted_at is null and file.deleted_at is null"""
 
 # The fullest store and the largest file.
 FULLEST = """

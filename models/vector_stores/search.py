@@ -20,7 +20,7 @@ from models.vector_stores.stores import VectorStore
 LONGEST_QUERY = 10_000  # characters of a query whose words are looked for
 DEEPEST = 50  # ranks that are fused, at least
 FEW = 10_000  # chunks of matching files, up to which all are compared
-LISTED = 200  # candidates that the index keeps in mind: more finds more, and takes longer
+LISTED = 100  # candidates that the index keeps in mind: more finds more, and takes longer
 SCANNED = 40_000  # chunks that the index visits until it gives up finding matching ones
 
 # Every statement of a search sees the same moment, also while the store is moved to a table of its own.

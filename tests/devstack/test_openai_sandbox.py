@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -71,6 +72,14 @@ def test_it_has_no_network(run):
     ]
     all_refused(run, "", attempts)
     assert refusals(run, "", ["ctypes.CDLL(None).syscall(425, 8, None)"]).popitem()[1] == "-1"  # no io_uring
+
+
+def test_it_sends_nothing_to_the_sockets_of_other_programs(run, tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        other.bind(str(tmp_path / "log"))
+        for kind in ("DGRAM", "SEQPACKET", "RAW"):
+            all_refused(run, "", [f"socket.socketpair(socket.AF_UNIX, socket.SOCK_{kind})"])
+    assert run("import asyncio; asyncio.run(asyncio.sleep(0, 7))").logs == "7"
 
 
 def test_it_reads_no_files_but_its_own(run, tmp_path):
@@ -143,6 +152,28 @@ def test_it_starts_and_touches_no_processes(run):
     assert "not permitted" in run("import os\nwhile True: os.fork()").logs
 
 
+def test_it_has_no_signals_sent(run):
+    prelude = "import fcntl\nlibc = ctypes.CDLL(None, use_errno=True)\nr, w = os.pipe()"
+    all_refused(run, prelude, [f"fcntl.fcntl(r, {command}, {os.getppid()})" for command in (8, 10)])
+    attempts = ["libc.prctl(1, 0, 0, 0, 0)", "libc.fcntl(r, 15, bytes(8))", "libc.ioctl(r, 0x8901, bytes(4))"]
+    assert refusals(run, prelude, attempts) == dict.fromkeys(attempts, "-1")
+
+
+def test_it_changes_nothing_about_files_that_it_may_read(run, tmp_path):
+    target = tmp_path / "ours.txt"
+    target.touch()
+    value = "ctypes.create_string_buffer(b'1')"
+    prelude = f"import struct\nlibc = ctypes.CDLL(None)\nvalue = {value}\nargs = struct.pack('QII', ctypes.addressof(value), 1, 0)"
+    attempts = [
+        f"libc.syscall(463, -100, {str(target).encode()!r}, 0, b'user.x', args, 16)",
+        "libc.ioctl(os.open(os.__file__, os.O_RDONLY), 0x40086602, bytes(8))",
+        "libc.inotify_init()",
+        "libc.klogctl(3, value, 1)",
+    ]
+    assert refusals(run, prelude, attempts) == dict.fromkeys(attempts, "-1")
+    assert os.listxattr(target) == []
+
+
 def test_it_cannot_have_more_memory_than_its_tier(run):
     assert "MemoryError" in run("bytearray(8 << 30)").logs
     assert "MemoryError" in run("x = []\nwhile True: x.append(bytearray(64 << 20))").logs
@@ -158,6 +189,27 @@ def test_it_cannot_fill_the_disk(run, tmp_path):
     small = run("n = 0\nwhile True:\n    open(f'f{n}', 'wb').close()\n    n += 1")
     assert "500 files" in small.stopped
     assert (tmp_path / "container" / "old").read_text() == "stays" and not (tmp_path / "container" / "f0").exists()
+
+
+def test_it_cannot_hide_what_it_writes(run, tmp_path):
+    (tmp_path / "container" / "old").write_text("stays")
+    deep = run("import os\nwhile True:\n    os.mkdir('d' * 200)\n    os.chdir('d' * 200)")
+    assert "16 levels" in deep.stopped
+    wide = run("import os\nfor n in range(501): os.mkdir(str(n))")
+    assert "500 files and folders" in wide.stopped
+    closed = run("import os\nos.mkdir('d', 0o300)\nfor n in range(5): open(f'd/{n}', 'wb').write(bytes(15 << 20))")
+    assert "64 MB" in closed.stopped
+    gone = run("import os\nwhile True:\n    open('f', 'wb').write(bytes(8 << 20))\n    os.remove('f')")
+    assert "wrote more than 512 MB" in gone.stopped
+    prelude = "libc = ctypes.CDLL(None)\nnew = os.open('new', os.O_CREAT | os.O_RDWR)"
+    assert refusals(run, prelude, ["libc.fallocate(new, 1, 0, 4096)"]).popitem()[1] == "-1"  # blocks beyond its size
+    assert sorted(path.name for path in (tmp_path / "container").iterdir()) == ["new", "old"]
+    assert (tmp_path / "container" / "old").read_text() == "stays"
+
+
+def test_it_has_few_threads(run):
+    code = "import threading\nthreading.stack_size(1 << 16)\nwhile True: threading.Thread(target=threading.Event().wait).start()"
+    assert "more than 100 threads" in run(code).stopped
 
 
 @pytest.mark.parametrize("code", ["while True: pass", "import time; time.sleep(60)"])

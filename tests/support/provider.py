@@ -49,6 +49,7 @@ def library(library_url, clean, configure):
     found.tell(forget=True, shift=0, indexing=0.02)
     found.http.delete("/_standin/faults")
     configure(openai_base_url=library_url, openai_api_key=SecretStr("sk-test"), embedding_base_url=library_url)
+    configure(app_public_url="https://agents.example.com")  # of its own: what it makes bears the address
     yield found
     found.http.close()
 

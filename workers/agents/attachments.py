@@ -2,10 +2,8 @@
 
 import base64
 import logging
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -142,15 +140,18 @@ def _load(tenant_id: UUID, object_id: UUID) -> Item:
     """{url} with the image in it, or {reason} why there is none."""
     from models.storage.objects import ObjectNotFound, StorageObject
     from workers.gateways.storage import BlobMissing, StorageUnavailable
-    from workers.storage.reading import download
+    from workers.storage.reading import BlobDamaged, fetch
 
     try:
         stored = StorageObject.of_tenant(tenant_id, object_id)
         release()
-        with tempfile.TemporaryDirectory() as folder:
-            data = download(stored, Path(folder)).read_bytes()
+        with fetch(stored) as file:
+            data = file.read()
     except (ObjectNotFound, BlobMissing):
         return {"reason": "it was deleted"}
+    except BlobDamaged:
+        log.exception("attachment.damaged", extra={"object_id": str(object_id)})
+        return {"reason": "the stored bytes are damaged"}
     except StorageUnavailable:
         log.warning("attachment.not_loaded", extra={"object_id": str(object_id)})
         return {"reason": "the storage cannot be reached"}

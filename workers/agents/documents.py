@@ -1,11 +1,9 @@
 """The documents attached to messages, read for the model: in a child process, as for vector stores, and once for a message."""
 
 import logging
-import tempfile
 import threading
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from uuid import UUID
 
 from models.conversations import attachment_texts
@@ -99,18 +97,18 @@ def _read(tenant_id: UUID, checkpoint: Callable[[], None], wait: Wait, key: Key)
 
 
 def _extracted(stored: StorageObject, checkpoint: Callable[[], None]) -> Text:
-    from workers.storage.reading import BlobDamaged, download
+    from workers.storage.reading import BlobDamaged, fetch
     from workers.vector_stores.extraction.failures import Unreadable
     from workers.vector_stores.extraction.process import reading
 
     parts: list[str] = []
     size = 0
-    with AT_ONCE, tempfile.TemporaryDirectory() as folder:
+    with AT_ONCE:
         checkpoint()
         try:
             kind = stored.mime_type
             with (
-                download(stored, Path(folder)).open("rb") as file,
+                fetch(stored) as file,
                 reading(file, kind, size=PIECE_TOKENS, overlap=0, checkpoint=checkpoint) as found,
             ):
                 for text, _ in found.chunks:

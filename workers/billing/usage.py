@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 from uuid import UUID
 
-from models.billing import counters, usage_batches, usage_notices
+from models.billing import counters, quotas, usage_batches, usage_notices
 from models.billing.usage_batches import Batch
 from models.platform.clock import now
 from models.platform.database import release, transaction
@@ -22,6 +22,7 @@ CLAIMED = 200  # batches
 @actor(USAGE_FOLD)
 def fold_usage(lease: Lease) -> None:
     """Sum up what was counted since the last time, and have it forwarded."""
+    quotas.free_abandoned()
     tenants: set[UUID] = set()
     while folded := _fold():
         tenants.update(folded)

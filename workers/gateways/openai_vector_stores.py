@@ -6,8 +6,7 @@ The mark names this installation too: others may share the provider's account.
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
 from uuid import UUID
 
 from models.platform.ids import parse_uuid
@@ -105,16 +104,15 @@ def files_of(provider_id: str) -> "Iterator[RemoteFile]":
 # ------------------------------------------------------------- copies of stored objects
 
 
-def upload(object_id: UUID, path: Path, filename: str) -> "FileObject":
+def upload(object_id: UUID, file: IO[bytes], filename: str) -> "FileObject":
     """Copy a file to the provider. Its name there tells of which object it is a copy."""
-    with path.open("rb") as file:
-        named = (f"{_prefix()}{object_id.hex}-{filename}", file)
-        return call(
-            "files.create",
-            lambda client: client.files.create(file=named, purpose=PURPOSE),
-            seconds=UPLOAD_SECONDS,
-            retries=0,
-        )
+    named = (f"{_prefix()}{object_id.hex}-{filename}", file)
+    return call(
+        "files.create",
+        lambda client: client.files.create(file=named, purpose=PURPOSE),
+        seconds=UPLOAD_SECONDS,
+        retries=0,
+    )
 
 
 def find_copy(object_id: UUID) -> "FileObject | None":

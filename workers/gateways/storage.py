@@ -153,8 +153,9 @@ def presigned_part(bucket: str, key: str, upload_id: str, number: int, *, size: 
     return presigned_put(bucket, key, size=size, mime_type=None, seconds=seconds, **numbered)
 
 
-def close_parts(bucket: str, key: str, upload_id: str) -> None:
-    """Make one object of all parts that have arrived. BlobMissing if none has, or the upload has ended."""
+def close_parts(bucket: str, key: str, upload_id: str, *, size: int) -> None:
+    """Make one object of the parts, which have so many bytes together. BlobMissing if not all have arrived, or the upload has
+    ended."""
     with operation("parts"):
         parts: list[Any] = []
         marker, more = None, True
@@ -162,7 +163,7 @@ def close_parts(bucket: str, key: str, upload_id: str) -> None:
             page = connected()._list_parts(bucket, key, upload_id, part_number_marker=marker)  # noqa: SLF001
             parts += page.parts
             more, marker = page.is_truncated, page.next_part_number_marker
-        if not parts:
+        if sum(part.size or 0 for part in parts) != size:
             raise BlobMissing()
         connected()._complete_multipart_upload(bucket, key, upload_id, parts)  # noqa: SLF001
 

@@ -1,9 +1,9 @@
 """Reading objects in workers."""
 
 import hashlib
-from pathlib import Path
+import tempfile
+from typing import IO
 
-from models.storage.names import safe_name, shown_name
 from models.storage.objects import StorageObject
 from workers.gateways import storage
 
@@ -12,23 +12,24 @@ class BlobDamaged(Exception):
     """The storage holds other bytes than those that were verified."""
 
 
-def download(obj: StorageObject, folder: Path) -> Path:
-    """Write a ready object's bytes to a new file in this folder, named after it. The bytes are those that were verified.
+def fetch(obj: StorageObject) -> IO[bytes]:
+    """A ready object's bytes, those that were verified, as an open file at its beginning, which the caller closes.
 
-    BlobMissing, BlobDamaged, StorageUnavailable. What was written of a file that fails is removed.
+    It has no name, so nothing of it stays on the disk, also if we are killed. BlobMissing, BlobDamaged, StorageUnavailable.
     """
-    path = folder / f"{obj.id.hex}-{safe_name(shown_name(obj.filename))}"
+    file = tempfile.TemporaryFile()  # noqa: SIM115  (it outlives this call)
     try:
-        _write(obj, path)
+        _write(obj, file)
+        file.seek(0)
     except BaseException:
-        path.unlink(missing_ok=True)
+        file.close()
         raise
-    return path
+    return file
 
 
-def _write(obj: StorageObject, path: Path) -> None:
+def _write(obj: StorageObject, file: IO[bytes]) -> None:
     digest, size = hashlib.sha256(), 0
-    with storage.get(obj.bucket, obj.object_key) as stream, path.open("wb") as file:
+    with storage.get(obj.bucket, obj.object_key) as stream:
         for chunk in stream:
             size += len(chunk)
             if size > obj.size_bytes:

@@ -1,6 +1,7 @@
 """Removing what is left in the storage of objects that are deleted or rejected."""
 
 import logging
+import time
 
 from models.platform.database import release
 from models.platform.ids import parse_uuid
@@ -13,6 +14,7 @@ from workers.jobs import STORAGE_REMOVE, STORAGE_SWEEP
 from workers.runtime import Lease, actor
 
 log = logging.getLogger(__name__)
+MOST_LOST_SECONDS = 30.0  # that a sweep waits for answers that do not come: it would keep a thread from others
 
 
 def remove_blobs(row: StorageObject) -> None:
@@ -40,16 +42,19 @@ def sweep(lease: Lease) -> None:
     """Drop uploads that never came; remove what is left of all deleted objects, or of those of the job's tenant."""
     while removal.expire():
         lease.checkpoint()
-    last, failed = None, 0
+    last, failed, lost = None, 0, 0.0
     while rows := removal.leftovers(lease.job.tenant_id, last):
         release()
         for row in rows:
             lease.checkpoint()
+            began = time.monotonic()
             try:
                 remove_blobs(row)
             except StorageUnavailable as error:
-                failed += 1
+                failed, lost = failed + 1, lost + time.monotonic() - began
                 log.warning("storage.left_behind", extra={"object_id": str(row.id), "reason": error.code})
+            if lost > MOST_LOST_SECONDS:
+                raise StorageUnavailable("The storage does not answer.")
         last = rows[-1].id
         if failed == len(rows):
             break  # the storage is away

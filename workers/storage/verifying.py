@@ -83,10 +83,9 @@ def _arrived(row: StorageObject) -> storage.Blob:
     """What was uploaded. BlobMissing."""
     key = upload_key(row.tenant_id, row.id)
     if row.upload_id:
-        with contextlib.suppress(
-            BlobMissing
-        ):  # an earlier attempt has closed it, or no part has come: what follows tells
-            storage.close_parts(row.bucket, key, row.upload_id)
+        # Perhaps an earlier attempt has closed it, or parts are still on their way: what follows tells.
+        with contextlib.suppress(BlobMissing):
+            storage.close_parts(row.bucket, key, row.upload_id, size=row.size_bytes)
     return storage.stat(row.bucket, key)
 
 

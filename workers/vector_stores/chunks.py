@@ -2,16 +2,22 @@
 
 import logging
 
+from models.platform.database import release
 from models.vector_stores import indexes, removal
 from workers.jobs import CHUNKS_INDEX, CHUNKS_SWEEP
 from workers.runtime import Lease, actor
 
 log = logging.getLogger(__name__)
+AT_ONCE = 2  # jobs that index: each may take minutes, and the workers have other things to do
 
 
 @actor(CHUNKS_INDEX)
 def index_chunks(lease: Lease) -> None:
-    """Index the stores that have grown. Two such jobs at once do not index the same store."""
+    """Index the stores that have grown. Two such jobs at once do not index the same store; more leave it to these."""
+    is_enough = lease.job.running_before() >= AT_ONCE
+    release()
+    if is_enough:
+        return
     for store_id in indexes.due():
         lease.checkpoint()
         if indexes.tend(store_id):

@@ -1,8 +1,6 @@
 """Files of stores: attached to those at the provider, and detached from those of both engines."""
 
-import tempfile
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -30,7 +28,7 @@ from workers.gateways.storage import BlobMissing
 from workers.jobs import FILE_ATTACH, FILE_ATTACH_FAIL, FILE_DETACH
 from workers.metrics import run_ended
 from workers.runtime import Lease, actor
-from workers.storage.reading import BlobDamaged, download
+from workers.storage.reading import BlobDamaged, fetch
 
 if TYPE_CHECKING:
     from workers.gateways.openai_vector_stores import RemoteFile
@@ -138,11 +136,13 @@ def _copy(lease: Lease, row: VectorStoreFile) -> str:
     stored = _stored(row.tenant_id, row.object_id)
     made = None if lease.job.epoch == 1 else provider.find_copy(stored.id)
     if made is None:
-        with tempfile.TemporaryDirectory(prefix="longshore-copy-") as folder, lease.interruptible():
+        with lease.interruptible():
             try:
-                made = provider.upload(stored.id, download(stored, Path(folder)), stored.filename)
+                file = fetch(stored)
             except (BlobMissing, BlobDamaged):
                 raise Unusable("object_gone", "The stored file is not there any more.") from None
+            with file:
+                made = provider.upload(stored.id, file, stored.filename)
     kept = _keep(stored, made.id)
     if kept != made.id:  # another job was faster
         provider.remove_file(made.id)

@@ -1,15 +1,18 @@
 """Indexing a file: download, read in a child, embed in batches, write, publish. A kill costs one batch at most."""
 
 import logging
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
-from pathlib import Path
-from typing import BinaryIO
+from typing import IO
+from uuid import UUID
 
+from models.billing.quotas import INDEXING_RUN, Guard, GuardBusy
+from models.billing.usage_limits import NoUsagePolicy, SubscriptionInactive, UsageLimitExceeded
+from models.platform.clock import now
 from models.platform.database import release
+from models.platform.ids import uuid7
 from models.runs import progress
 from models.runs.run import Run
 from models.storage.objects import ObjectNotFound, ObjectNotReady, StorageObject
@@ -25,14 +28,14 @@ from workers.jobs import FILE_INDEX
 from workers.lease import Cancelled, TryLater
 from workers.metrics import run_ended
 from workers.runtime import Lease, actor
-from workers.storage.reading import BlobDamaged, download
+from workers.storage.reading import BlobDamaged, fetch
 from workers.vector_stores.extraction.failures import Unreadable
 from workers.vector_stores.extraction.process import Reading, reading
 from workers.vector_stores.watching import Progress
 
 log = logging.getLogger(__name__)
 BATCH_CHUNKS, BATCH_CHARACTERS = 64, 200_000  # that are embedded at once
-OTHER_SECONDS = 1.0  # until we look again whether the file of equal content is ready
+OTHER_SECONDS = (1.0, 30.0)  # at least and at most, until we look again whether the file of equal content is ready
 RETRY_SECONDS = (2.0, 5.0, 15.0, 60.0, 180.0)  # after the n-th failure in a row
 LONGEST_WISH = 600.0  # seconds that a server may have us wait
 SPARE_SECONDS = 120.0  # of the job's time limit: then it goes on in another attempt
@@ -45,7 +48,7 @@ def index_file(lease: Lease) -> None:
     try:
         work = indexing.begin(lease.job)
     except OtherIsIndexed as other:
-        raise TryLater(f"Waits for {other}", OTHER_SECONDS, is_failure=False) from None
+        raise TryLater(f"Waits for {other}", _patience(lease), is_failure=False) from None
     except RunOver:
         return
     except FileGone:
@@ -59,8 +62,10 @@ def index_file(lease: Lease) -> None:
         metrics.done("index", "success", time.perf_counter() - began)
     except Unreadable as error:
         _fail(lease, work, watcher, error.code, error.message, began)
-    except DimensionsDiffer as error:
+    except (DimensionsDiffer, UsageLimitExceeded, NoUsagePolicy, SubscriptionInactive) as error:
         _fail(lease, work, watcher, error.code, error.message, began)
+    except GuardBusy as error:
+        raise TryLater(error.message, 1.0, is_failure=False) from None
     except (EmbeddingsFailed, StorageUnavailable) as error:
         _retry_or_fail(lease, work, watcher, error, began)
     except (NotNext, NotStaged) as error:  # another worker had the job meanwhile, or the file of equal content is gone
@@ -73,39 +78,56 @@ def index_file(lease: Lease) -> None:
         raise
 
 
+def _patience(lease: Lease) -> float:
+    """A quarter of the time that the job has waited already: thousands of files may wait for one."""
+    shortest, longest = OTHER_SECONDS
+    return min(longest, max(shortest, (now() - lease.job.created_at).total_seconds() / 4))
+
+
 def _do(lease: Lease, work: Work, watcher: Progress) -> None:
     if work.copied is not None:
         indexing.copy(work)
         release()
     else:
+        if not work.run.usage:
+            _require_tokens(work.file.tenant_id)
         with _stored(work) as file, _read(lease, work, file) as read:
             watcher.begin(read.type, read.pages, work.file.size_bytes or 0)
             _embed_all(lease, work, read, watcher)
     _finish(lease, work, watcher)
 
 
+def _require_tokens(tenant_id: UUID) -> None:
+    """Others of the tenant's files may have used up since this one was attached what the tenant has. UsageLimitExceeded,
+    NoUsagePolicy, SubscriptionInactive, GuardBusy."""
+    guard = Guard(tenant_id, uuid7(), INDEXING_RUN)
+    if guard.is_on:
+        guard.begin(guard.reserve)
+        guard.release()
+        release()
+
+
 @contextmanager
-def _stored(work: Work) -> Iterator[BinaryIO]:
-    """The stored object's bytes. The file has no name any more, so nothing stays behind, whatever happens to us."""
-    with tempfile.TemporaryDirectory(prefix="longshore-index-") as folder:
-        try:
-            stored = StorageObject.of_tenant(work.file.tenant_id, work.file.object_id) if work.file.object_id else None
-            if stored is None:
-                raise ObjectNotFound()
-            release()
-            file = download(stored, Path(folder)).open("rb")
-        except (ObjectNotFound, ObjectNotReady, BlobMissing):
-            raise Unreadable("object_gone") from None
-        except BlobDamaged:
-            raise Unreadable("object_damaged") from None
-        finally:
-            release()
+def _stored(work: Work) -> Iterator[IO[bytes]]:
+    """The stored object's bytes."""
+    try:
+        stored = StorageObject.of_tenant(work.file.tenant_id, work.file.object_id) if work.file.object_id else None
+        if stored is None:
+            raise ObjectNotFound()
+        release()
+        file = fetch(stored)
+    except (ObjectNotFound, ObjectNotReady, BlobMissing):
+        raise Unreadable("object_gone") from None
+    except BlobDamaged:
+        raise Unreadable("object_damaged") from None
+    finally:
+        release()
     with file:
         yield file
 
 
 @contextmanager
-def _read(lease: Lease, work: Work, file: BinaryIO) -> Iterator[Reading]:
+def _read(lease: Lease, work: Work, file: IO[bytes]) -> Iterator[Reading]:
     size, overlap = indexing.sizes(work.file)
     with reading(file, work.file.mime_type, size=size, overlap=overlap, checkpoint=lease.checkpoint) as read:
         yield read

@@ -6,6 +6,7 @@ An answer may get lost, a worker may be killed in the worst moment, and a tenant
 import logging
 from dataclasses import dataclass, field
 from datetime import timedelta
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from models.platform import audit
@@ -40,6 +41,9 @@ class Report:
 def reconcile(lease: Lease) -> None:
     if settings.openai_api_key is None or not _is_used():
         return
+    if not _has_own_address():
+        log.warning("vector_store.not_reconciled", extra={"reason": "APP_PUBLIC_URL is not an address of its own"})
+        return
     lease.checkpoint()
     remove(find())
 
@@ -71,6 +75,12 @@ def remove(report: Report) -> None:
             audit.record("vector_store.reconciled", SYSTEM, None, stores=report.stores, files=report.files)
         release()
     log.info("vector_store.reconciled", extra={"stores": len(report.stores), "files": len(report.files)})
+
+
+def _has_own_address() -> bool:
+    """Whether our mark is ours alone: on localhost, two developers who share an account have the same."""
+    host = urlsplit(settings.app_public_url).hostname or ""
+    return host != "localhost" and not host.startswith("127.") and host != "::1"
 
 
 def _is_used() -> bool:

@@ -1,6 +1,7 @@
 """Making stores at the provider, removing what deleted ones leave behind, and the end of those whose time is over."""
 
 import logging
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 DUE = """
 select {{columns}} from vector_store where {due} and deleted_at is null limit 200 for no key update skip locked"""
 OVER = "expires_at <= now() and status <> 'expired' and engine = 'pgvector'"  # of the others the provider says it
+STOPPING_SECONDS = 0.5  # between two looks whether all runs have stopped
 SYSTEM = "system:vector_stores"  # the actor of audit events
 
 
@@ -75,8 +77,9 @@ def remove_store(lease: Lease) -> None:
     if store is None or store.deleted_at is None:
         return
     while keeping.stop_runs(store.id):
-        lease.checkpoint()
         release()
+        with lease.interruptible():
+            time.sleep(STOPPING_SECONDS)  # their workers see it within a heartbeat
     if store.engine == PGVECTOR:
         remove_chunks(store.id)
     elif store.provider_id:

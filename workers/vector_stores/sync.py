@@ -44,8 +44,13 @@ where file.vector_store_id = %(store_id)s and file.deleted_at is null and file.s
 
 @actor(VECTOR_STORE_SYNC)
 def sync_stores(lease: Lease) -> None:
-    """Ask for all stores that are due, a batch at a time. What goes wrong with one concerns no other."""
-    if not settings.enable_vector_store_sync_worker:
+    """Ask for all stores that are due, a batch at a time. What goes wrong with one concerns no other.
+
+    One such job is enough: while the provider is slow, those of the next minutes would keep workers from indexing.
+    """
+    is_enough = lease.job.running_before() > 0
+    release()
+    if is_enough or not settings.enable_vector_store_sync_worker:
         return
     while stores := _take():
         for store in stores:

@@ -10,6 +10,13 @@ _SET_NO_NEW_PRIVS, _SET_SECCOMP, _FILTER = 38, 22, 2
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _AND, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
 _CLONE_THREAD, _ACCESS_MODE = 0x10000, os.O_ACCMODE
+_STREAM, _KIND_OF_SOCKET = 1, 0xF  # of socketpair: datagrams could be sent to the sockets of other programs
+# Of fcntl: have signals sent to any process of this user when a pipe is ready.
+_SIGNALS = (8, 10, 15)  # F_SETOWN, F_SETSIG, F_SETOWN_EX
+# Of ioctl, all that Python needs: others change files that may only be read, or have signals sent.
+_CONTROLS = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)  # TCGETS TIOCGWINSZ FIONREAD FIONBIO FIONCLEX FIOCLEX
+_PDEATHSIG = 1  # of prctl: it would outlive the stand-in
+_NEWER = 463  # the calls from here on are not known to this list, such as setxattrat
 # name: numbers on x86_64 and on aarch64, which lacks some old calls.
 # fmt: off
 _REFUSED = {
@@ -32,7 +39,9 @@ _REFUSED = {
     "setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7), "removexattr": (197, 14), "lremovexattr": (198, 15),
     "fremovexattr": (199, 16), "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41), "open_tree": (428, 428),
     "move_mount": (429, 429), "fsopen": (430, 430), "fsconfig": (431, 431), "fsmount": (432, 432), "fspick": (433, 433),
-    "mount_setattr": (442, 442), "creat": (85, None),
+    "mount_setattr": (442, 442), "creat": (85, None), "fallocate": (285, 47),
+    # what others do with files, and what the kernel logs
+    "inotify_init": (253, None), "inotify_init1": (294, 26), "fanotify_init": (300, 262), "syslog": (103, 116),
     # large parts of the kernel that computing does not need
     "unshare": (272, 97), "setns": (308, 268), "bpf": (321, 280), "perf_event_open": (298, 241), "userfaultfd": (323, 282),
     "add_key": (248, 217), "request_key": (249, 218), "keyctl": (250, 219), "personality": (135, 92), "modify_ldt": (154, None),
@@ -46,6 +55,7 @@ _IGNORED = {
 _OF_ITSELF = {"kill": (62, 129), "tgkill": (234, 131)}  # allowed if the first argument is this process
 _OF_ZERO = {"prlimit64": (302, 261), "sched_setaffinity": (203, 122)}  # allowed if the first argument is 0: this process
 _CLONE, _CLONE3, _OPEN, _OPENAT = (56, 220), (435, 435), (2, None), (257, 56)
+_SOCKETPAIR, _FCNTL, _IOCTL, _PRCTL = (53, 199), (72, 25), (16, 29), (157, 167)
 # fmt: on
 _MACHINES = {
     "x86_64": (0, 0xC000003E),
@@ -73,6 +83,7 @@ def _program(column: int, machine: int) -> list[Instruction]:
     program: list[Instruction] = [(_LOAD, 0, 0, 4), (_EQUAL, 1, 0, machine), (_RETURN, 0, 0, _KILL), (_LOAD, 0, 0, 0)]
     if column == 0:
         program += [(_AT_LEAST, 0, 1, _X32), (_RETURN, 0, 0, _KILL)]
+    program += [(_AT_LEAST, 0, 1, _NEWER), (_RETURN, 0, 0, _ERRNO | errno.ENOSYS)]
 
     def when(numbers: Numbers, *body: Instruction) -> None:
         """What is done for one call. A body that reads an argument ends the program."""
@@ -83,6 +94,9 @@ def _program(column: int, machine: int) -> list[Instruction]:
     def argument(index: int) -> Instruction:
         return _LOAD, 0, 0, 16 + 8 * index  # its lower half
 
+    def one_of(values: tuple[int, ...], then: Instruction, otherwise: Instruction) -> list[Instruction]:
+        return [one for value in values for one in ((_EQUAL, 0, 1, value), then)] + [otherwise]
+
     refuse, allow = (_RETURN, 0, 0, _ERRNO | errno.EPERM), (_RETURN, 0, 0, _ALLOW)
     for numbers in _REFUSED.values():
         when(numbers, refuse)
@@ -92,6 +106,11 @@ def _program(column: int, machine: int) -> list[Instruction]:
         when(numbers, argument(0), (_EQUAL, 0, 1, os.getpid()), allow, refuse)
     for numbers in _OF_ZERO.values():
         when(numbers, argument(0), (_EQUAL, 0, 1, 0), allow, refuse)
+    kind = (_AND, 0, 0, _KIND_OF_SOCKET)
+    when(_SOCKETPAIR, argument(1), kind, (_EQUAL, 0, 1, _STREAM), allow, refuse)
+    when(_FCNTL, argument(1), *one_of(_SIGNALS, refuse, allow))
+    when(_IOCTL, argument(1), *one_of(_CONTROLS, allow, (_RETURN, 0, 0, _ERRNO | errno.EOPNOTSUPP)))
+    when(_PRCTL, argument(0), *one_of((_PDEATHSIG,), refuse, allow))
     when(_CLONE, argument(0), (_ANY_BIT, 0, 1, _CLONE_THREAD), allow, refuse)
     when(
         _CLONE3, (_RETURN, 0, 0, _ERRNO | errno.ENOSYS)

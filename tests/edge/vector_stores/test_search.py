@@ -1,5 +1,6 @@
 """Searching over HTTP, in stores of both engines."""
 
+import io
 import time
 from datetime import timedelta
 
@@ -30,15 +31,14 @@ def ours(library, tenant):
 
 
 @pytest.fixture
-def theirs(library, tenant, tmp_path):
+def theirs(library, tenant):
     """A store at the provider with two files, one of them a copy of an object."""
     store = make_store(tenant, "remote", engine="openai")
     VectorStore.update(provider_id=provider.make(store).id).where(VectorStore.id == store.id).execute()
     store = VectorStore.get_by_id(store.id)
     for name, text, is_copy in (("cats.md", CATS, True), ("ships.md", SHIPS, False)):
         stored = make_object(tenant, name)
-        (tmp_path / name).write_text(text)
-        remote = provider.upload(stored.id, tmp_path / name, name).id
+        remote = provider.upload(stored.id, io.BytesIO(text.encode()), name).id
         object_id = stored.id if is_copy else None
         ProviderFile.create(tenant_id=tenant.id, provider_file_id=remote, object_id=object_id, filename=name)
         VectorStoreFile.create(

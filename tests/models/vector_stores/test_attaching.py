@@ -3,9 +3,10 @@
 import pytest
 
 from models.auth.tenants import Tenant
+from models.platform.database import database, transaction
 from models.platform.errors import DomainError
 from models.runs.run import Run
-from models.vector_stores import attaching
+from models.vector_stores import attaching, limits
 from models.vector_stores.files import ProviderFile, VectorStoreFile
 from tests.support.crowd import crowd
 from tests.support.vector_stores import attach, make_object, make_store
@@ -110,3 +111,18 @@ def outcome(tenant, store, stored):
     except DomainError as error:
         return error.code
     return "ok"
+
+
+def test_the_bytes_of_a_tenant_are_counted_without_a_look_at_those_of_others(tenant):
+    with transaction():
+        database.execute_sql(
+            """insert into tenant (id, slug, name) select gen_random_uuid(), 'other-' || i, '' from generate_series(1, 200) i;
+            insert into vector_store (id, tenant_id, name, status, engine)
+            select gen_random_uuid(), id, 'primary', 'completed', 'pgvector' from tenant;
+            insert into vector_store_file (id, tenant_id, vector_store_id, file_id, filename)
+            select gen_random_uuid(), tenant_id, id, 'file-' || i, '' from vector_store, generate_series(1, 50) i;
+            analyze vector_store, vector_store_file"""
+        )
+        statement, values = f"explain {limits.BYTES}", {"tenant_id": tenant.id}
+        plan = "\n".join(line for (line,) in database.execute_sql(statement, values).fetchall())
+    assert "Index Cond: (vector_store_id = store.id)" in plan, plan

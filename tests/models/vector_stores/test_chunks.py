@@ -1,11 +1,12 @@
 """Chunks are written in batches, seen all at once, and removed without a trace."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 
 from models.platform.clock import now
-from models.platform.database import database, transaction
+from models.platform.database import database, release, transaction
 from models.platform.ids import uuid7
 from models.vector_stores import chunks, editions, indexes, removal, tables
 from models.vector_stores.chunks import Chunk, DimensionsDiffer
@@ -148,6 +149,34 @@ def test_a_copy_goes_on_where_it_was_interrupted(tenant, monkeypatch):
     assert publish(file) == 7
     with pytest.raises(NotStaged):
         chunks.copy_from(make_file(store), make_file(store))
+
+
+def test_a_copy_never_ends_early_because_what_it_copies_is_removed(tenant, monkeypatch):
+    monkeypatch.setattr(chunks, "COPIED_AT_ONCE", 3)
+    store = make_store(tenant)
+    one, file = add_file(store, TEXTS), make_file(store)
+    assert chunks._copy_some(one.id, file, 1) is False
+    use = chunks.tables.use
+
+    def replaced_meanwhile(store_id):
+        monkeypatch.setattr(chunks.tables, "use", use)
+        with ThreadPoolExecutor(1) as other:
+            other.submit(renew).result()
+        return use(store_id)
+
+    def renew():
+        try:
+            write(one, TEXTS, 2)
+            publish(one, 2)
+            removal.remove_superseded(one.id)
+        finally:
+            release()
+
+    monkeypatch.setattr(chunks.tables, "use", replaced_meanwhile)
+    with pytest.raises(NotStaged):
+        chunks.copy_from(one, file, 1)
+    chunks.copy_from(one, file, 1)
+    assert publish(file) == 7
 
 
 def test_the_sweep_removes_only_what_nobody_needs(tenant, sized):

@@ -108,6 +108,13 @@ def test_bad_filters_are_refused(given, reason):
         filters.parse(given)
 
 
+def test_a_filter_compares_chunks_with_so_many_values_at_most():
+    one = is_("in", "a", list(range(100)))
+    assert filters.parse(any_of(*[one] * 5)) is not None
+    with pytest.raises(InvalidFilters, match="500 values"):
+        filters.parse(any_of(*[one] * 5, is_("nin", "b", [1])))
+
+
 def test_filters_may_be_as_deep_and_many_as_is_said():
     assert filters.parse(nested(DEEPEST))
     assert filters.parse(all_of(*[is_("eq", "a", 1)] * (MOST - 1)))

@@ -18,7 +18,7 @@ from workers.agents.journal import Journal
 from workers.agents.loop import run_agent
 from workers.gateways import storage
 from workers.storage import writing
-from workers.storage.reading import download
+from workers.storage.reading import fetch
 
 pytestmark = pytest.mark.usefixtures("provider", "s3")
 DRAW = "Draw a lighthouse"
@@ -48,7 +48,7 @@ def only_object():
     return found
 
 
-def test_a_generated_image_is_an_object_of_the_conversation(asked, tmp_path):
+def test_a_generated_image_is_an_object_of_the_conversation(asked):
     run = attempt(asked())
     stored = only_object()
     assert (stored.status, stored.mime_type, stored.agent_key) == ("ready", "image/png", "painter")
@@ -57,7 +57,7 @@ def test_a_generated_image_is_an_object_of_the_conversation(asked, tmp_path):
         run.conversation_id,
         run.user_id,
     )
-    assert download(stored, tmp_path).read_bytes() == png(DRAW, 96)
+    assert fetch(stored).read() == png(DRAW, 96)
     answer = Message.get(Message.role == "assistant")
     [attachment] = answer.attachments
     assert attachment == {
@@ -99,14 +99,14 @@ def test_after_a_kill_there_is_one_object_and_one_link(asked, monkeypatch):
     assert attachment["object_id"] == str(first.id)
 
 
-def test_after_a_kill_while_the_image_is_written_there_is_one_object_with_its_bytes(asked, monkeypatch, tmp_path):
+def test_after_a_kill_while_the_image_is_written_there_is_one_object_with_its_bytes(asked, monkeypatch):
     run = asked()
     with monkeypatch.context() as patch:
         patch.setattr(storage, "put", lambda *_: (_ for _ in ()).throw(Killed()))
         cut(run)
     assert only_object().status == "pending_upload"
     assert attempt(run).state == "succeeded"
-    assert download(only_object(), tmp_path).read_bytes() == png(DRAW, 96)
+    assert fetch(only_object()).read() == png(DRAW, 96)
 
 
 def test_a_replayed_response_keeps_its_image_and_stores_nothing(tenant, painter, monkeypatch, stats, provider):

@@ -151,7 +151,7 @@ def test_no_storage_is_unconfigured(configure):
 def test_parts_become_one_object(bucket):
     upload = storage.open_parts(bucket, "big", "application/pdf")
     with pytest.raises(BlobMissing):
-        storage.close_parts(bucket, "big", upload)
+        storage.close_parts(bucket, "big", upload, size=1)
     upload = storage.open_parts(bucket, "big", "application/pdf")
     megabytes = 5 * 1024 * 1024
     for number, data in ((2, b"end"), (1, b"x" * megabytes)):
@@ -159,8 +159,10 @@ def test_parts_become_one_object(bucket):
         assert put(url, data + b"y") == 403
         assert put(url, data) == 200
     assert [(key, found) for key, found, _ in storage.open_uploads(bucket) if found == upload] == [("big", upload)]
-    storage.close_parts(bucket, "big", upload)
+    with pytest.raises(BlobMissing):
+        storage.close_parts(bucket, "big", upload, size=megabytes + 4)
+    storage.close_parts(bucket, "big", upload, size=megabytes + 3)
     assert storage.stat(bucket, "big").size == megabytes + 3
     with pytest.raises(BlobMissing):
-        storage.close_parts(bucket, "big", upload)
+        storage.close_parts(bucket, "big", upload, size=megabytes + 3)
     storage.drop_parts(bucket, "big", upload)

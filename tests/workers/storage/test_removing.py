@@ -1,6 +1,8 @@
 """What is deleted leaves the storage, and uploads that never came are dropped."""
 
+import time
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +14,7 @@ from models.storage.objects import StorageObject
 from tests.support.storage import keys, object_by, work
 from workers.gateways import storage
 from workers.jobs import STORAGE_REMOVE, STORAGE_SWEEP, enqueue
+from workers.storage import removing
 
 
 def sweep(**args):
@@ -76,6 +79,22 @@ def test_what_fails_with_one_object_does_not_hold_up_the_others(stored, bucket, 
     monkeypatch.setattr(storage, "remove", failing)
     assert sweep().state == "queued"
     assert keys(s3, bucket) == [rows[0].object_key]
+
+
+def test_a_storage_that_does_not_answer_does_not_keep_a_thread(stored, monkeypatch):
+    for _ in range(5):
+        stored(status="deleted", deleted_at=now())
+    clock, asked = time.monotonic, []
+
+    def hang(bucket, key):
+        asked.append(key)
+        monkeypatch.setattr(removing, "time", SimpleNamespace(monotonic=lambda: clock() + 60 * len(asked)))
+        raise storage.StorageUnavailable
+
+    monkeypatch.setattr(storage, "remove", hang)
+    assert sweep().state == "queued"
+    assert len(asked) == 1
+    assert StorageObject.select().where(StorageObject.blobs_removed_at.is_null()).count() == 5
 
 
 @pytest.mark.parametrize("status", ["ready", "pending_upload"])

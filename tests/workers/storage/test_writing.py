@@ -1,5 +1,6 @@
 """Objects that workers write, and read."""
 
+import tempfile
 import threading
 
 import pytest
@@ -10,7 +11,7 @@ from models.storage.limits import FileTooLarge, StorageFull, TypeNotAllowed
 from models.storage.objects import ConversationGone, StorageObject
 from tests.support.storage import PNG, keys, object_by
 from workers.gateways import storage
-from workers.storage.reading import BlobDamaged, download
+from workers.storage.reading import BlobDamaged, fetch
 from workers.storage.writing import store
 
 
@@ -24,7 +25,7 @@ def write(s3, tenant):
     return make
 
 
-def test_it_is_ready_at_once_and_can_be_read(write, tmp_path, person):
+def test_it_is_ready_at_once_and_can_be_read(write, person):
     row = write(creator_id=person().user_id, agent_key="analyst", metadata={"quality": "high"})
     assert (row.status, row.size_bytes, row.agent_key, row.metadata) == (
         "ready",
@@ -33,8 +34,8 @@ def test_it_is_ready_at_once_and_can_be_read(write, tmp_path, person):
         {"quality": "high"},
     )
     assert row.object_key == f"{row.tenant_id}/{row.id}/plot.png"
-    path = download(StorageObject.of_tenant(row.tenant_id, row.id), tmp_path)
-    assert path.read_bytes() == PNG and path.suffix == ".png"
+    with fetch(StorageObject.of_tenant(row.tenant_id, row.id)) as file:
+        assert file.read() == PNG
 
 
 def test_the_same_source_is_written_once(write, s3):
@@ -59,7 +60,7 @@ def test_many_at_once_with_one_source_are_one_object(write, s3):
     assert StorageObject.select().count() == 1
 
 
-def test_one_that_was_cut_off_before_its_bytes_is_finished_by_the_next_attempt(write, monkeypatch, tmp_path):
+def test_one_that_was_cut_off_before_its_bytes_is_finished_by_the_next_attempt(write, monkeypatch):
     def die(*_):
         raise SystemExit  # nothing of ours catches it, as nothing catches a kill
 
@@ -70,7 +71,8 @@ def test_one_that_was_cut_off_before_its_bytes_is_finished_by_the_next_attempt(w
     assert [row.status for row in StorageObject.select()] == ["pending_upload"]
     again = write(PNG + b"of another attempt")
     assert (again.status, StorageObject.select().count()) == ("ready", 1)
-    assert download(again, tmp_path).read_bytes() == PNG + b"of another attempt"
+    with fetch(again) as file:
+        assert file.read() == PNG + b"of another attempt"
 
 
 def test_a_storage_that_is_away_leaves_nothing_that_looks_ready(write, configure, s3):
@@ -105,15 +107,27 @@ def test_a_conversation_that_is_gone_gets_no_object(write):
 
 
 @pytest.mark.parametrize("other", [b"x", PNG[:-1] + b"x", PNG + b"x"])
-def test_other_bytes_than_those_that_were_verified_are_not_read(write, tmp_path, other):
+def test_other_bytes_than_those_that_were_verified_are_not_read(write, other):
     row = write()
     storage.put(row.bucket, row.object_key, other, "image/png")
     with pytest.raises(BlobDamaged):
-        download(row, tmp_path)
-    assert not list(tmp_path.iterdir())
+        fetch(row)
 
 
-def test_bytes_that_are_gone_are_missing(s3, tenant, person, tmp_path):
+def test_bytes_that_are_gone_are_missing(s3, tenant, person):
     with pytest.raises(storage.BlobMissing):
-        download(object_by(person(), tenant), tmp_path)
-    assert not list(tmp_path.iterdir())
+        fetch(object_by(person(), tenant))
+
+
+def test_a_kill_while_an_object_is_read_leaves_no_file(write, monkeypatch, tmp_path):
+    row = write()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    read = storage.BlobStream.read
+
+    def look(*args):
+        assert list(tmp_path.rglob("*")) == []  # what a kill now would leave
+        return read(*args)
+
+    monkeypatch.setattr(storage.BlobStream, "read", look)
+    with fetch(row) as file:
+        assert file.read() == PNG

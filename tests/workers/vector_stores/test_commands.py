@@ -1,5 +1,6 @@
 """The operators' commands of vector stores."""
 
+import io
 import json
 
 import pytest
@@ -41,9 +42,8 @@ def test_a_store_is_compared_with_the_provider(store, tenant, library, capsys):
     assert "not at the provider" in capsys.readouterr().err
 
 
-def test_a_file_is_registered_for_one_tenant(library, tenant, tmp_path, capsys):
-    (tmp_path / "x.md").write_text("text")
-    file = provider.upload(tenant.id, tmp_path / "x.md", "x.md")
+def test_a_file_is_registered_for_one_tenant(library, tenant, capsys):
+    file = provider.upload(tenant.id, io.BytesIO(b"text"), "x.md")
     assert main(["files", "register", "acme", file.id]) == 0
     row = ProviderFile.get()
     assert (row.tenant_id, row.provider_file_id, row.size_bytes) == (tenant.id, file.id, 4)

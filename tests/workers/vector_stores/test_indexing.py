@@ -4,26 +4,29 @@ import io
 import json
 import threading
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
+from models.jobs.ledger import Job
 from models.platform.clock import now
-from models.platform.database import database, release
+from models.platform.database import database, release, transaction
 from models.runs import progress
 from models.runs.run import Run
 from models.storage.objects import StorageObject
-from models.vector_stores import search
+from models.vector_stores import keeping, search
 from models.vector_stores.editions import Edition
 from models.vector_stores.files import VectorStoreFile
 from models.vector_stores.stores import VectorStore
 from tests.support import documents
 from tests.support.indexing import Shelf, fresh, job_of, work
 from tests.support.indexing_texts import document
+from tests.support.jobs import do
 from tests.support.vector_stores import principal_of
 from workers.gateways import embeddings
-from workers.jobs import FILE_INDEX
+from workers.jobs import FILE_INDEX, VECTOR_STORE_REMOVE, enqueue
 from workers.lease import Cancelled, Shutdown
-from workers.vector_stores import indexing, watching
+from workers.vector_stores import indexing, stores, watching
 from workers.vector_stores.extraction.failures import MESSAGES
 
 REAL = embeddings.embed
@@ -313,3 +316,60 @@ def test_progress_is_told_with_pages_chunks_and_speed(shelf, monkeypatch):
     assert told[-1]["text_bytes_per_second"] > 0
     assert (last["chunks"], last["pages"], last["type"]) == (row.chunk_count, 40, "pdf")
     assert last["embedding_tokens"] == counted(row) and last["file_id"] == row.file_id
+
+
+def test_files_that_wait_do_not_exceed_the_limit_of_tokens_together(shelf, embedder, limited):
+    # given files that were attached before any of them was read
+    limited("embedding_tokens", hard=50)
+    first, second, third = [shelf.add(document(5) + name, name) for name in ("a.txt", "b.txt", "c.txt")]
+    # when
+    assert work(first).status == "completed"
+    number = len(embedder.texts)
+    rows = [work(second), work(third)]
+    # then
+    assert [(row.status, row.error_code) for row in rows] == [("failed", "usage_limit_exceeded")] * 2
+    assert len(embedder.texts) == number and counted(first) > 50 and counted(second) == 0
+    # when the limit is raised, it can be indexed again
+    limited("embedding_tokens", hard=1_000_000)
+    assert work(shelf.again(second)).status == "completed"
+
+
+def test_who_has_waited_long_for_equal_content_looks_seldom(shelf, embedder):
+    # given
+    first, second = shelf.add(document(5)), shelf.add(document(5), "copy.txt")
+    Job.update(created_at=now() - timedelta(minutes=1)).where(Job.id == job_of(second).id).execute()
+    pauses = []
+
+    def other():
+        thread = threading.Thread(target=lambda: (work(second), release()))
+        thread.start()
+        thread.join()
+        pauses.append((job_of(second).due_at - now()).total_seconds())
+
+    embedder.before = other
+    # when
+    work(first)
+    # then
+    assert 10 < pauses[0] <= 30
+
+
+def test_the_end_of_a_store_waits_for_the_workers_of_its_files_without_haste(shelf, monkeypatch):
+    # given
+    row = shelf.add(document(1))
+    Job.claim(job_of(row).id, "elsewhere", 30)
+    principal, pauses = principal_of(shelf.tenant), []
+    with transaction():
+        keeping.delete(principal, shelf.store.id)
+        enqueue(VECTOR_STORE_REMOVE, tenant_id=shelf.tenant.id, store_id=str(shelf.store.id))
+
+    def pause(seconds):
+        pauses.append(seconds)
+        if len(pauses) == 2:  # that worker sees it
+            Job.update(state="cancelled").where(Job.id == job_of(row).id).execute()
+
+    monkeypatch.setattr(stores, "time", SimpleNamespace(sleep=pause))
+    # when
+    do({"vector_store.remove": stores.remove_store})
+    # then
+    assert len(pauses) == 3 and all(seconds >= 0.5 for seconds in pauses)
+    assert Run.get_by_id(row.run_id).state == "cancelled"

@@ -196,6 +196,19 @@ def test_what_nobody_knows_is_found_and_removed(create, library, tenant):
     assert row(kept).status == "completed"
 
 
+@pytest.mark.parametrize("address", ["http://localhost:3000", "http://127.0.0.1:3000"])
+def test_on_localhost_others_may_bear_the_same_mark_so_nothing_is_removed(
+    create, library, configure, monkeypatch, address
+):
+    configure(app_public_url=address)
+    made = create("another developer's")
+    work()
+    VectorStore.delete().where(VectorStore.id == made.id).execute()
+    monkeypatch.setattr(reconciliation, "AT_WORK", -reconciliation.AT_WORK)
+    assert run_job("vector_store.reconcile") == 1
+    assert len(library.all()) == 1 and not reconciliation.find().is_clean
+
+
 def test_no_job_is_left_running(create, library):
     create()
     work()

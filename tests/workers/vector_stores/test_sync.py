@@ -4,14 +4,17 @@ from datetime import timedelta
 
 import pytest
 
+from models.jobs.ledger import Job
 from models.platform.audit import AuditEvent
 from models.platform.clock import now
+from models.platform.database import transaction
 from models.vector_stores.files import ProviderFile, VectorStoreFile
 from models.vector_stores.stores import VectorStore
 from tests.support.crowd import crowd
 from tests.support.provider import run_job, work
 from tests.support.vector_stores import make_store
 from workers.gateways import openai_vector_stores as provider
+from workers.jobs import VECTOR_STORE_SYNC, enqueue
 from workers.vector_stores import sync
 
 RETRIEVE = "GET /v1/vector_stores/{store_id}"
@@ -151,6 +154,19 @@ def test_a_store_that_cannot_be_asked_for_waits_longer_each_time_and_delays_no_o
     due(bad)
     run_job("vector_store.sync")
     assert row(bad).sync_failures == 0
+
+
+def test_a_sync_that_is_slow_is_not_joined_by_those_of_the_next_minutes(library, synced):
+    store = synced()
+    with transaction():
+        earlier = enqueue(VECTOR_STORE_SYNC)
+    earlier = Job.claim(earlier.id, "another worker", 60)
+    run_job("vector_store.sync")
+    assert row(store).next_sync_at == store.next_sync_at
+    with transaction():
+        earlier.finish()
+    run_job("vector_store.sync")
+    assert row(store).next_sync_at > store.next_sync_at
 
 
 def test_it_can_be_switched_off(library, synced, configure):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import orjson
 
@@ -42,7 +42,7 @@ class Reading(NamedTuple):
 
 @contextmanager
 def reading(
-    file: BinaryIO, declared: str | None, *, size: int, overlap: int, checkpoint: Callable[[], None]
+    file: IO[bytes], declared: str | None, *, size: int, overlap: int, checkpoint: Callable[[], None]
 ) -> Iterator[Reading]:
     """Read a file from its beginning, in a child of its own, which is gone when the block ends. Unreadable, here or while chunks are read.
 
@@ -67,7 +67,7 @@ def _tell_once(confined: tuple[str, ...]) -> None:
         log.warning("file.reader_not_confined", extra={"reason": f"the system lets it keep: {', '.join(missing)}"})
 
 
-def _start(folder: str, file: BinaryIO, declared: str | None, size: int, overlap: int) -> "subprocess.Popen[bytes]":
+def _start(folder: str, file: IO[bytes], declared: str | None, size: int, overlap: int) -> "subprocess.Popen[bytes]":
     os.lseek(file.fileno(), 0, os.SEEK_SET)
     request = {
         "declared": declared,
