@@ -84,7 +84,8 @@ def keep_whole(file_row: VectorStoreFile) -> int:
 
     NotStaged if others have taken their place since the row was read, and they are being removed.
     """
-    edition = Edition.select().where(Edition.id == file_row.edition_id).for_update("FOR SHARE").get_or_none()
+    query = Edition.select().where(Edition.id == file_row.edition_id)
+    edition = query.for_update("FOR SHARE").get_or_none()  # type: ignore[arg-type]  # its stubs know no modes
     if edition is None or edition.chunks != file_row.chunk_count:
         raise NotStaged()
     return int(edition.chunks)
