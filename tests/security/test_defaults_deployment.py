@@ -162,3 +162,9 @@ def test_no_password_is_in_a_list_of_processes():
             " ".join(service["command"]) if isinstance(service.get("command"), list) else str(service.get("command"))
         )
         assert "${" not in command, name
+
+
+@pytest.mark.parametrize("name", ["worker-agents", "worker-jobs", "scheduler"])
+def test_a_process_of_the_deployment_does_what_its_line_in_the_procfile_says(name):
+    lines = dict(line.split(": ", 1) for line in (ROOT / "Procfile").read_text().splitlines() if line[:1] != "#")
+    assert COMPOSE["services"][name]["command"] == lines[name]

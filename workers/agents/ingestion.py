@@ -26,6 +26,7 @@ from workers.agents.turn import Turn
 
 log = logging.getLogger(__name__)
 PAUSES = (0.5, 1.0, 2.0)  # seconds, before the storage is asked again
+PATIENCE = 10.0  # seconds: a storage that was silent for longer is not asked again, for the answer waits for it
 
 
 class Made(NamedTuple):
@@ -73,6 +74,7 @@ class Ingestion:
     def __init__(self, turn: Turn, run_id: UUID, scope: str, wait: Wait) -> None:
         self.turn, self.run_id, self.scope, self.wait = turn, run_id, scope, wait
         self.response_id: str | None = None  # of the response that is being read
+        self.is_storage_silent = False
         self.digests: set[bytes] = (
             set()
         )  # of what was kept: a figure is both an output of the code and a file of its container
@@ -105,6 +107,9 @@ class Ingestion:
         from workers.storage.writing import store
 
         request = self.turn.request
+        if self.is_storage_silent:
+            raise Refused("storage_unavailable")
+        started = time.monotonic()
         for pause in (*PAUSES, None):
             try:
                 stored = store(
@@ -121,7 +126,8 @@ class Ingestion:
                 return attachment_of(stored, made.call_id)
             except StorageUnavailable:
                 release()
-                if pause is None:
+                self.is_storage_silent = time.monotonic() - started > PATIENCE
+                if pause is None or self.is_storage_silent:
                     raise Refused("storage_unavailable") from None
                 time.sleep(pause)
             except DomainError as error:  # a quota, or a type that may not be stored

@@ -163,6 +163,21 @@ def test_a_storage_that_stays_away_is_told(asked, monkeypatch):
     assert run.state == "succeeded" and run.result["attachments_failed"][0]["reason"] == "storage_unavailable"
 
 
+def test_a_storage_that_is_silent_for_long_is_asked_once(asked, monkeypatch):
+    """A minute for each attempt would keep the answer back for many minutes."""
+    calls = []
+
+    def silent(*_, **__):
+        calls.append(1)
+        raise storage.StorageUnavailable
+
+    monkeypatch.setattr(writing, "store", silent)
+    monkeypatch.setattr("workers.agents.ingestion.PATIENCE", -1.0)
+    run = attempt(asked())
+    assert run.state == "succeeded" and calls == [1]
+    assert {one["reason"] for one in run.result["attachments_failed"]} == {"storage_unavailable"}
+
+
 def test_what_an_agent_makes_that_was_asked_is_attached_to_the_answer(tenant, painter):
     boss = Agent("boss", "Boss", "Asks the painter", "Ask.", agent_tools=("painter",))
     agents = Catalog([boss, painter], catalog().tools)
