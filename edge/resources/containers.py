@@ -5,7 +5,6 @@ from uuid import UUID
 import falcon
 
 from edge.endpoint import endpoint
-from edge.errors import Invalid
 from edge.request import Request
 from edge.schemas.containers import (
     ContainerBindingListResponse,
@@ -31,7 +30,6 @@ from workers.agents.catalog import catalog
 from workers.jobs import CONTAINER_CREATE, CONTAINER_REFRESH, CONTAINER_REMOVE, enqueue
 
 CREATE_SECONDS, REFRESH_SECONDS = 20, 5  # for which a request waits for the provider
-LONGEST_KEY = 64  # characters of an agent's key
 # The status of an answer by the code of what went wrong at the provider.
 STATUS = {
     "provider_authentication": 502,
@@ -119,14 +117,13 @@ class AgentContainers:
     @endpoint("Bind Agent Container", "containers", action=CONTAINER_MANAGE, status=204, tenant=True)
     def on_post(self, req: Request, resp: falcon.Response, agent_key: str, body: ContainerBindRequest) -> None:
         """Have an agent run its code in this container, instead of the one that it had before. Repeatable."""
-        _require_agent(agent_key)
+        catalog().get(agent_key)  # AgentNotFound
         with OPERATIONS.counted("bind"), transaction():
             bindings.bind(req.context.principal, agent_key, body.container_id, req.context.client)
 
     @endpoint("Unbind Agent Container", "containers", action=CONTAINER_MANAGE, status=204, tenant=True)
     def on_delete(self, req: Request, resp: falcon.Response, agent_key: str) -> None:
         """Have an agent run its code in containers that the provider makes for it. Repeatable."""
-        _require_key(agent_key)
         with OPERATIONS.counted("unbind"), transaction():
             bindings.unbind(req.context.principal, agent_key, req.context.client)
 
@@ -158,14 +155,3 @@ def show(row: Container) -> ContainerResponse:
 
 def _show_binding(row: ContainerBinding) -> ContainerBindingResponse:
     return ContainerBindingResponse(agent_key=row.agent_key, container_id=row.container_id, created_at=row.created_at)
-
-
-def _require_key(agent_key: str) -> None:
-    if len(agent_key) > LONGEST_KEY:
-        raise Invalid.at("path", "agent_key", msg=f"must have {LONGEST_KEY} characters at most")
-
-
-def _require_agent(agent_key: str) -> None:
-    """Invalid (422), AgentNotFound (404)."""
-    _require_key(agent_key)
-    catalog().get(agent_key)

@@ -116,6 +116,7 @@ def test_everything_that_may_hold_a_secret_is_a_secret():
     harmless = {
         "app_public_url",
         "openai_base_url",
+        "embedding_base_url",
         "agent_context_tokens",
     }  # addresses, and the number of a model's tokens
     plain = [

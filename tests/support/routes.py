@@ -10,7 +10,10 @@ UNKNOWN_ID = "01a20ac7-784f-712d-8112-15c292557957"
 # Every route that there can be. The tests' application has them all, whatever a test sets for the process.
 EVERYTHING = Settings(**{**settings.model_dump(), **BILLING})
 # Answered with 204 also if there is nothing of this id, as the contract has it.
-ALWAYS_GONE = {("delete", "/api/v1/storage/objects/{object_id:uuid}")}
+ALWAYS_GONE = {
+    ("delete", "/api/v1/storage/objects/{object_id:uuid}"),
+    ("delete", "/api/v1/containers/agents/{agent_key}/container"),
+}
 ENVELOPE = {"success", "error", "message", "detail", "details", "correlation_id"}
 
 # (method, path, operation), with the method in lower case
@@ -44,6 +47,8 @@ def minimal_body(operation):
 def _minimal_value(field):
     if "enum" in field:
         return field["enum"][0]
+    if field.get("format") == "uuid":
+        return UNKNOWN_ID
     return 1 if field.get("type") in ("integer", "number") else "x" * field.get("minLength", 1)
 
 

@@ -6,7 +6,8 @@ from edge.schemas.agents import AgentStatus
 def test_agents_and_tools_are_listed(http, signed):
     headers, _ = signed("viewer")
     agents = http.simulate_get("/api/v1/agents", headers=headers).json
-    assert [agent["name"] for agent in agents] == ["code_assistant", "data_analyst", "triage"]
+    names = [agent["name"] for agent in agents]
+    assert names == ["code_assistant", "data_analyst", "illustrator", "librarian", "triage", "writer"]
     tools = http.simulate_get("/api/v1/tools", headers=headers).json
     assert {"get_current_time", "search_conversations"} <= set(tools["tool_names"])
     assert tools["total_tools"] == len(tools["tools"])

@@ -11,12 +11,16 @@ from models.auth.service_tokens import ServiceToken
 from models.auth.sessions import Session
 from models.auth.tenants import Tenant
 from models.billing.operations import BillingOperation
+from models.containers.bindings import ContainerBinding
+from models.containers.container import Container
 from models.conversations.conversation import Conversation, Message
 from models.platform.database import transaction
 from models.platform.principal import Principal, Root
 from models.runs.approvals import Approval
 from models.runs.run import Run
 from models.storage.objects import StorageObject
+from models.vector_stores.files import VectorStoreFile
+from models.vector_stores.stores import VectorStore
 from tests.support.approvals import wait
 from tests.support.routes import (
     ADMIN_ONLY,
@@ -32,7 +36,7 @@ from tests.support.routes import (
 from tests.support.storage import object_by
 
 # Parameters that name nothing of a tenant's: any caller with the scope may read them.
-PLATFORM_PARAMETERS = {"agent_name", "workflow_key", "request_id", "invite_id", "event_id"}
+PLATFORM_PARAMETERS = {"agent_name", "workflow_key", "request_id", "invite_id", "event_id", "agent_key"}
 WITH_TENANT_ID = [
     entry for entry in WITH_PARAMETER if PLATFORM_PARAMETERS.isdisjoint(name for name, _ in PARAMETER.findall(entry[1]))
 ]
@@ -57,8 +61,16 @@ def victim_ids(tenant, signed, ask_as):
     with transaction():
         operation = BillingOperation.open(tenant.id, "portal", {}, "user:test")
     stored = object_by(None, tenant, conversation_id=run.conversation_id)
+    container = Container.create(tenant_id=tenant.id, name="secret", memory_limit="1g", status="running")
+    store = VectorStore.create(tenant_id=tenant.id, name="secret", status="completed", engine="pgvector")
+    file_id = f"file-{stored.id.hex}"
+    VectorStoreFile.create(
+        tenant_id=tenant.id, vector_store_id=store.id, file_id=file_id, object_id=stored.id, filename="secret.txt"
+    )
     ids = {
         "object_id": stored.id,
+        "container_id": container.id,
+        "vector_store_id": store.id,
         "run_id": run.id,
         "session_id": session.id,
         "jti": token.id,
@@ -68,6 +80,8 @@ def victim_ids(tenant, signed, ask_as):
         "conversation_id": "diary",
         "tenant_id": str(tenant.id),
         "call_id": approval.call_id,
+        "file_id": file_id,
+        "agent_key": "triage",
         **{name: str(row_id) for name, row_id in ids.items()},
     }
 
@@ -80,6 +94,7 @@ def other_tenant(tenant):
 def all_rows():
     """Every row that a stranger must not change."""
     models = (Approval, BillingOperation, Conversation, Message, Run, Session, ServiceToken, StorageObject)
+    models += (Container, ContainerBinding, VectorStore, VectorStoreFile)
     return [list(model.select().order_by(model.id).dicts()) for model in models]
 
 
