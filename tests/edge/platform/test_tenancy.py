@@ -81,7 +81,6 @@ def victim_ids(tenant, signed, ask_as):
         "tenant_id": str(tenant.id),
         "call_id": approval.call_id,
         "file_id": file_id,
-        "agent_key": "triage",
         **{name: str(row_id) for name, row_id in ids.items()},
     }
 
@@ -131,7 +130,10 @@ def test_another_tenant_in_the_header_is_a_403_and_changes_nothing(
     headers = {**stranger, "X-Tenant-Id": str(tenant.id)}
     before = all_rows()
     answer = http.simulate_request(
-        method.upper(), fill(path, {"workflow_key": "analysis_code", **victim_ids}), headers=headers, json={}
+        method.upper(),
+        fill(path, {"workflow_key": "analysis_code", "agent_key": "triage", **victim_ids}),
+        headers=headers,
+        json={},
     )
     assert answer.status_code == 403, answer.text
     assert all_rows() == before
