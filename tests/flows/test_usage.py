@@ -6,6 +6,7 @@ import random
 import threading
 import time
 import uuid
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -282,5 +283,5 @@ def test_what_chats_use_is_in_the_ledger_in_the_counters_and_in_the_meters_whate
     grown = {feature: total - ledger.get(feature, 0) for feature, total in meters.ledger().items()}
     assert grown["messages"] == CHATS
     told = {feature: total - received.get(feature, 0) for feature, total in meters.received().items()}
-    assert told == grown
+    assert Counter(told) == Counter(grown)  # meters also show features that nobody has used
     assert meters.counted() == meters.ledger()
