@@ -13,11 +13,13 @@ from models.vector_stores.stores import VectorStore
 SHARED = "vector_chunk"
 COLUMNS = "vector_store_id, edition_id, position, page, tokens, text, embedding"
 
-# With fastupdate, searches would read a list of words that were not sorted in yet.
+# With fastupdate, searches would read a list of words that were not sorted in yet. The statistics are of 3,000 words, so that
+# a search knows which of its words are rare: with Postgres's 1,000 it ranked six times as many chunks as it should.
 OWN = """
 create table {table} (like vector_chunk including all excluding indexes);
 alter table {table}
     alter column embedding type halfvec({dimensions}),
+    alter column search set statistics 300,
     set (autovacuum_vacuum_scale_factor = 0.1, autovacuum_analyze_scale_factor = 0.05),
     add check (vector_store_id = '{store_id}');
 insert into {table} ({columns}) select {columns} from vector_chunk where vector_store_id = '{store_id}';

@@ -11,7 +11,7 @@ from models.vector_stores import tables
 from models.vector_stores.query import Key, Query
 
 MOST_WORDS = 32  # of a query
-RANKED = 300  # chunks that are ranked, more or less
+RANKED = 500  # chunks that are ranked, more or less
 
 LEXEMES = "select tsvector_to_array(to_tsvector('english', %s))"
 # What Postgres knows since it last analysed the table: (word, the share of chunks that hold it), of the most common words.
