@@ -75,7 +75,7 @@ def _index(store_id: UUID) -> bool:
     statement = (
         f"create index concurrently {_name(store_id, upto)} on {table} using hnsw (embedding halfvec_cosine_ops)"
     )
-    database.execute_sql(f"{statement} where edition_id <= {upto}")
+    database.execute_sql(f"{statement} with ({SHAPE}) where edition_id <= {upto}")
     database.execute_sql(f"analyze {table}")
     is_live = (VectorStore.id == store_id) & VectorStore.has_own_table
     VectorStore.update(indexed_edition=upto).where(is_live).execute()

@@ -101,7 +101,9 @@ def test_only_one_process_is_at_a_store(tenant):
     store = make_store(tenant)
     add_file(store, TEXTS)
     assert sorted(threads(*[lambda: indexes.tend(store.id)] * 4)).count(True) >= 1
-    assert len(hnsw_indexes(store)) == 1
+    [name] = hnsw_indexes(store)
+    definition = database.execute_sql("select pg_get_indexdef(%s::regclass)", (f"vector_chunks.{name}",)).fetchone()[0]
+    assert "m='24', ef_construction='100'" in definition
     assert found(store) == sorted(TEXTS)
 
 
