@@ -54,7 +54,7 @@ class VectorStores:
     def on_post(self, req: Request, resp: falcon.Response, body: VectorStoreCreateRequest) -> VectorStoreResponse:
         """A new, empty store. One at the provider may still be `creating` when this answers: it takes files already."""
         principal, wish = req.context.principal, keeping.Wish(**body.model_dump())
-        with metrics.counted("create"):
+        with metrics.OPERATIONS.counted("create"):
             with transaction():
                 store = keeping.create(principal, wish, req.context.client)
                 if store.engine == OPENAI:
@@ -84,7 +84,7 @@ class VectorStores:
     @endpoint("Delete Vector Store", "vector-stores", action=VECTOR_STORE_MANAGE, status=204, tenant=True)
     def on_delete_one(self, req: Request, resp: falcon.Response, vector_store_id: UUID) -> None:
         """Delete a store with its index. The files themselves stay. Its name can be used again at once."""
-        with metrics.counted("delete"), transaction():
+        with metrics.OPERATIONS.counted("delete"), transaction():
             store = keeping.delete(req.context.principal, vector_store_id, req.context.client)
             enqueue(VECTOR_STORE_REMOVE, tenant_id=store.tenant_id, store_id=str(store.id))
 
@@ -112,7 +112,7 @@ class VectorStoreFiles:
         def change() -> Attached:
             return _sent(attaching.attach(principal, vector_store_id, body.file_id, guard, **wish))
 
-        with metrics.counted("attach"):
+        with metrics.OPERATIONS.counted("attach"):
             attached = guard.begin(change)
         return _answer(req, resp, guard, attached, poll=body.poll)
 
@@ -140,7 +140,7 @@ class VectorStoreFiles:
     @endpoint("Delete File", "vector-stores", action=VECTOR_STORE_MANAGE, status=204, tenant=True)
     def on_delete_one(self, req: Request, resp: falcon.Response, vector_store_id: UUID, file_id: str) -> None:
         """Detach a file: from now on no search of this store finds it. The file itself stays. Repeatable."""
-        with metrics.counted("detach"):
+        with metrics.OPERATIONS.counted("detach"):
             with transaction():
                 detached = keeping.detach(req.context.principal, vector_store_id, file_id, req.context.client)
                 if detached is not None:
@@ -163,7 +163,7 @@ class VectorStoreFiles:
         `X-Run-Id` names the run. Beyond the contract."""
         principal = req.context.principal
         guard = attaching.guard_of(principal, uuid7())
-        with metrics.counted("attach"):
+        with metrics.OPERATIONS.counted("attach"):
             attached = guard.begin(lambda: _sent(attaching.index_again(principal, vector_store_id, file_id, guard)))
         return _answer(req, resp, guard, attached, poll=False)
 
@@ -178,7 +178,7 @@ class VectorStoreSearch:
         """The parts of a store's files that are nearest to the query, by meaning and by words, the best first."""
         principal = req.context.principal
         limits.hit("vector_search_per_minute", settings.vector_search_rate_limit_per_minute, 60, principal.tenant_id)
-        with metrics.counted("search"):
+        with metrics.OPERATIONS.counted("search"):
             store = VectorStore.find(principal, vector_store_id)
             query = searching.Query(body.query, body.filters, body.max_num_results or 10, body.ranking_options)
             guard = searching.guard_of(store.tenant_id)

@@ -37,5 +37,9 @@ class Operations:
             result = error.code
             raise
         finally:
-            self.total.labels(operation, result).inc()
-            self.seconds.labels(operation, result).observe(time.perf_counter() - started)
+            self.done(operation, result, time.perf_counter() - started)
+
+    def done(self, operation: str, result: str, seconds: float) -> None:
+        """Count an operation that no block of code spans. `result`: `success`, the code of an error, or `error`."""
+        self.total.labels(operation, result).inc()
+        self.seconds.labels(operation, result).observe(seconds)

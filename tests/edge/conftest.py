@@ -153,3 +153,22 @@ def alive(http):
 @pytest.fixture
 def notices(jobs_named):
     return lambda: [(job.args["notice"], UUID(job.args["user_id"])) for job in jobs_named("mail.notice")]
+
+
+@pytest.fixture
+def caller_below(http, signed):
+    """caller_below(prefix) -> caller(role) -> call(method, path, **body) of a new user, on paths below the prefix."""
+
+    def below(prefix):
+        def make(role="admin", **more):
+            headers = signed(role, **more)[0]
+
+            def call(method, path="", **body):
+                url, _, params = f"{prefix}{path}".partition("?")
+                return http.simulate_request(method, url, query_string=params, headers=headers, json=body or None)
+
+            return call
+
+        return make
+
+    return below

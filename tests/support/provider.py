@@ -1,13 +1,10 @@
 """The provider's files, vector stores and containers in tests: the stand-in, and the jobs that talk to it."""
 
-import contextlib
-import threading
-import time
-
 import httpx
 import pytest
 from pydantic import SecretStr
 
+from tests.support.jobs import do, working
 from tests.support.models import standin
 
 
@@ -88,20 +85,7 @@ def work(*names):
 
     `names`: only these.
     """
-    from models.jobs.ledger import QUEUED, Job
-    from models.platform.clock import now
-    from models.platform.database import release
-    from workers.jobs import KINDS
-    from workers.runtime import execute
-
-    known = actors()
-    waiting = Job.name.in_(names or list(known)) & (Job.state == QUEUED)
-    Job.update(due_at=now()).where(waiting & (Job.due_at > now())).execute()
-    jobs = list(Job.select().where(waiting).order_by(Job.id))
-    release()
-    for job in jobs:
-        execute(KINDS[job.name], known[job.name], str(job.id))
-    return len(jobs)
+    return do({name: actor for name, actor in actors().items() if not names or name in names})
 
 
 def run_job(name, **args):
@@ -114,22 +98,6 @@ def run_job(name, **args):
     return work(name)
 
 
-@contextlib.contextmanager
 def worker(threads=1):
     """Threads that do these jobs until the block ends."""
-    stop = threading.Event()
-
-    def loop():
-        while not stop.is_set():
-            if not work():
-                time.sleep(0.01)
-
-    running = [threading.Thread(target=loop) for _ in range(threads)]
-    for thread in running:
-        thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        for thread in running:
-            thread.join()
+    return working(work, threads)

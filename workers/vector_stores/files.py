@@ -62,7 +62,7 @@ def attach_file(lease: Lease) -> None:
         remote = _indexed(lease, row)
     except (Unusable, ProviderRejected) as error:
         _end(lease, row, error_code=error.code, error=error.message)
-        metrics.done("index", error.code, time.perf_counter() - began)
+        metrics.OPERATIONS.done("index", error.code, time.perf_counter() - began)
         return
     failure = remote.last_error if remote.status != COMPLETED else None
     if remote.status == COMPLETED:
@@ -70,7 +70,7 @@ def attach_file(lease: Lease) -> None:
     else:
         code, text = (failure.code, failure.message) if failure else (remote.status, "The provider did not index it.")
         _end(lease, row, error_code=code, error=text)
-    metrics.done("index", "success" if remote.status == COMPLETED else "failed", time.perf_counter() - began)
+    metrics.OPERATIONS.done("index", "success" if remote.status == COMPLETED else "failed", time.perf_counter() - began)
 
 
 @actor(FILE_ATTACH_FAIL)

@@ -59,7 +59,7 @@ def index_file(lease: Lease) -> None:
     watcher = Progress(work.run, lease)
     try:
         _do(lease, work, watcher)
-        metrics.done("index", "success", time.perf_counter() - began)
+        metrics.OPERATIONS.done("index", "success", time.perf_counter() - began)
     except Unreadable as error:
         _fail(lease, work, watcher, error.code, error.message, began)
     except (DimensionsDiffer, UsageLimitExceeded, NoUsagePolicy, SubscriptionInactive) as error:
@@ -207,7 +207,7 @@ def _fail(lease: Lease, work: Work, watcher: Progress, code: str, message: str, 
     run = indexing.fail(lease.job, work, code, message, sequence)
     release()
     log.info("file.not_indexed", extra={"run_id": str(work.run.id), "code": code})
-    metrics.done("index", code, time.perf_counter() - began)
+    metrics.OPERATIONS.done("index", code, time.perf_counter() - began)
     _tell(run)
     remove_unpublished(work.file.id, work.generation)
 

@@ -91,7 +91,7 @@ def remove_store(lease: Lease) -> None:
 @actor(VECTOR_STORE_EXPIRE)
 def expire_stores(lease: Lease) -> None:
     """Write down which stores have expired; with AUTO_PURGE_EXPIRED_VECTOR_STORES delete them, at the latest the next time."""
-    with metrics.counted("expire"):
+    with metrics.OPERATIONS.counted("expire"):
         while _expire_some():
             lease.checkpoint()
         while settings.auto_purge_expired_vector_stores and _purge_some():
@@ -163,7 +163,7 @@ def _give_up(lease: Lease, store: VectorStore, error: ProviderError | None) -> N
         lease.job.finish()
         is_waiting = (VectorStore.id == store.id) & (VectorStore.status == CREATING)
         VectorStore.update(status=FAILED, updated_at=now()).where(is_waiting).execute()
-    metrics.done("create", error.code if error else "error", (now() - store.created_at).total_seconds())
+    metrics.OPERATIONS.done("create", error.code if error else "error", (now() - store.created_at).total_seconds())
     log.warning(
         "vector_store.not_made",
         extra={"vector_store_id": str(store.id), "code": error.code if error else None, "reason": str(error or "")},

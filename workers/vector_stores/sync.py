@@ -61,7 +61,7 @@ def sync_stores(lease: Lease) -> None:
 def sync(store: VectorStore) -> None:
     """Bring one store and its files in line. Never raises what the provider does."""
     try:
-        with metrics.counted("sync"):
+        with metrics.OPERATIONS.counted("sync"):
             remote = provider.retrieve(str(store.provider_id))
             files = [] if remote.status == EXPIRED else list(provider.files_of(remote.id))
     except NotThere:

@@ -28,19 +28,9 @@ SHAPE = {
 
 
 @pytest.fixture
-def caller(http, signed):
+def caller(caller_below):
     """caller(role) -> call(method, path, **body) of a new user, below /api/v1/containers."""
-
-    def make(role="admin", **more):
-        headers = signed(role, **more)[0]
-
-        def call(method, path="", **body):
-            url, _, params = f"{PATH}{path}".partition("?")
-            return http.simulate_request(method, url, query_string=params, headers=headers, json=body or None)
-
-        return call
-
-    return make
+    return caller_below(PATH)
 
 
 @pytest.fixture
