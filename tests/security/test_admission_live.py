@@ -187,15 +187,25 @@ def test_a_network_that_opens_too_many_connections_loses_its_oldest_idle_ones(ur
 
 
 def test_strangers_who_send_slowly_do_not_shut_out_the_users_of_their_network(url, connect):
-    slow = [connect() for _ in range(8)]
-    for sock in slow:
-        sock.sendall(slow_post())
-    time.sleep(0.2)
-    user = connect()
-    user.sendall(head("GET", "/api/v1/auth/signup-policy"))
-    assert status_of(user) == "200"
-    assert status_of(slow[0]) == "", "the oldest was cut off"
-    assert status_of(slow[1]) == "408", "the next one was only late, which is answered"
+    def attacked():
+        """The answers to a user, and to the two oldest of as many slow requests as the network may have."""
+        slow = [connect() for _ in range(8)]
+        for sock in slow:
+            sock.sendall(slow_post())
+        time.sleep(0.2)
+        user = connect()
+        user.sendall(head("GET", "/api/v1/auth/signup-policy"))
+        answers = [status_of(sock) for sock in (user, *slow[:2])]
+        for sock in slow:
+            wait_until_closed(sock)
+        return answers
+
+    tries = [attacked()]
+    while tries[-1][1] == "408" and len(tries) < 5:  # a machine so busy that the oldest was late before the user came
+        tries.append(attacked())
+    assert all(user == "200" for user, _, _ in tries), tries
+    assert tries[-1][1] == "", "the oldest was cut off"
+    assert tries[-1][2] == "408", "the next one was only late, which is answered"
     assert refused(url, "requests") >= 1
 
 
