@@ -5,12 +5,12 @@ from uuid import UUID
 
 READ = ("conversations:read", "tools:read")
 WRITE = (*READ, "conversations:write")
-MANAGE = (*WRITE, "conversations:delete", "billing:read", "billing:manage", "support:read")
+MANAGE = (*WRITE, "conversations:delete", "billing:read", "billing:manage", "support:read", "status:manage")
 RANK = {"viewer": 0, "member": 1, "admin": 2, "owner": 3}
 _SCOPES = {"owner": MANAGE, "admin": MANAGE, "member": WRITE, "editor": WRITE}
 # Grants: scopes that no membership gives, and that hold in every tenant. `python -m models operators` gives them.
 PLATFORM_OPERATOR, ANY_SCOPE = "platform:operator", "support:*"
-OPERATOR = (PLATFORM_OPERATOR, "auth:invites", "auth:signup_requests", "status:manage")
+OPERATOR = (PLATFORM_OPERATOR, "auth:invites", "auth:signup_requests", "status:operate")
 GRANTS = frozenset((*OPERATOR, ANY_SCOPE))
 
 

@@ -201,7 +201,48 @@ class Settings(BaseSettings):
     enable_vector_store_sync_worker: bool = True
     auto_purge_expired_vector_stores: bool = False
 
+    # the public status page, and its alerts
+    status_services_path: str | None = None  # the file of services and probes (TOML); default: the one in the package
+    status_page_url: Annotated[str, Field(pattern=SAFE_URL)] | None = None  # default: APP_PUBLIC_URL/status
+    status_probe_failures: Annotated[int, Field(gt=0)] = 3  # failed probes in a row that open an incident
+    status_probe_recoveries: Annotated[int, Field(gt=0)] = 2  # good ones in a row that resolve it
+    status_probe_timeout_seconds: Annotated[float, Field(gt=0, le=30)] = 5
+    status_incident_drafts: bool = False  # an incident that a probe has opened is published by an operator
+    status_cache_seconds: Annotated[int, Field(ge=0)] = 10  # how long pages and feeds are answered from memory
+    status_subscription_token_ttl_minutes: Annotated[int, Field(gt=0)] = 1440  # of the mail that asks to confirm
+    status_subscription_email_rate_limit_per_hour: int = 5  # per address, and per mail address; 0 or less: any number
+    status_subscription_ip_rate_limit_per_hour: int = 20  # ... of webhooks
+    status_subscription_webhook_timeout_seconds: Annotated[float, Field(gt=0, le=12)] = 5
+    status_host_concurrency: Annotated[int, Field(gt=0)] = 4  # deliveries to one host at the same time
+    enable_slack_status_notifications: bool = False
+    slack_status_bot_token: SecretStr | None = None
+    slack_status_default_channels: str = ""  # a comma list, or JSON
+    slack_status_tenant_channel_map: str = "{}"  # JSON: tenant -> channels
+    slack_api_base_url: Annotated[str, Field(pattern=SAFE_URL)] = "https://slack.com/api"
+    slack_http_timeout_seconds: Annotated[float, Field(gt=0)] = 5
+    slack_status_rate_limit_window_seconds: Annotated[float, Field(ge=0.1)] = 1  # between two messages to a channel
+    slack_status_max_retries: Annotated[int, Field(gt=0)] = 3
+
+    # the contact form
+    contact_email_to: str = "support@localhost"  # a comma list, or JSON
+    contact_email_subject_prefix: str = "[Contact]"
+    contact_email_email_rate_limit_per_hour: int = 3  # per mail address of the sender; 0 or less: any number
+    contact_email_ip_rate_limit_per_hour: int = 20  # per network address
+    contact_retention_days: int = 400  # closed messages are purged after this
+
+    # logs of browsers, and fixtures for tests
+    enable_frontend_log_ingest: bool = False  # POST /api/v1/logs
+    allow_anon_frontend_logs: bool = False  # with a signature, instead of a token
+    frontend_log_shared_secret: SecretStr | None = None
+    frontend_log_rate_limit_per_minute: int = 60  # per user, and per network address; 0 or less: any number
+    use_test_fixtures: bool = False  # POST /api/v1/test-fixtures/...: refused in production
+
     # mail
+    resend_email_enabled: bool = False  # by Resend's HTTP API instead of SMTP
+    resend_api_key: SecretStr | None = None
+    resend_base_url: Annotated[str, Field(pattern=SAFE_URL)] = "https://api.resend.com"
+    resend_default_from: str | None = None  # default: MAIL_FROM
+    resend_webhook_secret: SecretStr | None = None  # verifies what Resend reports of bounces and complaints
     smtp_url: SecretStr | None = None  # smtp://user:password@host:port; smtps:// for TLS from the start
     mail_from: str = "Longshore <no-reply@localhost>"
 

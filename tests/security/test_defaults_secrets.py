@@ -117,6 +117,9 @@ def test_everything_that_may_hold_a_secret_is_a_secret():
         "app_public_url",
         "openai_base_url",
         "embedding_base_url",
+        "resend_base_url",
+        "slack_api_base_url",
+        "status_page_url",
         "agent_context_tokens",
     }  # addresses, and the number of a model's tokens
     plain = [

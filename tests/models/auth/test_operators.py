@@ -53,16 +53,16 @@ def test_an_address_that_nobody_has_verified_is_not_granted_anything(run, tenant
 
 
 def test_a_grant_without_effect_is_listed_as_such(run, user):
-    run("grant", "jo@example.com", "--scope", "status:manage")
+    run("grant", "jo@example.com", "--scope", "status:operate")
     User.update(email_verified_at=None).execute()
-    assert run("list")[1] == "jo@example.com  status:manage  (without effect)\n"
+    assert run("list")[1] == "jo@example.com  status:operate  (without effect)\n"
 
 
 def test_granting_twice_changes_nothing(run, user):
-    assert run("grant", "jo@example.com", "--scope", "status:manage")[0] == 0
-    assert run("grant", "jo@example.com", "--scope", "status:manage", "--scope", "support:*")[0] == 0
-    assert operators.scopes_of(user.id).count("status:manage") == 1
-    assert {"status:manage", "support:*"} <= scopes() and "auth:invites" not in scopes()
+    assert run("grant", "jo@example.com", "--scope", "status:operate")[0] == 0
+    assert run("grant", "jo@example.com", "--scope", "status:operate", "--scope", "support:*")[0] == 0
+    assert operators.scopes_of(user.id).count("status:operate") == 1
+    assert {"status:operate", "support:*"} <= scopes() and "auth:invites" not in scopes()
 
 
 def test_revoked_scopes_end_at_once_and_the_sessions_go_on(run, user):
@@ -121,18 +121,18 @@ def test_a_failed_account_creation_leaves_nothing_behind(run, user, monkeypatch,
 
 def test_operators_are_listed_with_their_scopes(run, user):
     assert run("list")[1] == "There are no operators.\n"
-    run("grant", "jo@example.com", "--scope", "status:manage")
-    assert run("list")[1] == "jo@example.com  status:manage\n"
-    assert [operator.user.email for operator in operators.operators_with("status:manage")] == ["jo@example.com"]
+    run("grant", "jo@example.com", "--scope", "status:operate")
+    assert run("list")[1] == "jo@example.com  status:operate\n"
+    assert [operator.user.email for operator in operators.operators_with("status:operate")] == ["jo@example.com"]
     assert operators.operators_with("auth:invites") == []
 
 
 def test_grants_and_revocations_are_audited(run, user):
-    run("grant", "jo@example.com", "--scope", "status:manage")
+    run("grant", "jo@example.com", "--scope", "status:operate")
     run("revoke", "jo@example.com")
     granted, revoked = AuditEvent.select().where(AuditEvent.action.startswith("operator.")).order_by(AuditEvent.id)
     assert (granted.action, granted.subject) == ("operator.granted", f"user:{user.id}")
-    assert granted.actor.startswith("operator:") and granted.details == {"scopes": ["status:manage"]}
+    assert granted.actor.startswith("operator:") and granted.details == {"scopes": ["status:operate"]}
     assert revoked.action == "operator.revoked"
 
 

@@ -29,6 +29,9 @@ from models.platform.model import Model, TenantModel
 from models.platform.principal import Principal
 from models.runs.approvals import Approval
 from models.runs.run import Run
+from models.status.deliveries import Fanout, StatusDelivery
+from models.status.incidents import Incident, Update
+from models.status.subscriptions import StatusSubscription
 from models.storage.buckets import Bucket
 from models.storage.objects import StorageObject
 from models.tenants.settings import TenantSettings
@@ -40,7 +43,7 @@ for module in pkgutil.walk_packages(models.__path__, "models."):
         importlib.import_module(module.name)
 
 # Models with a tenant that no tenant's route lists: reached by their user, or by the platform's operators alone.
-REACHED_OTHERWISE = {Membership, Session, Job, AuditEvent, BillingCustomer, Bucket}
+REACHED_OTHERWISE = {Membership, Session, Job, AuditEvent, BillingCustomer, Bucket, Fanout}
 # What a member sees of a tenant, given their own row and all rows.
 MEMBER_SEES = {
     Approval: lambda own, both: {own},
@@ -48,6 +51,8 @@ MEMBER_SEES = {
     ContainerBinding: lambda own, both: both,
     Conversation: lambda own, both: {own},
     ProviderFile: lambda own, both: both,
+    StatusDelivery: lambda own, both: set(),  # admins only
+    StatusSubscription: lambda own, both: set(),
     StorageObject: lambda own, both: both,
     VectorStore: lambda own, both: both,
     VectorStoreFile: lambda own, both: both,
@@ -61,6 +66,18 @@ MEMBER_SEES = {
     Run: lambda own, both: {own},
     ServiceToken: lambda own, both: set(),  # admins only
 }
+
+
+def _update():
+    incident = Incident.create(slug=str(uuid7()), title="a", impact="a")
+    update = Update.create(incident_id=incident.id, state="investigating", text="a", creator="a")
+    return {"update_id": update.id, "fanout_id": Fanout.create(update_id=update.id, severity="major", creator="a").id}
+
+
+def _subscription():
+    return StatusSubscription.create(channel="email", target_hash=uuid7().hex, target_masked="a", creator="a")
+
+
 ONE_EACH = {Subscription, TenantSettings}  # of which a tenant has one row
 REQUIRED = {
     Approval: lambda: {
@@ -83,6 +100,8 @@ REQUIRED = {
     Conversation: lambda: {"key": str(uuid7()), "entry_agent": "triage"},
     InboxEvent: lambda: {"source": "stripe", "external_id": str(uuid7()), "type": "a", "occurred_at": now()},
     ProviderFile: lambda: {"provider_file_id": str(uuid7()), "filename": "a.txt"},
+    StatusDelivery: lambda: {**_update(), "subscription_id": _subscription().id, "channel": "email", "host": "mail"},
+    StatusSubscription: lambda: {"channel": "email", "target_hash": uuid7().hex, "target_masked": "a", "creator": "a"},
     StorageObject: lambda: {
         "bucket": "b",
         "object_key": str(uuid7()),

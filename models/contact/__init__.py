@@ -1,0 +1,1 @@
+"""Messages that anybody may leave."""

@@ -1,0 +1,1 @@
+"""The status of the platform: services, incidents, and who is told of them."""
