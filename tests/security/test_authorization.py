@@ -101,8 +101,8 @@ def test_an_owner_cannot_reset_the_password_of_a_member_who_is_an_operator(signe
 
 
 def test_an_owner_who_holds_the_same_grant_may_reset_it(operator, signed, reset):
-    (owner, _), (_, member) = operator("status:manage", role="owner"), signed("member")
-    operators.grant(member.email, ["status:manage"], by=ROOT)
+    (owner, _), (_, member) = operator("status:operate", role="owner"), signed("member")
+    operators.grant(member.email, ["status:operate"], by=ROOT)
     assert reset(owner, member.id).status_code == 200
 
 
@@ -161,7 +161,7 @@ def test_whoever_holds_any_scope_may_issue_it_in_any_tenant(http, operator, vict
 
 def test_an_admin_cannot_issue_a_scope_that_they_lack(http, signed, monkeypatch):
     catalogue = service_token_issuing.catalogue()
-    wide = catalogue["analytics-batch"].model_copy(update={"scopes": ["status:manage", "conversations:*"]})
+    wide = catalogue["analytics-batch"].model_copy(update={"scopes": ["status:operate", "conversations:*"]})
     monkeypatch.setattr(service_token_issuing, "catalogue", lambda: {"wide-account": wide})
     admin, _ = signed("admin")
     for scope in wide.scopes:

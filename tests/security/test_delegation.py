@@ -30,7 +30,7 @@ CATALOGUE_SCOPES = [
     "conversations:*",
     "billing:manage",
     "platform:operator",
-    "status:manage",
+    "status:operate",
     "support:*",
 ]
 REFUSED = (Forbidden, BadRequest, ResetNotAllowed, UserNotFound, ServiceTokenNotAllowed, PasswordNotTheirs)
