@@ -81,6 +81,7 @@ ADMIN = MEMBER | {
 }
 INVITES = {"invite.issue", "invite.read", "invite.revoke"}
 REQUESTS = {"signup_request.approve", "signup_request.read", "signup_request.reject"}
+STATUS = {"status.operate"}
 OPERATORS = {"billing.operate", "operator.grant", "operator.revoke", "user.disable", "user.enable", "user.sign_out"}
 MACHINES = {
     "analytics-batch": {"conversation.read", "run.read", "workflow.read"},
@@ -156,10 +157,11 @@ def test_the_names_of_the_table_are_unique():
         (member("owner"), ADMIN),
         (member("viewer", "auth:invites"), VIEWER | INVITES),
         (member("viewer", "auth:signup_requests"), VIEWER | REQUESTS),
+        (member("viewer", "status:operate"), VIEWER | STATUS),
         (member("viewer", "platform:operator"), VIEWER | OPERATORS),
         (
             member("viewer", "support:*"),
-            (MEMBER - {"storage.upload"}) | {"billing.read"} | INVITES | REQUESTS | OPERATORS,
+            (MEMBER - {"storage.upload"}) | {"billing.read"} | INVITES | REQUESTS | STATUS | OPERATORS,
         ),
     ],
 )
@@ -181,6 +183,7 @@ def test_what_the_packaged_service_accounts_may_do(name):
         ("support:*", {*THERE, "service_token"}),
         ("platform:operator", {"service_token"}),
         ("auth:invites", set()),
+        ("status:operate", set()),
     ],
 )
 def test_what_operators_may_do_elsewhere(grant, expected):
