@@ -103,6 +103,9 @@ STORAGE_SWEEP         = JobKind("storage.sweep",         queue="housekeeping", l
 STORAGE_RECONCILE     = JobKind("storage.reconcile",     queue="housekeeping", limit=3600, retries=0)
 CHUNKS_INDEX          = JobKind("chunks.index",          queue="housekeeping", limit=3600, retries=0)
 CHUNKS_SWEEP          = JobKind("chunks.sweep",          queue="housekeeping", limit=3600, retries=0)
+STATUS_FAN_OUT        = JobKind("status.fan_out",        queue="events",       limit=300, retries=20)
+STATUS_DELIVER        = JobKind("status.deliver",        queue="events",       limit=300, retries=20)
+STATUS_TEND           = JobKind("status.tend",           queue="housekeeping", limit=300, retries=0)
 NOOP                  = JobKind("noop",                  queue="housekeeping", limit=10,  retries=0)
 # fmt: on
 
