@@ -41,6 +41,7 @@ PUBLIC_ROUTES = {
     ("post", "/api/v1/auth/request-access"),
     ("post", "/api/v1/auth/service-accounts/issue"),
     ("get", "/api/v1/billing/plans"),
+    ("post", "/webhooks/resend"),
     ("post", "/webhooks/stripe"),
 }
 VIEWER = {
@@ -81,7 +82,15 @@ ADMIN = MEMBER | {
 }
 INVITES = {"invite.issue", "invite.read", "invite.revoke"}
 REQUESTS = {"signup_request.approve", "signup_request.read", "signup_request.reject"}
-OPERATORS = {"billing.operate", "operator.grant", "operator.revoke", "user.disable", "user.enable", "user.sign_out"}
+OPERATORS = {
+    "billing.operate",
+    "mail.operate",
+    "operator.grant",
+    "operator.revoke",
+    "user.disable",
+    "user.enable",
+    "user.sign_out",
+}
 MACHINES = {
     "analytics-batch": {"conversation.read", "run.read", "workflow.read"},
     "billing-worker": {"billing.manage", "billing.read"},

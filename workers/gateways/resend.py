@@ -98,8 +98,13 @@ def _check(answer: Answer) -> None:
     if name == "invalid_idempotent_request":
         return  # a mail with this key was accepted, whose text was a little different: it is the same mail
     reason = f"Resend: {answer.status} {name}: {without_addresses(str(said.get('message') or ''))[:300]}"
-    is_permanent = answer.status in (400, 422) and name in ("validation_error", "invalid_parameter")
-    raise MailFailed(reason, is_permanent=is_permanent, retry_after=_seconds(answer))
+    is_permanent = (
+        answer.status == 422 and "`to`" in reason
+    )  # others are about us, such as a domain that is not verified
+    retry_after = (
+        _seconds(answer) if name == "rate_limit_exceeded" else None
+    )  # a quota of a day is no matter of seconds
+    raise MailFailed(reason, is_permanent=is_permanent, retry_after=retry_after)
 
 
 def _json(body: bytes) -> dict[str, Any]:
@@ -110,8 +115,6 @@ def _json(body: bytes) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _seconds(answer: Answer) -> float | None:
-    if answer.status != 429:
-        return None
+def _seconds(answer: Answer) -> float:
     text = answer.headers.get("retry-after", "")
     return min(max(float(text), 1), LATER) if re.fullmatch(r"\d{1,6}(\.\d+)?", text) else 1

@@ -3,7 +3,8 @@
 A template sets `subject`, to which the product's name is added, or `full_subject`.
 """
 
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Iterator, Mapping
 from email.message import EmailMessage
 from email.policy import EmailPolicy
 from email.utils import parseaddr
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 TEMPLATES = Path(__file__).with_name("templates")
-LONGEST_SUBJECT = 200
+LONGEST_SUBJECT, WIDTH = 200, 76  # characters
 LIST_UNSUBSCRIBE = "List-Unsubscribe"
 
 
@@ -79,7 +80,7 @@ def rendered(template: str, values: Mapping[str, object]) -> tuple[str, str, str
     plain = _environment().get_template(f"{template}.txt").make_module(known)
     found = vars(plain)
     subject = line(found.get("full_subject") or f"{settings.app_name}: {found['subject']}")[:LONGEST_SUBJECT]
-    text = str(plain).strip()
+    text = "\n".join(_wrapped(str(plain).strip()))
     if url := known["unsubscribe_url"]:
         text = f"{text}\n\nTo get no more of these mails, open\n\n{url}"
     heading = line(found.get("heading") or found.get("subject") or subject)
@@ -90,6 +91,12 @@ def rendered(template: str, values: Mapping[str, object]) -> tuple[str, str, str
 def line(text: object) -> str:
     """The text on one line, without control characters."""
     return " ".join("".join(one if one.isprintable() else " " for one in str(text)).split())
+
+
+def _wrapped(text: str) -> Iterator[str]:
+    """Lines that are not too long to read; links and codes stay whole."""
+    for one in text.splitlines():
+        yield from textwrap.wrap(one, WIDTH, break_long_words=False, break_on_hyphens=False) or [""]
 
 
 def site() -> str:

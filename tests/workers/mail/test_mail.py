@@ -85,7 +85,7 @@ def test_a_notice_says_what_happened_and_has_no_token(user, mailbox, notice):
     template = (TEMPLATES / f"{notice}.txt").read_text()
     subject, first_line = re.search(r'"(.*)"', template)[1], template.splitlines()[1]
     assert (recipients, message["Subject"]) == (["jo@example.com"], f"longshore: {subject}")
-    assert first_line in plain(message) and not TOKEN.search(plain(message))
+    assert first_line in " ".join(plain(message).split()) and not TOKEN.search(plain(message))
     assert f"reset your password at once: {settings.app_public_url}" in plain(message)
 
 
