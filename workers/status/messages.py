@@ -5,6 +5,7 @@ import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from models.platform.clock import iso
@@ -25,15 +26,15 @@ EVENTS = {
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """An update with its incident, in the words that people read. `service`: the names of the affected ones."""
+    """An update with its incident, in the words that people read. `services`, `names`: of the affected ones; none: of everything."""
 
     update_id: UUID
     incident_id: str
     event: str
     kind: str
     title: str
-    service: str
     services: tuple[str, ...]
+    names: tuple[str, ...]
     state: str
     severity: str
     impact: str
@@ -56,7 +57,7 @@ class Alert:
             event=event,
             kind=incident.kind,
             title=incident.title,
-            service=", ".join(_name(key) for key in incident.services) or settings.app_name,
+            names=tuple(_name(key) for key in incident.services),
             services=tuple(incident.services),
             state=update.state,
             severity=incident.severity,
@@ -69,12 +70,31 @@ class Alert:
         )
 
     @property
+    def service(self) -> str:
+        return ", ".join(self.names) or settings.app_name
+
+    @property
     def state_title(self) -> str:
         return self.state.replace("_", " ").title()
 
-    @property
-    def time_text(self) -> str:
-        return f"{self.occurred_at:%Y-%m-%d %H:%M} UTC"
+    def mail_values(self) -> dict[str, Any]:
+        """What the template `status_incident` needs."""
+        return {
+            "kind": self.kind,
+            "title": self.title,
+            "state": self.state,
+            "services": list(self.names),
+            "impact": self.impact,
+            "starts_at": time_text(self.starts_at),
+            "until": time_text(self.until) if self.until else None,
+            "text": self.text,
+            "url": self.url,
+        }
+
+
+def time_text(time: datetime) -> str:
+    """A time as mails write it."""
+    return f"{time:%Y-%m-%d %H:%M} UTC"
 
 
 def _name(key: str) -> str:

@@ -1,7 +1,6 @@
 """Sending deliveries. What is sent to whom is put together first; the tasks that send it run in threads and touch no database."""
 
 import random
-import smtplib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,27 +13,34 @@ from models.status.claims import Result
 from models.status.deliveries import DELIVERED, GIVEN_UP, PENDING, SKIPPED, SLACK, StatusDelivery
 from models.status.signing import signing_secrets
 from models.status.subscriptions import ACTIVE, EMAIL, NoTarget, StatusSubscription, target
+from models.status.tokens import unsubscribe_url
 from workers import metrics
-from workers.gateways import slack, smtp, webhooks
+from workers.gateways import slack, webhooks
+from workers.gateways.mail import MailFailed
 from workers.jobs import A_DAY
-from workers.mail.send import build
-from workers.status.messages import Alert, message_id, webhook, webhook_headers
+from workers.mail.send import Sender, sender
+from workers.status.messages import Alert, message_id, time_text, webhook, webhook_headers
 
 MAILS_OF_A_CONNECTION = 20
 GONE = 410  # the receiver wants no more
 SLACK_LONGEST_DELAY = 5  # seconds
+LONGEST_PAUSE = 120  # seconds: what a wish of the mail service is at most taken for
 SPARE_SECONDS = 45  # of a claim: nothing is begun that might outlast it
 Task = Callable[[], list[Result]]
 
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A delivery that can be sent. `target`: the address, URL or channel. `secrets`: that sign it, the newest first."""
+    """A delivery that can be sent. `target`: the address, URL or channel. `secrets`: that sign it, the newest first.
+
+    `unsubscribe_url`: of a mail.
+    """
 
     delivery: StatusDelivery
     alert: Alert
     target: str
-    secrets: tuple[str, ...]
+    secrets: tuple[str, ...] = ()
+    unsubscribe_url: str | None = None
 
 
 class Outbox:
@@ -64,14 +70,15 @@ class Outbox:
             self.alerts[delivery.update_id] = Alert.of(delivery.update_id)
         alert = self.alerts[delivery.update_id]
         if delivery.subscription_id is None:
-            return Letter(delivery, alert, delivery.target, ())
+            return Letter(delivery, alert, delivery.target)
         subscription = subscriptions.get(delivery.subscription_id)
         if subscription is None or subscription.status != ACTIVE:
             return Result(delivery, SKIPPED, error="The subscription has ended.")
         try:
-            return Letter(delivery, alert, target(subscription), tuple(signing_secrets(subscription)))
-        except NoTarget:
-            return Result(delivery, SKIPPED, error="Its target was encrypted with a key that is not known any more.")
+            to, secrets = target(subscription), tuple(signing_secrets(subscription))
+        except NoTarget as error:
+            return Result(delivery, SKIPPED, error=str(error))
+        return Letter(delivery, alert, to, secrets, unsubscribe_url(subscription))
 
 
 def _subscriptions(deliveries: Sequence[StatusDelivery]) -> dict[UUID, StatusSubscription]:
@@ -153,7 +160,7 @@ def post_to_slack(letter: Letter) -> Result:
 def slack_message(alert: Alert) -> tuple[str, list[str]]:
     """The text of a notification, and the sections of a message."""
     service, impact = slack.escaped(alert.service, 300), slack.escaped(alert.impact, 600)
-    facts = f"*Impact:* {impact}\n*State:* {alert.state_title}\n*Time:* {alert.time_text}"
+    facts = f"*Impact:* {impact}\n*State:* {alert.state_title}\n*Time:* {time_text(alert.occurred_at)}"
     heading = f"*{slack.escaped(alert.title, 300)}*\n{service}"
     link = f"<{alert.url}|All updates>"
     return f"[{alert.state_title}] {service} — {impact}", [heading, facts, slack.escaped(alert.text, 2500), link]
@@ -171,30 +178,33 @@ def _mailing(letters: Sequence[Letter]) -> Task:
 
 
 def _mail(letters: Sequence[Letter]) -> Iterator[Result]:
-    """Send some mails by one connection. When it breaks, the rest stays as it was."""
-    left = list(letters)
-    try:
-        with smtp.connection() as server:
-            while left and has_time(left[0].delivery):
-                yield _mail_one(server, left[0])
-                left.pop(0)
-    except (smtp.MailNotConfigured, smtplib.SMTPException, OSError) as error:
-        if left:
-            yield failed(left.pop(0).delivery, f"{type(error).__name__}: the mail server did not take it.")
-    yield from (unsent(letter.delivery) for letter in left)
+    """Send some mails by one connection. Two failures in a row mean that the other side takes none now: the rest stays as it was."""
+    failures = 0
+    with sender() as open_sender:
+        for letter in letters:
+            if failures >= 2 or not has_time(letter.delivery):
+                yield unsent(letter.delivery)
+                continue
+            result = _mail_one(open_sender, letter)
+            failures = failures + 1 if result.is_silent or result.pause else 0
+            yield result
 
 
-def _mail_one(server: smtplib.SMTP, letter: Letter) -> Result:
-    values = {"alert": letter.alert, "unsubscribe_url": letter.alert.url}
-    mail = build(letter.target, "status_incident", message_id(letter.delivery.id), values)
+def _mail_one(open_sender: Sender, letter: Letter) -> Result:
+    delivery, values = letter.delivery, letter.alert.mail_values()
+    key, leave = message_id(delivery.id), letter.unsubscribe_url
     try:
-        server.send_message(mail, to_addrs=[letter.target])
-    except smtplib.SMTPRecipientsRefused as error:
-        code = next(iter(error.recipients.values()))[0]
-        if 500 <= code < 600:
-            return Result(letter.delivery, GIVEN_UP, code, "The mail server refuses this address.")
-        return failed(letter.delivery, "The mail server did not take it.", code)
-    return Result(letter.delivery, DELIVERED)
+        is_sent = open_sender.send(letter.target, "status_incident", message_id=key, unsubscribe_url=leave, **values)
+    except MailFailed as error:
+        if error.is_permanent:
+            return Result(delivery, GIVEN_UP, error=str(error))
+        if error.retry_after is not None:  # we send too fast, which is no failure of this mail
+            pause = _in(min(LONGEST_PAUSE, error.retry_after))
+            return Result(delivery, PENDING, error=str(error), due_at=pause, pause=pause, is_unsent=True)
+        return failed(delivery, str(error), is_silent=True)
+    if not is_sent:
+        return Result(delivery, SKIPPED, error="This address gets no mail any more.")
+    return Result(delivery, DELIVERED)
 
 
 def seconds_until(time: datetime) -> float:
