@@ -61,6 +61,7 @@ def views(incidents: Sequence[Incident]) -> list[IncidentView]:
             until=each.until,
             ended_at=each.ended_at,
             updated_at=each.updated_at,
+            version=each.version,
             updates=updates[each.id],
         )
         for each in incidents

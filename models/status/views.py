@@ -80,6 +80,7 @@ class IncidentView:
     until: datetime | None
     ended_at: datetime | None
     updated_at: datetime
+    version: int
     updates: tuple[UpdateView, ...]
 
     @property
