@@ -30,6 +30,8 @@ from edge.resources.mail.suppressions import Suppressions
 from edge.resources.metrics import Metrics
 from edge.resources.robots import Robots
 from edge.resources.runs import Runs
+from edge.resources.status.incidents import Incidents
+from edge.resources.status.status import Status, Statuspage
 from edge.resources.status.subscription_webhooks import SubscriptionWebhooks
 from edge.resources.status.subscriptions import Subscriptions as StatusSubscriptions
 from edge.resources.storage import Objects
@@ -50,6 +52,7 @@ def routes(settings: Settings, hasher: PasswordHasher) -> list[Route]:
         *_vector_stores(),
         *_containers(),
         *_storage(),
+        *_status(),
         *_status_subscriptions(),
         *_mail(),
         *((Route("/webhooks/resend", ResendWebhook()),) if settings.resend_webhook_secret else ()),
@@ -181,6 +184,28 @@ def _storage() -> list[Route]:
         Route("/api/v1/storage/objects/{object_id:uuid}/upload-url",            objects,                "renew"),
         Route("/api/v1/storage/objects/{object_id:uuid}/complete",              objects,                "complete"),
         Route("/api/v1/storage/objects/{object_id:uuid}/download-url",          objects,                "download"),
+    ]
+
+
+def _status() -> list[Route]:
+    status, incidents, statuspage = Status(), Incidents(), Statuspage()
+    return [
+        Route("/api/v1/status",                                                 status),
+        Route("/api/v1/status.rss",                                             status,                 "rss_alias"),
+        Route("/api/v1/status/rss",                                             status,                 "rss"),
+        Route("/api/v1/status/atom",                                            status,                 "atom"),
+        Route("/api/v1/status/incidents",                                       incidents),
+        Route("/api/v1/status/incidents/{incident_id}",                         incidents,              "one"),
+        Route("/api/v1/status/incidents/{incident_id}/updates",                 incidents,              "updates"),
+        Route("/api/v1/status/incidents/{incident_id}/publish",                 incidents,              "publish"),
+        Route("/api/v2/summary.json",                                           statuspage,             "summary"),
+        Route("/api/v2/status.json",                                            statuspage,             "status"),
+        Route("/api/v2/components.json",                                        statuspage,             "components"),
+        Route("/api/v2/incidents.json",                                         statuspage,             "incidents"),
+        Route("/api/v2/incidents/unresolved.json",                              statuspage,             "unresolved"),
+        Route("/api/v2/scheduled-maintenances.json",                            statuspage,             "maintenances"),
+        Route("/api/v2/scheduled-maintenances/upcoming.json",                   statuspage,             "upcoming"),
+        Route("/api/v2/scheduled-maintenances/active.json",                     statuspage,             "active"),
     ]
 
 

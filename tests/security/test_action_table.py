@@ -46,6 +46,16 @@ PUBLIC_ROUTES = {
     ("post", "/api/v1/status/subscriptions/challenge"),
     ("delete", "/api/v1/status/subscriptions/{subscription_id:uuid}"),
     ("post", "/webhooks/resend"),
+    ("get", "/api/v1/status"),
+    ("get", "/api/v1/status.rss"),
+    ("get", "/api/v1/status/atom"),
+    ("get", "/api/v1/status/incidents/{incident_id}"),
+    ("get", "/api/v1/status/rss"),
+    *(
+        ("get", f"/api/v2/{name}.json")
+        for name in ("summary", "status", "components", "incidents", "incidents/unresolved", "scheduled-maintenances")
+    ),
+    *(("get", f"/api/v2/scheduled-maintenances/{name}.json") for name in ("upcoming", "active")),
     ("post", "/webhooks/stripe"),
 }
 VIEWER = {
