@@ -40,12 +40,21 @@ class Unreachable(Exception):
 
 def post(url: str, headers: dict[str, str], body: bytes, *, seconds: float, largest: int) -> Answer:
     """Post a request that may be sent twice without harm. `largest`: bytes of the answer. TimedOut, Unreachable."""
+    return _asked("POST", url, headers, body, seconds, largest)
+
+
+def get(url: str, headers: dict[str, str], *, seconds: float, largest: int) -> Answer:
+    """The same without a body."""
+    return _asked("GET", url, headers, b"", seconds, largest)
+
+
+def _asked(method: str, url: str, headers: dict[str, str], body: bytes, seconds: float, largest: int) -> Answer:
     token = _deadline.set(time.monotonic() + seconds)
     try:
         try:
-            return _post(url, headers, body, largest)
+            return _send(method, url, headers, body, largest)
         except _BROKEN:
-            return _post(url, headers, body, largest)
+            return _send(method, url, headers, body, largest)
     except httpcore2.TimeoutException:
         raise TimedOut from None
     except (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.UnsupportedProtocol) as error:
@@ -54,9 +63,9 @@ def post(url: str, headers: dict[str, str], body: bytes, *, seconds: float, larg
         _deadline.reset(token)
 
 
-def _post(url: str, headers: dict[str, str], body: bytes, largest: int) -> Answer:
+def _send(method: str, url: str, headers: dict[str, str], body: bytes, largest: int) -> Answer:
     options = {"timeout": {"pool": _left()}}
-    with _pool().stream("POST", url, headers=list(headers.items()), content=body, extensions=options) as got:
+    with _pool().stream(method, url, headers=list(headers.items()), content=body or None, extensions=options) as got:
         size, parts = 0, []
         for part in got.iter_stream():
             size += len(part)
