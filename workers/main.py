@@ -34,6 +34,7 @@ from workers.mail import accounts, signup  # noqa: E402
 from workers.mail import billing as billing_mails  # noqa: E402
 from workers.status import deliver as status_deliveries  # noqa: E402
 from workers.status import fan_out as status_fan_out  # noqa: E402
+from workers.status import probing as status_probing  # noqa: E402
 from workers.storage import reconciliation as storage_reconciliation  # noqa: E402
 from workers.storage import removing, verifying  # noqa: E402
 from workers.vector_stores import chunks, indexing  # noqa: E402
@@ -81,6 +82,7 @@ __all__ = [
     "signup",
     "status_deliveries",
     "status_fan_out",
+    "status_probing",
     "storage_reconciliation",
     "usage",
     "vector_store_files",
