@@ -41,6 +41,10 @@ PUBLIC_ROUTES = {
     ("post", "/api/v1/auth/request-access"),
     ("post", "/api/v1/auth/service-accounts/issue"),
     ("get", "/api/v1/billing/plans"),
+    ("post", "/api/v1/status/subscriptions"),
+    ("post", "/api/v1/status/subscriptions/verify"),
+    ("post", "/api/v1/status/subscriptions/challenge"),
+    ("delete", "/api/v1/status/subscriptions/{subscription_id:uuid}"),
     ("post", "/webhooks/stripe"),
 }
 VIEWER = {

@@ -38,22 +38,28 @@ class Unreachable(Exception):
     """No connection, a broken one, an answer that is not HTTP, or one that is larger than it may be."""
 
 
-def post(url: str, headers: dict[str, str], body: bytes, *, seconds: float, largest: int) -> Answer:
-    """Post a request that may be sent twice without harm. `largest`: bytes of the answer. TimedOut, Unreachable."""
-    return _asked("POST", url, headers, body, seconds, largest)
+def post(
+    url: str, headers: dict[str, str], body: bytes, *, seconds: float, largest: int, may_repeat: bool = True
+) -> Answer:
+    """Post a request. `may_repeat`: it may be sent twice without harm. `largest`: bytes of the answer. TimedOut, Unreachable."""
+    return _asked("POST", url, headers, body, seconds, largest, may_repeat=may_repeat)
 
 
 def get(url: str, headers: dict[str, str], *, seconds: float, largest: int) -> Answer:
     """The same without a body."""
-    return _asked("GET", url, headers, b"", seconds, largest)
+    return _asked("GET", url, headers, b"", seconds, largest, may_repeat=True)
 
 
-def _asked(method: str, url: str, headers: dict[str, str], body: bytes, seconds: float, largest: int) -> Answer:
+def _asked(
+    method: str, url: str, headers: dict[str, str], body: bytes, seconds: float, largest: int, *, may_repeat: bool
+) -> Answer:
     token = _deadline.set(time.monotonic() + seconds)
     try:
         try:
             return _send(method, url, headers, body, largest)
         except _BROKEN:
+            if not may_repeat:
+                raise
             return _send(method, url, headers, body, largest)
     except httpcore2.TimeoutException:
         raise TimedOut from None
