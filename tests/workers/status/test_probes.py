@@ -40,6 +40,12 @@ def test_http_wants_a_good_answer(site):
     assert site.asked == ["/health?deep=1"]
 
 
+@pytest.mark.parametrize(("most", "is_slow"), [(0.05, True), (20, False), (None, False)])
+def test_what_takes_long_is_slow(site, most, is_slow):
+    site.seconds = 0.1
+    assert ask("http", url=site.url, slow_seconds=most).is_slow is is_slow
+
+
 @pytest.mark.parametrize("status", [301, 404, 500, 503])
 def test_http_takes_nothing_else_and_follows_no_redirect(site, status):
     site.status, site.headers = status, {"Location": site.url + "elsewhere"}

@@ -1,5 +1,6 @@
 """One function per kind of probe: it returns what it has found of a service, or raises why that does not work."""
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -27,5 +28,9 @@ def probe(service: Service, seconds: float) -> Finding:
 
     NotConfigured; any other exception: the service does not work.
     """
-    spec = service.probe or {}
-    return KINDS[spec["kind"]](spec, seconds)
+    spec, begun = service.probe or {}, time.monotonic()
+    found = KINDS[spec["kind"]](spec, seconds)
+    took, most = time.monotonic() - begun, spec.get("slow_seconds")
+    if most is not None and took > most and not found.is_slow:
+        return Finding(is_slow=True, reason=f"It took {took:.2f} s.")
+    return found
