@@ -1,7 +1,6 @@
 """Sending deliveries. What is sent to whom is put together first; the tasks that send it run in threads and touch no database."""
 
 import random
-import smtplib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,10 +14,11 @@ from models.status.claims import Result
 from models.status.deliveries import DELIVERED, GIVEN_UP, PENDING, SKIPPED, SLACK, StatusDelivery
 from models.status.subscriptions import ACTIVE, EMAIL, StatusSubscription
 from workers import metrics
-from workers.gateways import slack, smtp, webhooks
+from workers.gateways import slack, webhooks
+from workers.gateways.mail import MailFailed
 from workers.jobs import A_DAY
-from workers.mail.send import build
-from workers.status.messages import Alert, message_id, webhook, webhook_headers
+from workers.mail.send import Sender, sender
+from workers.status.messages import Alert, message_id, time_text, webhook, webhook_headers
 
 MAILS_OF_A_CONNECTION = 20
 GONE = 410  # the receiver wants no more
@@ -162,7 +162,7 @@ def post_to_slack(letter: Letter) -> Result:
 def slack_message(alert: Alert) -> tuple[str, list[str]]:
     """The text of a notification, and the sections of a message."""
     service, impact = slack.escaped(alert.service, 300), slack.escaped(alert.impact, 600)
-    facts = f"*Impact:* {impact}\n*State:* {alert.state_title}\n*Time:* {alert.time_text}"
+    facts = f"*Impact:* {impact}\n*State:* {alert.state_title}\n*Time:* {time_text(alert.occurred_at)}"
     heading = f"*{slack.escaped(alert.title, 300)}*\n{service}"
     link = f"<{alert.url}|All updates>"
     return f"[{alert.state_title}] {service} — {impact}", [heading, facts, slack.escaped(alert.text, 2500), link]
@@ -180,29 +180,22 @@ def _mailing(letters: Sequence[Letter]) -> Task:
 
 
 def _mail(letters: Sequence[Letter]) -> Iterator[Result]:
-    """Send some mails by one connection. When it breaks, the rest stays as it was."""
-    left = list(letters)
-    try:
-        with smtp.connection() as server:
-            while left and has_time(left[0].delivery):
-                yield _mail_one(server, left[0])
-                left.pop(0)
-    except (smtp.MailNotConfigured, smtplib.SMTPException, OSError) as error:
-        if left:
-            yield failed(left.pop(0).delivery, f"{type(error).__name__}: the mail server did not take it.")
-    yield from (unsent(letter.delivery) for letter in left)
+    """Send some mails by one connection."""
+    with sender() as open_sender:
+        for letter in letters:
+            yield _mail_one(open_sender, letter) if has_time(letter.delivery) else unsent(letter.delivery)
 
 
-def _mail_one(server: smtplib.SMTP, letter: Letter) -> Result:
-    values = {"alert": letter.alert, "unsubscribe_url": letter.alert.url}
-    mail = build(letter.target, "status_incident", message_id(letter.delivery.id), values)
+def _mail_one(open_sender: Sender, letter: Letter) -> Result:
+    alert, key = letter.alert, message_id(letter.delivery.id)
     try:
-        server.send_message(mail, to_addrs=[letter.target])
-    except smtplib.SMTPRecipientsRefused as error:
-        code = next(iter(error.recipients.values()))[0]
-        if 500 <= code < 600:
-            return Result(letter.delivery, GIVEN_UP, code, "The mail server refuses this address.")
-        return failed(letter.delivery, "The mail server did not take it.", code)
+        is_sent = open_sender.send(letter.target, "status_incident", message_id=key, **alert.mail_values())
+    except MailFailed as error:
+        if error.is_permanent:
+            return Result(letter.delivery, GIVEN_UP, None, str(error))
+        return failed(letter.delivery, str(error))
+    if not is_sent:
+        return Result(letter.delivery, SKIPPED, None, "This address gets no mail any more.")
     return Result(letter.delivery, DELIVERED)
 
 
