@@ -28,6 +28,7 @@ from edge.resources.health import Health, Jwks, Root
 from edge.resources.metrics import Metrics
 from edge.resources.robots import Robots
 from edge.resources.runs import Runs
+from edge.resources.status.subscription_pages import SubscriptionPages
 from edge.resources.storage import Objects
 from edge.resources.tenants import Settings as TenantSettings
 from edge.resources.vector_stores import VectorStoreFiles, VectorStores, VectorStoreSearch
@@ -46,6 +47,7 @@ def routes(settings: Settings, hasher: PasswordHasher) -> list[Route]:
         *_vector_stores(),
         *_containers(),
         *_storage(),
+        *_status_pages(),
         *(_billing() if settings.enable_billing else ()),
     ]
     return [*table, Route("/openapi.json", OpenApi(document(table, settings)))]
@@ -166,6 +168,14 @@ def _storage() -> list[Route]:
         Route("/api/v1/storage/objects/{object_id:uuid}/upload-url",            objects,                "renew"),
         Route("/api/v1/storage/objects/{object_id:uuid}/complete",              objects,                "complete"),
         Route("/api/v1/storage/objects/{object_id:uuid}/download-url",          objects,                "download"),
+    ]
+
+
+def _status_pages() -> list[Route]:
+    subscriptions = SubscriptionPages()
+    return [
+        Route("/status/confirm",                                                subscriptions,          "confirm"),
+        Route("/status/unsubscribe",                                            subscriptions,          "unsubscribe"),
     ]
 
 

@@ -41,6 +41,10 @@ PUBLIC_ROUTES = {
     ("post", "/api/v1/auth/request-access"),
     ("post", "/api/v1/auth/service-accounts/issue"),
     ("get", "/api/v1/billing/plans"),
+    ("get", "/status/confirm"),
+    ("post", "/status/confirm"),
+    ("get", "/status/unsubscribe"),
+    ("post", "/status/unsubscribe"),
     ("post", "/webhooks/stripe"),
 }
 VIEWER = {
