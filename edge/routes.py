@@ -29,6 +29,8 @@ from edge.resources.metrics import Metrics
 from edge.resources.robots import Robots
 from edge.resources.runs import Runs
 from edge.resources.status.subscription_pages import SubscriptionPages
+from edge.resources.status.subscription_webhooks import SubscriptionWebhooks
+from edge.resources.status.subscriptions import Subscriptions as StatusSubscriptions
 from edge.resources.storage import Objects
 from edge.resources.tenants import Settings as TenantSettings
 from edge.resources.vector_stores import VectorStoreFiles, VectorStores, VectorStoreSearch
@@ -48,6 +50,7 @@ def routes(settings: Settings, hasher: PasswordHasher) -> list[Route]:
         *_containers(),
         *_storage(),
         *_status_pages(),
+        *_status_subscriptions(),
         *(_billing() if settings.enable_billing else ()),
     ]
     return [*table, Route("/openapi.json", OpenApi(document(table, settings)))]
@@ -176,6 +179,20 @@ def _status_pages() -> list[Route]:
     return [
         Route("/status/confirm",                                                subscriptions,          "confirm"),
         Route("/status/unsubscribe",                                            subscriptions,          "unsubscribe"),
+    ]
+
+
+def _status_subscriptions() -> list[Route]:
+    subscriptions, webhooks = StatusSubscriptions(), SubscriptionWebhooks()
+    return [
+        Route("/api/v1/status/subscriptions",                                   subscriptions),
+        Route("/api/v1/status/subscriptions/verify",                            subscriptions,          "verify"),
+        Route("/api/v1/status/subscriptions/challenge",                         subscriptions,          "challenge"),
+        Route("/api/v1/status/subscriptions/{subscription_id:uuid}",            subscriptions,          "one"),
+        Route("/api/v1/status/subscriptions/{subscription_id:uuid}/resend",     webhooks,               "resend"),
+        Route("/api/v1/status/subscriptions/{subscription_id:uuid}/secret",     webhooks,               "secret"),
+        Route("/api/v1/status/subscriptions/{subscription_id:uuid}/test",       webhooks,               "test"),
+        Route("/api/v1/status/subscriptions/{subscription_id:uuid}/deliveries", webhooks,               "deliveries"),
     ]
 
 

@@ -81,6 +81,13 @@ def delivered(subscription_ids: Collection[UUID]) -> None:
 
 
 @in_transaction
+def checked(subscription_id: UUID, error: str | None) -> None:
+    """A challenge or a test of a webhook has ended. `error`: why it did not arrive, None if it did."""
+    is_open = (StatusSubscription.id == subscription_id) & (StatusSubscription.status != REVOKED)
+    StatusSubscription.update(checked_at=now(), error=error and error[:ERROR_LENGTH]).where(is_open).execute()
+
+
+@in_transaction
 def given_up(errors: Mapping[UUID, str]) -> list[UUID]:
     """Deliveries to these webhooks have failed for good, and why. Returns those that are disabled by it: tell their makers."""
     disabled = []

@@ -16,14 +16,18 @@ from models.platform.database import in_transaction
 from models.platform.encryption import CannotDecrypt, decrypt, encrypt
 from models.platform.errors import Conflict
 from models.platform.principal import Principal
-from models.status.subscriptions import WEBHOOK, StatusSubscription
+from models.status.subscriptions import ACTIVE, WEBHOOK, StatusSubscription
 
 PURPOSE, BYTES = "status-webhook-secret", 32
 OVERLAP = timedelta(days=1)
 
 
 class NotAWebhook(Conflict):
-    code, message = "not_a_webhook", "This is possible for webhook subscriptions that are not revoked only."
+    code, message = "not_a_webhook", "Only a webhook subscription that is not revoked has a secret."
+
+
+class NotActive(Conflict):
+    code, message = "subscription_not_active", "Only an active webhook subscription can be tested."
 
 
 def new_secret() -> str:
@@ -45,6 +49,12 @@ def signing_secrets(row: StatusSubscription) -> list[str]:
         with contextlib.suppress(CannotDecrypt):
             readable.append(decrypt(PURPOSE, token))
     return readable
+
+
+def require_active_webhook(row: StatusSubscription) -> None:
+    """NotActive."""
+    if row.channel != WEBHOOK or row.status != ACTIVE:
+        raise NotActive()
 
 
 @in_transaction

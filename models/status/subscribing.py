@@ -5,7 +5,7 @@ Whoever may not see a tenant's subscriptions never learns whether there is one: 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -62,6 +62,10 @@ class SubscriptionRevoked(DomainError):
     status, code, message = 410, "subscription_revoked", "Subscription revoked."
 
 
+class AlreadyConfirmed(Conflict):
+    code, message = "already_confirmed", "The subscription is active: there is nothing to confirm."
+
+
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What somebody asks for. `components`: keys of services; none means all."""
@@ -114,7 +118,7 @@ def add_webhook(wish: Wish, principal: Principal, client: ClientInfo) -> tuple[S
     if existing is not None and existing.status == ACTIVE:
         raise SubscriptionExists(details={"id": str(existing.id)})
     secret = signing.new_secret()
-    columns = {**_wishes(wish), "status": PENDING, "token_expires_at": challenge_expiry()}
+    columns = {**_wishes(wish), "status": PENDING, "token_expires_at": now() + timedelta(minutes=CHALLENGE_MINUTES)}
     if existing is None:
         _require_room(principal.tenant_id)
         existing = _insert(_new(wish, principal.tenant_id, creator_of(principal), **signing.columns(secret), **columns))
@@ -139,6 +143,15 @@ def confirm(token: str) -> StatusSubscription:
 
 
 @in_transaction
+def new_challenge(row: StatusSubscription) -> str:
+    """A challenge for a webhook, which is about to be sent."""
+    expires_at = now() + timedelta(minutes=CHALLENGE_MINUTES)
+    columns = {"token_expires_at": expires_at, "sent_at": now()}
+    StatusSubscription.update(**columns).where(StatusSubscription.id == row.id).execute()
+    return tokens.create(tokens.CHALLENGE, row.id, expires_at, row.severity_filter, row.components)
+
+
+@in_transaction
 def answer_challenge(token: str) -> StatusSubscription:
     """Activate the webhook that received this challenge. Repeated calls are fine.
 
@@ -152,6 +165,28 @@ def answer_challenge(token: str) -> StatusSubscription:
     return row
 
 
+@in_transaction
+def change(
+    principal: Principal, row: StatusSubscription, wishes: dict[str, Any], client: ClientInfo
+) -> StatusSubscription:
+    """Set some of `severity_filter`, `components` and `metadata`. SubscriptionRevoked."""
+    locked = StatusSubscription.lock(row.id)
+    if locked is None or locked.is_over:
+        raise SubscriptionRevoked()
+    if any(getattr(locked, name) != value for name, value in wishes.items()):
+        _update(locked, **wishes)
+        _record("changed", principal, locked, client)
+    return locked
+
+
+def require_unconfirmed(row: StatusSubscription) -> None:
+    """AlreadyConfirmed, SubscriptionRevoked."""
+    if row.is_over:
+        raise SubscriptionRevoked()
+    if row.status == ACTIVE:
+        raise AlreadyConfirmed()
+
+
 def creator_of(principal: Principal | None) -> str:
     """Who has made a subscription, as answers show it."""
     if principal is None:
@@ -159,11 +194,7 @@ def creator_of(principal: Principal | None) -> str:
     return str(principal.user_id) if principal.user_id else principal.subject
 
 
-def challenge_expiry() -> Any:
-    return now() + timedelta(minutes=CHALLENGE_MINUTES)
-
-
-def _mail_expiry() -> Any:
+def _mail_expiry() -> datetime:
     return now() + timedelta(minutes=settings.status_subscription_token_ttl_minutes)
 
 

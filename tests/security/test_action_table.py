@@ -45,6 +45,10 @@ PUBLIC_ROUTES = {
     ("post", "/status/confirm"),
     ("get", "/status/unsubscribe"),
     ("post", "/status/unsubscribe"),
+    ("post", "/api/v1/status/subscriptions"),
+    ("post", "/api/v1/status/subscriptions/verify"),
+    ("post", "/api/v1/status/subscriptions/challenge"),
+    ("delete", "/api/v1/status/subscriptions/{subscription_id:uuid}"),
     ("post", "/webhooks/stripe"),
 }
 VIEWER = {
