@@ -28,6 +28,7 @@ from edge.resources.health import Health, Jwks, Root
 from edge.resources.metrics import Metrics
 from edge.resources.robots import Robots
 from edge.resources.runs import Runs
+from edge.resources.status.pages import StatusPages
 from edge.resources.status.subscription_pages import SubscriptionPages
 from edge.resources.status.subscription_webhooks import SubscriptionWebhooks
 from edge.resources.status.subscriptions import Subscriptions as StatusSubscriptions
@@ -175,8 +176,12 @@ def _storage() -> list[Route]:
 
 
 def _status_pages() -> list[Route]:
-    subscriptions = SubscriptionPages()
+    pages, subscriptions = StatusPages(), SubscriptionPages()
     return [
+        Route("/status",                                                        pages),
+        Route("/status/history",                                                pages,                  "history"),
+        Route("/status/incidents/{slug}",                                       pages,                  "incident"),
+        Route("/status/subscribe",                                              subscriptions,          "subscribe"),
         Route("/status/confirm",                                                subscriptions,          "confirm"),
         Route("/status/unsubscribe",                                            subscriptions,          "unsubscribe"),
     ]

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_origin
 
 import falcon
 import pydantic
@@ -58,7 +58,7 @@ def form(req: Request, schema: type[Schema]) -> Schema:
         values = parse_form(raw, limits)
     except ValueError:
         raise Invalid.at("body", msg="The form is not valid.", code="form_invalid") from None
-    lists = {name for name, field in schema.model_fields.items() if field.annotation == list[str]}
+    lists = {name for name, field in schema.model_fields.items() if get_origin(field.annotation) is list}
     data = {
         name: value if name in lists else value[-1] for name, value in values.items() if name in schema.model_fields
     }

@@ -6,14 +6,18 @@ GET changes nothing: programs that check mails for viruses open their links. The
 from uuid import UUID
 
 import falcon
+from pydantic import BaseModel, Field
 
 from edge.bodies import BodyLimits, read_body
 from edge.endpoint import undocumented
 from edge.pages import message, page
 from edge.request import Request
+from edge.resources.status.subscriptions import ask_by_mail, wish_of
+from edge.schemas.status.subscriptions import Components, Severity, StatusSubscriptionCreateRequest
+from edge.validation import form
 from models.platform.authorization import PUBLIC
 from models.platform.database import transaction
-from models.platform.errors import BadRequest
+from models.platform.errors import BadRequest, Forbidden
 from models.platform.ids import parse_uuid
 from models.status import ending, subscribing
 
@@ -22,7 +26,38 @@ class LinkIncomplete(BadRequest):
     code, message = "link_incomplete", "The link is not complete. Copy it from the mail as a whole."
 
 
+class AnotherSite(Forbidden):
+    code, message = "another_site", "Open the status page itself to subscribe."
+
+
+class SubscribeForm(BaseModel):
+    email: str = Field(max_length=320)
+    severity: Severity = "major"
+    component: Components = []
+
+
 class SubscriptionPages:
+    @undocumented(action=PUBLIC)
+    @page
+    def on_get_subscribe(self, req: Request, resp: falcon.Response) -> None:
+        """Where a browser comes back to after its form was answered."""
+        resp.status, resp.location = falcon.HTTP_303, "/status#subscribe"
+
+    @undocumented(action=PUBLIC)
+    @page
+    def on_post_subscribe(self, req: Request, resp: falcon.Response) -> None:
+        """The answer is the same, whether the address is subscribed already or not."""
+        if req.get_header("Sec-Fetch-Site") == "cross-site":  # another page would have its visitors subscribe addresses
+            raise AnotherSite()
+        asked = form(req, SubscribeForm)
+        body = StatusSubscriptionCreateRequest(
+            channel="email", target=asked.email, severity_filter=asked.severity, components=asked.component
+        )
+        req.context.caller = None
+        ask_by_mail(req, wish_of(body))
+        text = "If nobody has asked too often, a mail is on its way to the address. Nothing else is sent before its link was used."
+        message(resp, "Check your mail", text, tone="good")
+
     @undocumented(action=PUBLIC)
     @page
     def on_get_confirm(self, req: Request, resp: falcon.Response) -> None:
