@@ -53,7 +53,7 @@ def read_body(req: Request, limits: BodyLimits) -> bytes:
 
 
 def _read(req: Request, limits: BodyLimits) -> bytes:
-    stream = req.bounded_stream if req.content_length else req.stream
+    stream = req.stream if req.content_length is None else req.bounded_stream
     try:
         with gevent.Timeout(limits.seconds, BodyTooSlow()):
             return bytes(stream.read(limits.size + 1))
