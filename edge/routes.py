@@ -32,6 +32,8 @@ from edge.resources.robots import Robots
 from edge.resources.runs import Runs
 from edge.resources.status.incidents import Incidents
 from edge.resources.status.status import Status, Statuspage
+from edge.resources.status.pages import StatusPages
+from edge.resources.status.subscription_pages import SubscriptionPages
 from edge.resources.status.subscription_webhooks import SubscriptionWebhooks
 from edge.resources.status.subscriptions import Subscriptions as StatusSubscriptions
 from edge.resources.storage import Objects
@@ -53,6 +55,7 @@ def routes(settings: Settings, hasher: PasswordHasher) -> list[Route]:
         *_containers(),
         *_storage(),
         *_status(),
+        *_status_pages(),
         *_status_subscriptions(),
         *_mail(),
         *((Route("/webhooks/resend", ResendWebhook()),) if settings.resend_webhook_secret else ()),
@@ -206,6 +209,18 @@ def _status() -> list[Route]:
         Route("/api/v2/scheduled-maintenances.json",                            statuspage,             "maintenances"),
         Route("/api/v2/scheduled-maintenances/upcoming.json",                   statuspage,             "upcoming"),
         Route("/api/v2/scheduled-maintenances/active.json",                     statuspage,             "active"),
+    ]
+
+
+def _status_pages() -> list[Route]:
+    pages, subscriptions = StatusPages(), SubscriptionPages()
+    return [
+        Route("/status",                                                        pages),
+        Route("/status/history",                                                pages,                  "history"),
+        Route("/status/incidents/{slug}",                                       pages,                  "incident"),
+        Route("/status/subscribe",                                              subscriptions,          "subscribe"),
+        Route("/status/confirm",                                                subscriptions,          "confirm"),
+        Route("/status/unsubscribe",                                            subscriptions,          "unsubscribe"),
     ]
 
 

@@ -86,3 +86,16 @@ def suspected() -> dict[str, str]:
 def last_of_services() -> dict[str, datetime]:
     """When the last incident of each service began, by its key."""
     return dict(database.execute_sql(LAST_OF_SERVICES).fetchall())
+
+
+def between(start: datetime, end: datetime) -> list[IncidentView]:
+    """Those that began in this time, the newest first; at most MOST."""
+    is_in = (Incident.starts_at >= start) & (Incident.starts_at < end) & Incident.published_at.is_null(False)
+    return views(
+        list(Incident.select().where(is_in).order_by(Incident.starts_at.desc(), Incident.id.desc()).limit(MOST))
+    )
+
+
+def is_any_before(time: datetime) -> bool:
+    is_older = (Incident.starts_at < time) & Incident.published_at.is_null(False)
+    return Incident.select().where(is_older).exists()

@@ -42,8 +42,8 @@ class Subscriptions:
         """
         if body.channel == WEBHOOK:
             admit(req, STATUS_SUBSCRIPTION_MANAGE)
-            return _add_webhook(req, _wish(body))
-        return _ask_by_mail(req, _wish(body))
+            return _add_webhook(req, wish_of(body))
+        return ask_by_mail(req, wish_of(body))
 
     @endpoint(
         "List Status Subscriptions",
@@ -194,7 +194,7 @@ def enqueue_confirmation(row: StatusSubscription, wish: Wish | StatusSubscriptio
     )
 
 
-def _wish(body: schemas.StatusSubscriptionCreateRequest) -> Wish:
+def wish_of(body: schemas.StatusSubscriptionCreateRequest) -> Wish:
     text = _address(body.target) if body.channel == EMAIL else body.target
     return Wish(
         targets.parse(body.channel, text),
@@ -213,7 +213,8 @@ def _address(text: str) -> str:
         raise targets.InvalidTarget("This is no e-mail address.") from None
 
 
-def _ask_by_mail(req: Request, wish: Wish) -> schemas.StatusSubscriptionResponse:
+def ask_by_mail(req: Request, wish: Wish) -> schemas.StatusSubscriptionResponse:
+    """For whoever `req.context.caller` is, which may be nobody."""
     caller, client = req.context.caller, req.context.client
     quotas.charge_network(EMAIL, client)
     is_mailed = quotas.may_mail(wish.target, client)
