@@ -11,6 +11,7 @@ from rich.console import Console
 
 from devstack import instance, quality
 from devstack.job_commands import jobs
+from devstack.mail_commands import mail
 from devstack.options import STATE
 from devstack.stack import ROOT, key_file
 from devstack.stripe_commands import stripe
@@ -22,6 +23,7 @@ app = typer.Typer(
     help="Longshore on one machine: start it, talk to it, test it, measure it.",
 )
 app.add_typer(jobs, name="jobs")
+app.add_typer(mail, name="mail")
 app.add_typer(stripe, name="stripe")
 quality.register(app)
 console = Console(highlight=False)
@@ -32,7 +34,6 @@ PASS_THROUGH: dict[str, Any] = {
     "help_option_names": [],
 }
 HELP = {"-h", "--help"}
-MAILS_LISTED = 50
 
 
 @app.command()
@@ -187,44 +188,10 @@ def _run_models_command(name: str, context: typer.Context) -> None:
 
 
 @app.command()
-def mail(
-    show: int | None = typer.Option(None, min=1, help="Print the N-th newest mail; 1 is the newest."),
-    state: Path = STATE,
-) -> None:
-    """List the mails of the local instance, newest first. Mails are stored, not sent."""
-    from devstack.mails import stored
-
-    files = stored(state)[::-1]
-    if not files:
-        console.print(f"No mails in {state}.", soft_wrap=True)
-    elif show is None:
-        _list_mails(files[:MAILS_LISTED])
-    elif show > len(files):
-        raise SystemExit(f"There is no mail {show}; the oldest is {len(files)}.")
-    else:
-        _print_mail(files[show - 1])
-
-
-def _list_mails(files: list[Path]) -> None:
-    from devstack.mails import read
-
-    for number, file in enumerate(files, 1):
-        message = read(file)
-        console.print(f"{number:3}  {message['to']}  {message['subject']}", markup=False)
-
-
-def _print_mail(file: Path) -> None:
-    from devstack.mails import read
-
-    message = read(file)
-    part = message.get_body(("plain", "html"))
-    text = part.get_content() if part else ""
-    console.print(f"To: {message['to']}\nSubject: {message['subject']}\n\n{text}", markup=False, soft_wrap=True)
-
-
-@app.command()
 def logs(
-    name: str | None = typer.Argument(None, help="postgres, valkey, storage, mail, openai or stripe. Default: all."),
+    name: str | None = typer.Argument(
+        None, help="postgres, valkey, storage, mail, resend, openai or stripe. Default: all."
+    ),
     state: Path = STATE,
     follow: bool = typer.Option(False, "--follow", "-f", help="Keep printing new lines."),
 ) -> None:

@@ -38,6 +38,9 @@ class Instance:
     stripe_api_base: str | None
     stripe_secret_key: str | None = None
     enable_billing: str | None = None
+    resend_email_enabled: str | None = None
+    resend_api_key: str | None = None
+    resend_base_url: str | None = None
     pid: int
     started: float
 
@@ -77,6 +80,9 @@ def write(stack: Stack, tenant_id: str) -> Instance:
         stripe_api_base=env.get("STRIPE_API_BASE"),
         stripe_secret_key=env.get("STRIPE_SECRET_KEY"),
         enable_billing=env.get("ENABLE_BILLING"),
+        resend_email_enabled=env.get("RESEND_EMAIL_ENABLED"),
+        resend_api_key=env.get("RESEND_API_KEY"),
+        resend_base_url=env.get("RESEND_BASE_URL"),
         pid=os.getpid(),
         started=psutil.Process().create_time(),
     )
@@ -121,6 +127,10 @@ def use_database(state: Path) -> None:
         "ENABLE_BILLING": instance.enable_billing,
         "STRIPE_API_BASE": instance.stripe_api_base,
         "STRIPE_SECRET_KEY": instance.stripe_secret_key,
+        "SMTP_URL": instance.smtp_url,
+        "RESEND_EMAIL_ENABLED": instance.resend_email_enabled,
+        "RESEND_API_KEY": instance.resend_api_key,
+        "RESEND_BASE_URL": instance.resend_base_url,
         "MINIO_ENDPOINT": instance.minio_endpoint,
         "MINIO_ACCESS_KEY": instance.minio_access_key,
         "MINIO_SECRET_KEY": instance.minio_secret_key,

@@ -114,7 +114,7 @@ class Stack:
         self.parts = {
             part.name: part(self.state, f"http://127.0.0.1:{self.port}")
             for part in ALL
-            if (names is None or part.name in names) and not any(map(self.environ.get, part.replaced_by))
+            if (names is None or part.name in names) and part.is_wanted(self.environ)
         }
         for part in self.parts.values():
             part.launch()

@@ -25,6 +25,8 @@ from edge.resources.chat import Chat, ChatStream
 from edge.resources.containers import AgentContainers, Containers
 from edge.resources.conversations import Conversations
 from edge.resources.health import Health, Jwks, Root
+from edge.resources.mail.reports import ResendWebhook
+from edge.resources.mail.suppressions import Suppressions
 from edge.resources.metrics import Metrics
 from edge.resources.robots import Robots
 from edge.resources.runs import Runs
@@ -49,6 +51,8 @@ def routes(settings: Settings, hasher: PasswordHasher) -> list[Route]:
         *_containers(),
         *_storage(),
         *_status_subscriptions(),
+        *_mail(),
+        *((Route("/webhooks/resend", ResendWebhook()),) if settings.resend_webhook_secret else ()),
         *(_billing() if settings.enable_billing else ()),
     ]
     return [*table, Route("/openapi.json", OpenApi(document(table, settings)))]
@@ -135,6 +139,14 @@ def _agents() -> list[Route]:
 def _tenants() -> list[Route]:
     return [
         Route("/api/v1/tenants/settings",                                       TenantSettings()),
+    ]
+
+
+def _mail() -> list[Route]:
+    suppressions = Suppressions()
+    return [
+        Route("/api/v1/mail/suppressions",                                      suppressions),
+        Route("/api/v1/mail/suppressions/remove",                               suppressions,           "remove"),
     ]
 
 

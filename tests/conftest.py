@@ -160,7 +160,7 @@ class Mailbox:
     """An SMTP server that remembers (recipients, message) of all it was sent, and answers as told to."""
 
     def __init__(self, port: int):
-        self.port, self.mails, self.answers = port, [], []
+        self.port, self.mails, self.answers, self.connections = port, [], [], 0
         self.start()
 
     def start(self):
@@ -171,6 +171,11 @@ class Mailbox:
 
     def stop(self):
         self.controller.stop(no_assert=True)
+
+    async def handle_EHLO(self, server, session, envelope, hostname, responses):
+        self.connections += 1
+        session.host_name = hostname
+        return responses
 
     async def handle_DATA(self, server, session, envelope):
         message = email.message_from_bytes(envelope.content, policy=email.policy.default)

@@ -3,6 +3,7 @@
 import json
 import signal
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -29,6 +30,11 @@ class Part(ABC):
         self.folder = state / self.name
         self.log = state / "logs" / f"{self.name}.log"
         self.process: Process | None = None
+
+    @classmethod
+    def is_wanted(cls, environ: Mapping[str, str]) -> bool:
+        """Whether an installation with this environment needs the part."""
+        return not any(map(environ.get, cls.replaced_by))
 
     def prepare(self) -> None:  # noqa: B027  most parts have nothing to prepare
         """Write what the program needs before it starts. Called before every start."""

@@ -86,6 +86,7 @@ BILLING_MANAGE         = Action("billing.manage",         scope="billing:manage"
 BILLING_OPERATE        = Action("billing.operate",        scope=PLATFORM_OPERATOR,       rows=Rows.ALL)
 STATUS_OPERATE         = Action("status.operate",         scope="status:operate",        rows=Rows.ALL)
 STATUS_SUBSCRIPTION_MANAGE = Action("status_subscription.manage", scope="status:manage", role="admin", machines=True, elsewhere=ANY_SCOPE)
+MAIL_OPERATE           = Action("mail.operate",           scope=PLATFORM_OPERATOR,       rows=Rows.ALL)
 TENANT_SETTINGS_READ   = Action("tenant_settings.read",   role="admin", elsewhere=ANY_SCOPE)
 TENANT_SETTINGS_CHANGE = Action("tenant_settings.change", role="admin", elsewhere=ANY_SCOPE)
 SERVICE_TOKEN_READ     = Action("service_token.read",     role="admin", elsewhere=PLATFORM_OPERATOR, everywhere=True)

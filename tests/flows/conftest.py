@@ -15,6 +15,7 @@ import pytest
 import redis
 
 from devstack import mails
+from tests.support.mails import plain
 from tests.support.mcp_server import Server
 
 EMAIL, PASSWORD = "demo@example.com", "demo-password-please-change"
@@ -89,7 +90,7 @@ class Live:
 
     def mailed_tokens(self, to, subject):
         message = self.mail(to, subject)
-        return set(re.findall(r"\b[0-9a-f]{32}\.[0-9a-f]{64}\b", message.get_content())) if message else set()
+        return set(re.findall(r"\b[0-9a-f]{32}\.[0-9a-f]{64}\b", plain(message))) if message else set()
 
     def provider(self):
         return httpx.get(self.stack.env["OPENAI_BASE_URL"].replace("/v1", "/_standin/stats")).json()

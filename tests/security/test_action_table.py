@@ -45,6 +45,7 @@ PUBLIC_ROUTES = {
     ("post", "/api/v1/status/subscriptions/verify"),
     ("post", "/api/v1/status/subscriptions/challenge"),
     ("delete", "/api/v1/status/subscriptions/{subscription_id:uuid}"),
+    ("post", "/webhooks/resend"),
     ("post", "/webhooks/stripe"),
 }
 VIEWER = {
@@ -86,7 +87,15 @@ ADMIN = MEMBER | {
 INVITES = {"invite.issue", "invite.read", "invite.revoke"}
 REQUESTS = {"signup_request.approve", "signup_request.read", "signup_request.reject"}
 STATUS = {"status.operate"}
-OPERATORS = {"billing.operate", "operator.grant", "operator.revoke", "user.disable", "user.enable", "user.sign_out"}
+OPERATORS = {
+    "billing.operate",
+    "mail.operate",
+    "operator.grant",
+    "operator.revoke",
+    "user.disable",
+    "user.enable",
+    "user.sign_out",
+}
 MACHINES = {
     "analytics-batch": {"conversation.read", "run.read", "workflow.read"},
     "billing-worker": {"billing.manage", "billing.read"},

@@ -200,4 +200,4 @@ def test_the_stored_error_of_a_failed_job_shows_no_secret(user, configure, monke
     with transaction():
         job = enqueue(MAIL_NOTICE, user_id=str(user.id), notice="password_changed")
     broker.get_actor(job.name).fn(str(job.id))
-    assert Job.get_by_id(job.id).error == "OSError: cannot reach [redacted]"
+    assert Job.get_by_id(job.id).error == "MailFailed: OSError: cannot reach [redacted]"

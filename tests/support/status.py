@@ -1,7 +1,5 @@
 """Incidents, subscriptions and fan-outs for tests of status alerts."""
 
-import contextlib
-
 from models.platform.clock import now
 
 SECRET = "5f" * 32
@@ -83,13 +81,14 @@ def deliveries(**columns):
     return list(StatusDelivery.filter(**columns).order_by(StatusDelivery.id))
 
 
-@contextlib.contextmanager
-def due_now():
-    """What is to be tried later is due now, whatever hosts have done."""
-    from models.platform.database import database
+def later():
+    """What is to be tried later is tried now, whatever hosts have done; as the scheduler has it done."""
+    from models.platform.database import database, transaction
+    from workers.jobs import STATUS_TEND, enqueue
 
     database.execute_sql("delete from status_host")
-    database.execute_sql(
-        "update status_delivery set due_at = now(), claim = null, claimed_until = null where state = 'pending'"
-    )
-    yield
+    is_due = "due_at = now(), claim = null, claimed_until = null"
+    database.execute_sql(f"update status_delivery set {is_due} where state = 'pending'")
+    with transaction():
+        enqueue(STATUS_TEND)
+    return work()

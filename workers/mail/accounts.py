@@ -4,6 +4,8 @@ A one-time token is created here, by the job that mails it: neither the job ledg
 attempt creates a new token, and one that fails takes its own back; so each attempt has a Message-ID of its own as well.
 """
 
+from typing import Any
+
 from models.auth import email_tokens
 from models.auth.users import User
 from models.platform.ids import parse_uuid
@@ -52,7 +54,7 @@ def mail_notice(lease: Lease) -> None:
 def _send_token(lease: Lease, user: User, template: str, purpose: str, minutes: int) -> None:
     token = email_tokens.create(user.id, purpose, minutes)
     message_id = token.partition(".")[0]
-    values = {"email": user.email, "token": token, "minutes": minutes, "expiry": expiry(minutes)}
+    values: dict[str, Any] = {"email": user.email, "token": token, "minutes": minutes, "expiry": expiry(minutes)}
     try:
         send(lease, user.email, template, message_id=message_id, **values)
     except BaseException:

@@ -59,7 +59,7 @@ def tend(lease: Lease) -> None:
 
 
 @in_transaction
-def start_senders(within: float = 0) -> None:
+def start_senders(within: float = 1) -> None:
     """Have what is due within so many seconds sent, unless enough jobs are at it."""
     lock_for_next(LOCK)  # a sender that ends sees what was added before, or whoever adds sees that it has ended
     for kind, most in SENDERS.items():

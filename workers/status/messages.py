@@ -5,11 +5,13 @@ import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from models.platform.clock import iso
 from models.platform.json import encode_sorted
 from models.platform.settings import settings
+from models.status.deliveries import StatusDelivery
 from models.status.incidents import ENDS, INCIDENT, Incident, Update
 from workers.gateways.webhooks import Message
 
@@ -69,17 +71,36 @@ class Alert:
     def state_title(self) -> str:
         return self.state.replace("_", " ").title()
 
+    def mail_values(self) -> dict[str, Any]:
+        """What the template `status_incident` needs."""
+        return {
+            "kind": self.kind,
+            "title": self.title,
+            "state": self.state,
+            "services": list(self.services),
+            "impact": self.impact,
+            "starts_at": time_text(self.starts_at),
+            "until": time_text(self.until) if self.until else None,
+            "text": self.text,
+            "url": self.url,
+        }
+
+
+def time_text(time: datetime) -> str:
+    """A time as mails write it."""
+    return f"{time:%Y-%m-%d %H:%M} UTC"
+
 
 def page() -> str:
     """Where people see the status page, without a slash at the end."""
     return (settings.status_page_url or f"{settings.app_public_url.rstrip('/')}/status").rstrip("/")
 
 
-def webhook(alert: Alert, delivery_id: UUID, subscription_id: UUID, dispatched_at: datetime) -> Message:
+def webhook(alert: Alert, delivery: StatusDelivery) -> Message:
     """What a webhook gets: the same bytes at every attempt. Keys are sorted."""
     body = {
         "type": alert.event,
-        "dispatched_at": iso(dispatched_at),
+        "dispatched_at": iso(delivery.created_at),
         "impact": alert.impact,
         "incident_id": alert.incident_id,
         "occurred_at": iso(alert.occurred_at),
@@ -87,13 +108,13 @@ def webhook(alert: Alert, delivery_id: UUID, subscription_id: UUID, dispatched_a
         "services": list(alert.services),
         "severity": alert.severity,
         "state": alert.state,
-        "subscription_id": str(subscription_id),
+        "subscription_id": str(delivery.subscription_id),
         "text": alert.text,
         "title": alert.title,
         "update_id": str(alert.update_id),
         "url": alert.url,
     }
-    return Message(message_id(delivery_id), encode_sorted(body))
+    return Message(message_id(delivery.id), encode_sorted(body))
 
 
 def message_id(delivery_id: UUID) -> str:

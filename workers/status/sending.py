@@ -1,7 +1,6 @@
 """Sending deliveries. What is sent to whom is put together first; the tasks that send it run in threads and touch no database."""
 
 import random
-import smtplib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,26 +11,27 @@ from models.platform.clock import now
 from models.platform.encryption import CannotDecrypt, decrypt
 from models.platform.settings import settings
 from models.status.claims import Result
-from models.status.deliveries import DELIVERED, GIVEN_UP, PENDING, SKIPPED, StatusDelivery
+from models.status.deliveries import DELIVERED, GIVEN_UP, PENDING, SKIPPED, SLACK, StatusDelivery
 from models.status.subscriptions import ACTIVE, EMAIL, StatusSubscription
 from workers import metrics
-from workers.gateways import smtp, webhooks
+from workers.gateways import slack, webhooks
+from workers.gateways.mail import MailFailed
 from workers.jobs import A_DAY
-from workers.mail.send import build
-from workers.status.messages import Alert, message_id, webhook, webhook_headers
+from workers.mail.send import Sender, sender
+from workers.status.messages import Alert, message_id, time_text, webhook, webhook_headers
 
 MAILS_OF_A_CONNECTION = 20
 GONE = 410  # the receiver wants no more
+SLACK_LONGEST_DELAY = 5  # seconds
 SPARE_SECONDS = 45  # of a claim: nothing is begun that might outlast it
 Task = Callable[[], list[Result]]
 
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A delivery that can be sent. `target`: the address or URL. `secrets`: that sign it, the newest first."""
+    """A delivery that can be sent. `target`: the address, URL or channel. `secrets`: that sign it, the newest first."""
 
     delivery: StatusDelivery
-    subscription: StatusSubscription
     alert: Alert
     target: str
     secrets: tuple[str, ...]
@@ -54,22 +54,25 @@ class Outbox:
             elif delivery.channel == EMAIL:
                 mails.append(letter)
             else:
-                yield [delivery], _posting(letter)
+                yield [delivery], _sending(post_to_slack if delivery.channel == SLACK else post_to_webhook, letter)
         for start in range(0, len(mails), MAILS_OF_A_CONNECTION):
             some = mails[start : start + MAILS_OF_A_CONNECTION]
             yield [letter.delivery for letter in some], _mailing(some)
 
     def _letter(self, delivery: StatusDelivery, subscriptions: dict[UUID, StatusSubscription]) -> Letter | Result:
-        subscription = subscriptions.get(delivery.subscription_id) if delivery.subscription_id else None
+        if delivery.update_id not in self.alerts:
+            self.alerts[delivery.update_id] = Alert.of(delivery.update_id)
+        alert = self.alerts[delivery.update_id]
+        if delivery.subscription_id is None:
+            return Letter(delivery, alert, delivery.target, ())
+        subscription = subscriptions.get(delivery.subscription_id)
         if subscription is None or subscription.status != ACTIVE:
             return Result(delivery, SKIPPED, error="The subscription has ended.")
         try:
             target, secrets = _target(subscription), _secrets(subscription)
         except CannotDecrypt:
             return Result(delivery, SKIPPED, error="Its target was encrypted with a key that is not known any more.")
-        if delivery.update_id not in self.alerts:
-            self.alerts[delivery.update_id] = Alert.of(delivery.update_id)
-        return Letter(delivery, subscription, self.alerts[delivery.update_id], target, tuple(secrets))
+        return Letter(delivery, alert, target, tuple(secrets))
 
 
 def _subscriptions(deliveries: Sequence[StatusDelivery]) -> dict[UUID, StatusSubscription]:
@@ -87,6 +90,10 @@ def _secrets(row: StatusSubscription) -> list[str]:
 
 def _returning(result: Result) -> Task:
     return lambda: [result]
+
+
+def _sending(send: Callable[[Letter], Result], letter: Letter) -> Task:
+    return lambda: [send(letter) if has_time(letter.delivery) else unsent(letter.delivery)]
 
 
 def has_time(delivery: StatusDelivery) -> bool:
@@ -111,15 +118,9 @@ def failed(delivery: StatusDelivery, reason: str, status: int | None = None, *, 
 # ---------------------------------------------------------------- webhooks
 
 
-def _posting(letter: Letter) -> Task:
-    return lambda: [_post(letter)]
-
-
-def _post(letter: Letter) -> Result:
+def post_to_webhook(letter: Letter) -> Result:
     delivery = letter.delivery
-    if not has_time(delivery):
-        return unsent(delivery)
-    message = webhook(letter.alert, delivery.id, letter.subscription.id, delivery.created_at)
+    message = webhook(letter.alert, delivery)
     timestamp, began = int(time.time()), time.perf_counter()
     headers = webhook_headers(message, letter.alert.event, letter.secrets, timestamp)
     seconds = settings.status_subscription_webhook_timeout_seconds
@@ -136,6 +137,41 @@ def _post(letter: Letter) -> Result:
     return Result(delivery, DELIVERED, status)
 
 
+# ---------------------------------------------------------------- Slack
+
+
+def post_to_slack(letter: Letter) -> Result:
+    """Channels have their pause after each message, and after a wish of Slack's: it counts for all who send."""
+    delivery, began = letter.delivery, time.perf_counter()
+    is_sent, pause = False, settings.slack_status_rate_limit_window_seconds
+    try:
+        slack.post(letter.target, *slack_message(letter.alert))
+        is_sent = True
+    except slack.SlackFailed as error:
+        pause = error.retry_after or pause
+        if error.is_permanent or delivery.attempts >= settings.slack_status_max_retries:
+            return Result(delivery, GIVEN_UP, error=error.reason, pause=_in(pause))
+        due_at = _in(error.retry_after or min(SLACK_LONGEST_DELAY, 2 ** (delivery.attempts - 1)))
+        return Result(delivery, PENDING, error=error.reason, due_at=due_at, pause=_in(pause))
+    finally:
+        whose = "tenant" if delivery.tenant_id else "default"
+        metrics.slack_sent(whose, "sent" if is_sent else "error", time.perf_counter() - began)
+    return Result(delivery, DELIVERED, pause=_in(pause))
+
+
+def slack_message(alert: Alert) -> tuple[str, list[str]]:
+    """The text of a notification, and the sections of a message."""
+    service, impact = slack.escaped(alert.service, 300), slack.escaped(alert.impact, 600)
+    facts = f"*Impact:* {impact}\n*State:* {alert.state_title}\n*Time:* {time_text(alert.occurred_at)}"
+    heading = f"*{slack.escaped(alert.title, 300)}*\n{service}"
+    link = f"<{alert.url}|All updates>"
+    return f"[{alert.state_title}] {service} — {impact}", [heading, facts, slack.escaped(alert.text, 2500), link]
+
+
+def _in(seconds: float) -> datetime:
+    return now() + timedelta(seconds=seconds)
+
+
 # ---------------------------------------------------------------- mails
 
 
@@ -144,29 +180,22 @@ def _mailing(letters: Sequence[Letter]) -> Task:
 
 
 def _mail(letters: Sequence[Letter]) -> Iterator[Result]:
-    """Send some mails by one connection. When it breaks, the rest stays as it was."""
-    left = list(letters)
-    try:
-        with smtp.connection() as server:
-            while left and has_time(left[0].delivery):
-                yield _mail_one(server, left[0])
-                left.pop(0)
-    except (smtp.MailNotConfigured, smtplib.SMTPException, OSError) as error:
-        if left:
-            yield failed(left.pop(0).delivery, f"{type(error).__name__}: the mail server did not take it.")
-    yield from (unsent(letter.delivery) for letter in left)
+    """Send some mails by one connection."""
+    with sender() as open_sender:
+        for letter in letters:
+            yield _mail_one(open_sender, letter) if has_time(letter.delivery) else unsent(letter.delivery)
 
 
-def _mail_one(server: smtplib.SMTP, letter: Letter) -> Result:
-    values = {"alert": letter.alert, "unsubscribe_url": letter.alert.url}
-    mail = build(letter.target, "status_incident", message_id(letter.delivery.id), values)
+def _mail_one(open_sender: Sender, letter: Letter) -> Result:
+    alert, key = letter.alert, message_id(letter.delivery.id)
     try:
-        server.send_message(mail, to_addrs=[letter.target])
-    except smtplib.SMTPRecipientsRefused as error:
-        code = next(iter(error.recipients.values()))[0]
-        if 500 <= code < 600:
-            return Result(letter.delivery, GIVEN_UP, code, "The mail server refuses this address.")
-        return failed(letter.delivery, "The mail server did not take it.", code)
+        is_sent = open_sender.send(letter.target, "status_incident", message_id=key, **alert.mail_values())
+    except MailFailed as error:
+        if error.is_permanent:
+            return Result(letter.delivery, GIVEN_UP, None, str(error))
+        return failed(letter.delivery, str(error))
+    if not is_sent:
+        return Result(letter.delivery, SKIPPED, None, "This address gets no mail any more.")
     return Result(letter.delivery, DELIVERED)
 
 

@@ -11,6 +11,7 @@ from models.platform.clock import now
 from models.platform.database import transaction
 from models.platform.principal import OPERATOR, Principal, Root
 from tests.support.accounts import add_user
+from tests.support.mails import plain
 from workers.broker import broker
 from workers.jobs import (
     MAIL_ACCESS_KNOWN,
@@ -49,7 +50,7 @@ def test_an_invite_mail_has_the_token_and_its_expiry(mailbox):
     assert mail(MAIL_INVITE, invite_id=str(invitation.id)) == "succeeded"
     [(recipients, message)] = mailbox.mails
     assert recipients == ["jo@example.com"]
-    text = message.get_content()
+    text = plain(message)
     assert f"register?invite={invitation.token}" in text and f"{invitation.expires_at:%Y-%m-%d %H:%M} UTC" in text
 
 
@@ -68,14 +69,14 @@ def test_the_requester_and_the_operator_are_mailed(mailbox, tenant):
     mail(MAIL_ACCESS_REQUESTED, request_id=str(pending.id), operator_id=str(user.id))
     (first, received), (second, review) = mailbox.mails
     assert (first, second) == (["jo@example.com"], ["ops@example.com"])
-    assert "received your request" in received.get_content()
-    assert "jo@example.com of Acme asks for access" in review.get_content() and "Let me in" in review.get_content()
+    assert "received your request" in plain(received)
+    assert "jo@example.com of Acme asks for access" in plain(review) and "Let me in" in plain(review)
 
 
 def test_a_requester_with_an_account_learns_that_by_mail_only(mailbox, tenant):
     add_user("jo@example.com", "correct horse battery", tenant=tenant)
     mail(MAIL_ACCESS_KNOWN, request_id=str(request().id))
-    assert "There is an account with this address already" in mailbox.mails[0][1].get_content()
+    assert "There is an account with this address already" in plain(mailbox.mails[0][1])
 
 
 def test_the_mail_about_a_rejection_does_not_have_the_reason(mailbox):
@@ -83,5 +84,5 @@ def test_the_mail_about_a_rejection_does_not_have_the_reason(mailbox):
     with transaction():
         SignupRequest.reject(OPERATOR_PRINCIPAL, rejected.id, reason="a competitor", client=UNKNOWN_CLIENT)
     mail(MAIL_ACCESS_REJECTED, request_id=str(rejected.id))
-    text = mailbox.mails[0][1].get_content()
+    text = plain(mailbox.mails[0][1])
     assert "cannot give you access" in text and "competitor" not in text

@@ -43,7 +43,7 @@ def test_each_is_told_once_of_an_update(receiver, mailbox):
     fan_out(first)
     assert len(receiver.got) == 1
     [(to, mail)] = mailbox.mails
-    assert to == ["ada@example.com"] and "API is slow" in mail["Subject"]
+    assert to == ["ada@example.com"] and mail["Subject"] == "[Investigating] api incident"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""What operators do about mail, and what the mail provider tells us."""
