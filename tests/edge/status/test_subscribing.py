@@ -171,6 +171,12 @@ def test_other_bad_input_is_a_422(call, more):
     assert_envelope(call("post", **{"channel": "email", "target": JO, **more}), 422, "validation_error")
 
 
+def test_components_are_services(call):
+    answer = call("post", channel="email", target=JO, components=["api", "nothing"])
+    assert_envelope(answer, 400, "unknown_service")
+    assert "chat" in answer.json["details"]["services"] and rows() == []
+
+
 def test_a_bad_token_is_refused_before_the_body_is_looked_at(call):
     for header in ("Bearer nonsense", "Bearer ", "Basic YTpi"):
         assert_envelope(call("post", "", {"Authorization": header}, channel="nonsense"), 401, "not_authenticated")
