@@ -102,7 +102,7 @@ class Subscriptions:
         subscription_id: UUID,
         query: schemas.StatusSubscriptionQuery,
     ) -> schemas.StatusSubscriptionResponse:
-        """Beyond the contract."""
+        """One of the list, by its id. Beyond the contract."""
         return show(find(req, subscription_id))
 
     @endpoint(
