@@ -30,6 +30,7 @@ MEANINGS = {
     "Last-Event-ID": "The sequence number of the last event that the client has.",
     "If-Match": "The ETag of the answer that the change is based on; without it, the last one wins. Beyond the contract.",
     "conversation_id": "The conversation's id, as the client chose it or as an answer has it.",
+    "subscription_id": "The subscription's `id`.",
     "run_id": "The run's id: the header `X-Run-Id` of the answer that started it.",
     "call_id": "The `call_id` of the approval, or its `id`.",
     "workflow_key": "The workflow's `key`.",
