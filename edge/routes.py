@@ -34,6 +34,8 @@ from edge.resources.status.incidents import Incidents
 from edge.resources.status.status import Status, Statuspage
 from edge.resources.status.pages import StatusPages
 from edge.resources.status.subscription_pages import SubscriptionPages
+from edge.resources.status.deliveries import Deliveries as StatusDeliveries
+from edge.resources.status.deliveries import IncidentAlerts
 from edge.resources.status.subscription_webhooks import SubscriptionWebhooks
 from edge.resources.status.subscriptions import Subscriptions as StatusSubscriptions
 from edge.resources.storage import Objects
@@ -59,6 +61,7 @@ def routes(settings: Settings, hasher: PasswordHasher) -> list[Route]:
         *_status_subscriptions(),
         *_mail(),
         *((Route("/webhooks/resend", ResendWebhook()),) if settings.resend_webhook_secret else ()),
+        *_status_alerts(),
         *(_billing() if settings.enable_billing else ()),
     ]
     return [*table, Route("/openapi.json", OpenApi(document(table, settings)))]
@@ -235,6 +238,17 @@ def _status_subscriptions() -> list[Route]:
         Route("/api/v1/status/subscriptions/{subscription_id:uuid}/secret",     webhooks,               "secret"),
         Route("/api/v1/status/subscriptions/{subscription_id:uuid}/test",       webhooks,               "test"),
         Route("/api/v1/status/subscriptions/{subscription_id:uuid}/deliveries", webhooks,               "deliveries"),
+    ]
+
+
+def _status_alerts() -> list[Route]:
+    deliveries, of_subscription = StatusDeliveries(), "/api/v1/status/subscriptions/{subscription_id:uuid}/deliveries"
+    return [
+        Route("/api/v1/status/incidents/{incident_id}/resend",              IncidentAlerts(),           "resend"),
+        Route("/api/v1/status/fan-outs",                                    deliveries,                 "fan_outs"),
+        Route("/api/v1/status/deliveries",                                  deliveries),
+        Route("/api/v1/status/deliveries/{delivery_id:uuid}/redeliver",     deliveries,                 "redeliver"),
+        Route(f"{of_subscription}/{{delivery_id:uuid}}/redeliver",          deliveries,                 "redeliver_own"),
     ]
 
 
