@@ -66,8 +66,8 @@ def suppressions(context: typer.Context, state: Path = STATE) -> None:
     _run("suppressions", context, state)
 
 
-@mail.command(context_settings=PASS_THROUGH)
-def test(context: typer.Context, state: Path = STATE) -> None:
+@mail.command("test", context_settings=PASS_THROUGH)
+def send_test(context: typer.Context, state: Path = STATE) -> None:
     """Send a test mail to ADDRESS."""
     _run("test", context, state)
 

@@ -64,6 +64,11 @@ def optional_caller(req: Request) -> Principal | None:
     return principal_of(read_token(req)) if req.auth else None
 
 
+def wants_all(req: Request) -> bool:
+    """Whether the caller asks for the rows of all tenants. Only the words of TRUE count: others do not widen anything."""
+    return (req.get_param("all") or "").strip().lower() in TRUE
+
+
 def _name_in_log(principal: Principal, action: Action) -> None:
     tenant_id = str(principal.tenant_id)
     structlog.contextvars.bind_contextvars(subject=principal.subject, tenant_id=tenant_id, action=action.name)

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from pydantic_core import to_json
 
 from edge import validation
-from edge.auth import admit
+from edge.auth import admit, optional_caller, wants_all
 from edge.request import Request
 from models.platform.authorization import Action, actions
 
@@ -31,6 +31,8 @@ class Operation:
     """A responder's declaration. Without a `summary` it is undocumented."""
 
     action: Action
+    everywhere: Action | None = None
+    optional: bool = False
     summary: str = ""
     description: str = ""
     tag: str = ""
@@ -52,6 +54,8 @@ def endpoint(
     tag: str,
     *,
     action: Action,
+    everywhere: Action | None = None,
+    optional: bool = False,
     status: int = 200,
     schema: Mapping[str, Any] | None = None,
     streams: type[BaseModel] | None = None,
@@ -64,6 +68,8 @@ def endpoint(
     """Declare an operation of the API. The responder's docstring is its description in the API's document.
 
     action            what it does: a line of models.platform.authorization, which says who may
+    everywhere        the action that it is instead with the query parameter `all=true`: that of operators, in all tenants
+    optional          whether anybody may call it, but a token that is sent must be valid; see `Context.caller`
     status            of a successful answer
     schema            the JSON schema of an answer that is a plain dict
     streams           the schema of each server-sent event
@@ -79,6 +85,8 @@ def endpoint(
         answer = streams or _answer(signature.return_annotation, schema)
         operation = Operation(
             action=action,
+            everywhere=everywhere,
+            optional=optional,
             summary=summary,
             description=inspect.getdoc(function) or "",
             tag=tag,
@@ -102,12 +110,14 @@ def undocumented(*, action: Action) -> Callable[[Responder], Responder]:
 
 
 def _register(function: Responder, operation: Operation, status: str) -> Responder:
-    action, body, query = operation.action, operation.body, operation.query
+    body, query = operation.body, operation.query
 
     @functools.wraps(function)
     def responder(resource: object, req: Request, resp: falcon.Response, **params: Any) -> None:
-        if not action.public:
-            admit(req, action)
+        if not operation.action.public:
+            admit(req, _asked(req, operation))
+        elif operation.optional:
+            req.context.caller = optional_caller(req)
         if body is not None:
             params["body"] = validation.body(req, body)
         if query is not None:
@@ -119,6 +129,10 @@ def _register(function: Responder, operation: Operation, status: str) -> Respond
 
     _operations[responder] = operation
     return responder
+
+
+def _asked(req: Request, operation: Operation) -> Action:
+    return operation.everywhere if operation.everywhere and wants_all(req) else operation.action
 
 
 def _schema_of(signature: inspect.Signature, name: str) -> type[BaseModel] | None:

@@ -86,6 +86,10 @@ def _operation(path: str, operation: Operation) -> JsonObject:
         result["security"] = [{"bearer": []}]
         if operation.action.scope:
             texts.append(f"Needs the scope `{operation.action.scope}`.")
+        if operation.everywhere:
+            texts.append(f"With `all=true` it needs `{operation.everywhere.scope}` instead, and reaches all tenants.")
+    elif operation.optional:
+        result["security"] = [{}, {"bearer": []}]
     if texts:
         result["description"] = "\n\n".join(texts)
     if parameters:

@@ -3,7 +3,6 @@
 import gzip
 import hashlib
 import os
-import re
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from typing import IO
 import falcon
 
 from edge.endpoint import undocumented
+from edge.rendered import accepts_gzip, is_unchanged
 from edge.request import Request
 from models.platform.authorization import PUBLIC
 from models.platform.errors import NotFound
@@ -31,7 +31,6 @@ DIRECTIVES = (
     "frame-ancestors 'none'",
 )
 POLICY = "; ".join(DIRECTIVES)
-GZIP = re.compile(r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))")
 CHUNK = 64 * 1024
 
 
@@ -105,13 +104,10 @@ class Reference:
 
 def send(asset: Asset, req: Request, resp: falcon.Response) -> None:
     """Answer with the file, gzipped if the client accepts that; 304 if the client's copy is still good."""
-    gzipped = GZIP.search(req.get_header("Accept-Encoding") or "") is not None
-    resp.etag = f"{asset.digest}-gzip" if gzipped else asset.digest
-    resp.append_header("Vary", "Accept-Encoding")
+    gzipped = accepts_gzip(req, resp)
     resp.set_header("Content-Security-Policy", POLICY)
     resp.set_header("Cache-Control", "public, max-age=3600")
-    if any(tag in ("*", resp.etag.strip('"')) for tag in req.if_none_match or ()):
-        resp.status = falcon.HTTP_304
+    if is_unchanged(req, resp, f"{asset.digest}-gzip" if gzipped else asset.digest):
         return
     resp.content_type = asset.content_type
     if gzipped:

@@ -19,6 +19,7 @@ class Context(structures.Context):
     span: Span  # set if traces are on
     admitted: bool  # set if the request counts as one in progress
     principal: Principal
+    caller: Principal | None  # on a route that anybody may call, but whose caller it wants to know
     claims: dict[str, Any]  # of the access token
 
 

@@ -30,6 +30,8 @@ from edge.resources.mail.suppressions import Suppressions
 from edge.resources.metrics import Metrics
 from edge.resources.robots import Robots
 from edge.resources.runs import Runs
+from edge.resources.status.subscription_webhooks import SubscriptionWebhooks
+from edge.resources.status.subscriptions import Subscriptions as StatusSubscriptions
 from edge.resources.storage import Objects
 from edge.resources.tenants import Settings as TenantSettings
 from edge.resources.vector_stores import VectorStoreFiles, VectorStores, VectorStoreSearch
@@ -50,6 +52,7 @@ def routes(settings: Settings, hasher: PasswordHasher) -> list[Route]:
         *_storage(),
         *_mail(),
         *((Route("/webhooks/resend", ResendWebhook()),) if settings.resend_webhook_secret else ()),
+        *_status_subscriptions(),
         *(_billing() if settings.enable_billing else ()),
     ]
     return [*table, Route("/openapi.json", OpenApi(document(table, settings)))]
@@ -178,6 +181,20 @@ def _storage() -> list[Route]:
         Route("/api/v1/storage/objects/{object_id:uuid}/upload-url",            objects,                "renew"),
         Route("/api/v1/storage/objects/{object_id:uuid}/complete",              objects,                "complete"),
         Route("/api/v1/storage/objects/{object_id:uuid}/download-url",          objects,                "download"),
+    ]
+
+
+def _status_subscriptions() -> list[Route]:
+    subscriptions, webhooks = StatusSubscriptions(), SubscriptionWebhooks()
+    return [
+        Route("/api/v1/status/subscriptions",                                   subscriptions),
+        Route("/api/v1/status/subscriptions/verify",                            subscriptions,          "verify"),
+        Route("/api/v1/status/subscriptions/challenge",                         subscriptions,          "challenge"),
+        Route("/api/v1/status/subscriptions/{subscription_id:uuid}",            subscriptions,          "one"),
+        Route("/api/v1/status/subscriptions/{subscription_id:uuid}/resend",     webhooks,               "resend"),
+        Route("/api/v1/status/subscriptions/{subscription_id:uuid}/secret",     webhooks,               "secret"),
+        Route("/api/v1/status/subscriptions/{subscription_id:uuid}/test",       webhooks,               "test"),
+        Route("/api/v1/status/subscriptions/{subscription_id:uuid}/deliveries", webhooks,               "deliveries"),
     ]
 
 

@@ -9,6 +9,8 @@ from workers.jobs import (
     EVENT_PURGE,
     JOB_PURGE,
     SESSION_PURGE,
+    STATUS_PURGE,
+    STATUS_TEND,
     STORAGE_RECONCILE,
     STORAGE_SWEEP,
     USAGE_FOLD,
@@ -25,6 +27,7 @@ CRON: list[tuple[str, JobKind]] = [
     ("* * * * *",  BILLING_TELL),   # notices of billing that nobody was told yet
     ("* * * * *",  VECTOR_STORE_EXPIRE),  # vector stores whose time is over
     ("* * * * *",  VECTOR_STORE_SYNC),  # stores at the provider that are due, each by one worker
+    ("* * * * *",  STATUS_TEND),    # status alerts that are due although nobody sends them
     ("57 3 * * *", VECTOR_STORE_RECONCILE),  # what we made at the provider and nobody knows any more
     ("*/5 * * * *", CONTAINER_SYNC),  # containers that have expired at the provider
     ("*/10 * * * *", STORAGE_SWEEP),  # uploads that never came, and what is left of deleted objects
@@ -32,6 +35,7 @@ CRON: list[tuple[str, JobKind]] = [
     ("17 3 * * *", JOB_PURGE),      # jobs that finished longer ago than JOB_RETENTION_DAYS
     ("27 3 * * *", EVENT_PURGE),    # events of runs and of billing, older than is set
     ("37 3 * * *", SESSION_PURGE),  # refresh tokens and sessions that ended long ago
+    ("42 3 * * *", STATUS_PURGE),   # subscriptions that nobody has confirmed, or that were revoked long ago
     ("47 3 * * *", CHUNKS_SWEEP),   # chunks of vector stores that nobody needs
     ("7 4 * * *",  BILLING_RECONCILE),  # our subscriptions and usage against Stripe's
     ("37 4 * * *", STORAGE_RECONCILE),  # our objects against what the storage has

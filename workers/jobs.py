@@ -65,6 +65,11 @@ MAIL_ACCESS_KNOWN     = JobKind("mail.access_known",     queue="mail",         l
 MAIL_ACCESS_REQUESTED = JobKind("mail.access_requested", queue="mail",         limit=60,  retries=10)
 MAIL_ACCESS_REJECTED  = JobKind("mail.access_rejected",  queue="mail",         limit=60,  retries=10)
 MAIL_NOTICE           = JobKind("mail.notice",           queue="mail",         limit=60,  retries=10)
+STATUS_CONFIRM        = JobKind("status.confirm",        queue="mail",         limit=60,  retries=10)
+STATUS_CHALLENGE      = JobKind("status.challenge",      queue="events",       limit=60,  retries=4, delays=(5, 30, 120, 300))
+STATUS_TEST           = JobKind("status.test",           queue="events",       limit=60,  retries=0)
+STATUS_DISABLED       = JobKind("status.disabled",       queue="mail",         limit=60,  retries=10)
+STATUS_PURGE          = JobKind("status.purge",          queue="housekeeping", limit=600, retries=0)
 USAGE_FOLD            = JobKind("usage.fold",            queue="events",       limit=120, retries=3)
 USAGE_FORWARD         = JobKind("usage.forward",         queue="events",       limit=600, retries=3)
 MAIL_BILLING          = JobKind("mail.billing",          queue="mail",         limit=60,  retries=10, exhausted="billing.give_up")
@@ -103,6 +108,9 @@ STORAGE_SWEEP         = JobKind("storage.sweep",         queue="housekeeping", l
 STORAGE_RECONCILE     = JobKind("storage.reconcile",     queue="housekeeping", limit=3600, retries=0)
 CHUNKS_INDEX          = JobKind("chunks.index",          queue="housekeeping", limit=3600, retries=0)
 CHUNKS_SWEEP          = JobKind("chunks.sweep",          queue="housekeeping", limit=3600, retries=0)
+STATUS_FAN_OUT        = JobKind("status.fan_out",        queue="events",       limit=300, retries=20)
+STATUS_DELIVER        = JobKind("status.deliver",        queue="events",       limit=300, retries=20)
+STATUS_TEND           = JobKind("status.tend",           queue="housekeeping", limit=300, retries=0)
 NOOP                  = JobKind("noop",                  queue="housekeeping", limit=10,  retries=0)
 # fmt: on
 

@@ -115,6 +115,46 @@ def mail_sent(category: str, result: str, seconds: float | None) -> None:
         MAIL_SECONDS.labels(category, result).observe(seconds)
 
 
+STATUS_DELIVERIES = Counter(
+    "status_deliveries_total",
+    "Deliveries of status alerts: how they ended; attempts that failed and are repeated; and those that a killed worker may "
+    "have sent before.",
+    ["channel", "result"],
+)
+for _channel in ("email", "webhook", "slack"):
+    for _result in ("delivered", "given_up", "skipped", "retried", "perhaps_twice"):
+        STATUS_DELIVERIES.labels(_channel, _result)
+STATUS_WEBHOOK_SECONDS = Histogram(
+    "status_webhook_duration_seconds",
+    "Time of one attempt to send a status alert to a webhook.",
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20),
+)
+STATUS_FAN_OUTS = Counter("status_fan_outs_total", "Fan-outs of status alerts that were begun.", ["kind"])
+for _kind in ("update", "resend"):
+    STATUS_FAN_OUTS.labels(_kind)
+SLACK_MESSAGES = Counter("slack_notification_attempts_total", "Messages to Slack channels.", ["channel", "result"])
+SLACK_SECONDS = Histogram(
+    "slack_notification_latency_seconds",
+    "Time of such a message.",
+    ["channel"],
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+for _channel in ("default", "tenant"):
+    SLACK_SECONDS.labels(_channel)
+    for _result in ("sent", "error"):
+        SLACK_MESSAGES.labels(_channel, _result)
+
+
+def status_delivery(channel: str, result: str, count: int = 1) -> None:
+    STATUS_DELIVERIES.labels(channel, result).inc(count)
+
+
+def slack_sent(channel: str, result: str, seconds: float) -> None:
+    """`channel`: default or tenant, whose list it is on: names of channels would be too many. `result`: sent or error."""
+    SLACK_MESSAGES.labels(channel, result).inc()
+    SLACK_SECONDS.labels(channel).observe(seconds)
+
+
 EMBEDDINGS = Counter("embedding_requests_total", "Requests to the embeddings server.", ["outcome"])
 EMBEDDED_TEXTS = Counter("embedded_texts_total", "Texts that became vectors.")
 EMBEDDING_SECONDS = Histogram(

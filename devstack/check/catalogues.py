@@ -1,8 +1,9 @@
-"""The catalogues of agents, workflows, service accounts and plans load and match the code."""
+"""The catalogues of agents, workflows, service accounts, plans and services load and match the code."""
 
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from typing import get_args
 
 from devstack.check.tree import defining
 
@@ -11,7 +12,7 @@ UNUSED_SCOPES = ("chat:write",)
 
 
 def find(root: Path) -> list[str]:
-    return [*loading(), *accounts(root), *plans(root)]
+    return [*loading(), *accounts(root), *packaged(root, "PlanFile"), *packaged(root, "ServicesFile"), *queues(root)]
 
 
 def loading() -> list[str]:
@@ -40,11 +41,19 @@ def accounts(root: Path) -> Iterator[str]:
                 yield f"the service account {name} has the scope {scope}, which does not exist"
 
 
-def plans(root: Path) -> list[str]:
-    """The packaged plan file."""
-    plan_file = import_module(defining(root, "models", "PlanFile"))
+def packaged(root: Path, model: str) -> list[str]:
+    """The packaged file of plans or services, which the module that defines `model` reads."""
+    module = import_module(defining(root, "models", model))
     try:
-        plan_file.read(plan_file.PACKAGED)
+        module.read(module.PACKAGED)
     except SystemExit as refusal:
         return str(refusal).splitlines()
     return []
+
+
+def queues(root: Path) -> Iterator[str]:
+    """Probes may watch every queue, and no others. Models cannot import the list of the workers."""
+    from workers.jobs import QUEUES
+
+    known = get_args(import_module(defining(root, "models", "ServicesFile")).Queue)
+    yield from (f"probes of services know the queue {name}, or jobs do, but not both" for name in {*known} ^ {*QUEUES})

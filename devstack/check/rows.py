@@ -23,7 +23,10 @@ from pg_constraint c
 join pg_attribute a on a.attrelid = c.conrelid and a.attnum = c.conkey[1]
 join pg_attribute f on f.attrelid = c.confrelid and f.attnum = c.confkey[1]
 where c.contype = 'f' and c.connamespace = 'public'::regnamespace"""
-CHECKS = "select pg_get_constraintdef(oid) from pg_constraint where contype = 'c' and conrelid = %s::regclass"
+CHECKS = """
+select a.attname, pg_get_constraintdef(c.oid) from pg_constraint c
+join pg_attribute a on a.attrelid = c.conrelid and a.attnum = any(c.conkey)
+where c.contype = 'c' and c.conrelid = %s::regclass order by 1, 2"""
 ATTEMPTS = 300
 
 
@@ -62,17 +65,21 @@ class Filler:
                 graph[table].add(other)
         return list(TopologicalSorter(graph).static_order())
 
-    def _words(self, table: str) -> list[str]:
-        """The strings in the table's check constraints, such as 'queued'."""
-        checks = self.database.execute_sql(CHECKS, (table,)).fetchall()
-        return [word for (check,) in checks for word in re.findall(r"'([^']*)'::", check)]
+    def _words(self, table: str) -> dict[str, list[str]]:
+        """By column, the strings in the check constraints that name it, such as 'queued'."""
+        words: dict[str, list[str]] = {}
+        for column, check in self.database.execute_sql(CHECKS, (table,)).fetchall():
+            words.setdefault(column, []).extend(re.findall(r"'([^']*)'::", check))
+        return words
 
-    def _insert(self, table: str, columns: list[Column], words: list[str], emptiness: float) -> str | None:
+    def _insert(self, table: str, columns: list[Column], words: dict[str, list[str]], emptiness: float) -> str | None:
         error = "it has no columns"
         for attempt in range(ATTEMPTS):
             # A check may require a column to be null, so each failure makes nulls more likely.
             sparse = min(0.6, emptiness + attempt / 100)
-            values = {c.name: self._value(table, c, words) for c in columns if not self._leave_out(c, sparse)}
+            values = {
+                c.name: self._value(table, c, words.get(c.name)) for c in columns if not self._leave_out(c, sparse)
+            }
             names, marks = ", ".join(f'"{name}"' for name in values), ", ".join(["%s"] * len(values))
             try:
                 with self.database.atomic():
@@ -87,7 +94,7 @@ class Filler:
     def _leave_out(self, column: Column, emptiness: float) -> bool:
         return (column.nullable or column.has_default) and self.random.random() < emptiness
 
-    def _value(self, table: str, column: Column, words: list[str]) -> Any:
+    def _value(self, table: str, column: Column, words: list[str] | None) -> Any:
         if (table, column.name) in self.references:
             other, key = self.references[table, column.name]
             query = f'select "{key}" from "{other}" order by random() limit 1'  # noqa: S608  names from our schema

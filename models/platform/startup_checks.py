@@ -14,6 +14,7 @@ from models.platform.connections import is_local, split
 from models.platform.connections import problems as connection_problems
 from models.platform.secret_strength import key_weakness, password_weakness
 from models.platform.settings import Settings
+from models.platform.slack_settings import WrongChannels, default_channels, tenant_channels
 
 EDGE, WORKER, SCHEDULER, RELEASE = "edge", "worker", "scheduler", "release"
 PROCESSES = (EDGE, WORKER, SCHEDULER, RELEASE)
@@ -94,6 +95,18 @@ def _trace_library(settings: Settings) -> Iterator[str]:
         yield "OTEL_EXPORTER_OTLP_ENDPOINT is set, but OpenTelemetry is missing: install longshore[otel]."
 
 
+def _slack(settings: Settings) -> Iterator[str]:
+    if not settings.enable_slack_status_notifications:
+        return
+    if not settings.slack_status_bot_token:
+        yield "SLACK_STATUS_BOT_TOKEN is not set, which ENABLE_SLACK_STATUS_NOTIFICATIONS needs: write the bot's token."
+    try:
+        if not any([default_channels(settings), *tenant_channels(settings).values()]):
+            yield "SLACK_STATUS_DEFAULT_CHANNELS names no channel, nor does SLACK_STATUS_TENANT_CHANNEL_MAP: write one, such as #status."
+    except WrongChannels as error:
+        yield str(error)
+
+
 def _can_import(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
@@ -162,5 +175,6 @@ ALWAYS: tuple[Callable[[Settings], Iterator[str]], ...] = (
     _developer_signature,
     _proxy_networks,
     _trace_library,
+    _slack,
 )
 IN_PRODUCTION = (_debug, _keys, _shared_keys, _storage_password, _hosts_and_origins, _mails, connection_problems)

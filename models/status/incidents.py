@@ -46,6 +46,11 @@ class Incident(Model):
     class Meta:
         table_name = "status_incident"
 
+    @classmethod
+    def open_of_probe(cls, key: str) -> "Incident | None":
+        """The open incident, or draft, that the probe of a service has opened."""
+        return cls.get_or_none((cls.probe == key) & cls.ended_at.is_null())
+
 
 class Update(Model):
     """`creator`: who wrote it, such as `user:<id>` or `probe`. `notify`: whether subscribers are told of it."""

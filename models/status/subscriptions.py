@@ -2,26 +2,36 @@
 
 from typing import Any
 
-from peewee import CharField, IntegerField, TextField, UUIDField
+from peewee import CharField, Expression, IntegerField, TextField, UUIDField
 
 from models.platform.authorization import STATUS_SUBSCRIPTION_MANAGE
 from models.platform.clock import now
+from models.platform.digests import keyed_hex_digest, possible_hex_digests
+from models.platform.encryption import CannotDecrypt, decrypt, encrypt
 from models.platform.errors import NotFound
 from models.platform.model import BinaryJSONField, DateTimeTZField, TenantModel
 
 EMAIL, WEBHOOK = "email", "webhook"  # channels
 PENDING, ACTIVE, REVOKED, DISABLED = "pending_verification", "active", "revoked", "disabled"
 ALL, MAJOR, MAINTENANCE = "all", "major", "maintenance"  # filters
+PUBLIC_CREATOR = "public"
+TARGET = "status-target"  # the purpose of its hash and of its encryption
 
 
 class SubscriptionNotFound(NotFound):
     code, message = "subscription_not_found", "Subscription not found."
 
 
-class StatusSubscription(TenantModel):
-    """`components`: keys of services; none means all. `token_*`: of the mail or challenge that confirms it.
+class NoTarget(Exception):
+    """The target was erased, or encrypted with a key that is not known any more. Nothing can be sent there."""
 
-    `status`: `disabled` if its webhook has failed for too long. `failing_since`: since when each delivery has failed.
+
+class StatusSubscription(TenantModel):
+    """`components`: keys of services; none means all. `creator`: a user's id, a service account, or `public`.
+
+    `status`: `disabled` if its webhook has failed for too long. `token_expires_at`: until when the newest confirmation or
+    challenge can be answered. `sent_at`: when it was sent. `failures`, `failing_since`: deliveries that were given up in a row.
+    `checked_at`, `error`: of the last challenge or test of a webhook, or the last delivery that failed.
     """
 
     owner, reading = None, STATUS_SUBSCRIPTION_MANAGE
@@ -37,7 +47,6 @@ class StatusSubscription(TenantModel):
     status = CharField(default=PENDING)
     metadata: dict[str, Any] = BinaryJSONField(default=dict)
     creator = CharField()
-    token_hash = CharField(null=True)
     token_expires_at = DateTimeTZField(null=True)
     sent_at = DateTimeTZField(null=True)
     verified_at = DateTimeTZField(null=True)
@@ -46,5 +55,32 @@ class StatusSubscription(TenantModel):
     secret_changed_at = DateTimeTZField(null=True)
     failures = IntegerField(default=0)
     failing_since = DateTimeTZField(null=True)
+    checked_at = DateTimeTZField(null=True)
+    error = TextField(null=True)
     revoked_at = DateTimeTZField(null=True)
     revoked_reason = CharField(null=True)
+
+    @property
+    def is_over(self) -> bool:
+        return self.status == REVOKED
+
+
+def target(row: StatusSubscription) -> str:
+    """The address or the URL to which its messages go. NoTarget."""
+    if row.target_encrypted is None:
+        raise NoTarget("It was erased.")
+    try:
+        return decrypt(TARGET, row.target_encrypted)
+    except CannotDecrypt:
+        raise NoTarget("The key that has encrypted it is not known.") from None
+
+
+def stored(channel: str, text: str) -> dict[str, str]:
+    """The columns that hold a target, in its normal form: by the current SECRET_KEY."""
+    return {"target_hash": keyed_hex_digest(TARGET, f"{channel}:{text}"), "target_encrypted": encrypt(TARGET, text)}
+
+
+def is_target(channel: str, text: str) -> Expression:
+    """The condition that a row has this target, under whichever key it was stored."""
+    hashes = possible_hex_digests(TARGET, f"{channel}:{text}")
+    return (StatusSubscription.channel == channel) & StatusSubscription.target_hash.in_(hashes)

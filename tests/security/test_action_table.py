@@ -41,6 +41,10 @@ PUBLIC_ROUTES = {
     ("post", "/api/v1/auth/request-access"),
     ("post", "/api/v1/auth/service-accounts/issue"),
     ("get", "/api/v1/billing/plans"),
+    ("post", "/api/v1/status/subscriptions"),
+    ("post", "/api/v1/status/subscriptions/verify"),
+    ("post", "/api/v1/status/subscriptions/challenge"),
+    ("delete", "/api/v1/status/subscriptions/{subscription_id:uuid}"),
     ("post", "/webhooks/resend"),
     ("post", "/webhooks/stripe"),
 }
@@ -82,6 +86,7 @@ ADMIN = MEMBER | {
 }
 INVITES = {"invite.issue", "invite.read", "invite.revoke"}
 REQUESTS = {"signup_request.approve", "signup_request.read", "signup_request.reject"}
+STATUS = {"status.operate"}
 OPERATORS = {
     "billing.operate",
     "mail.operate",
@@ -165,10 +170,11 @@ def test_the_names_of_the_table_are_unique():
         (member("owner"), ADMIN),
         (member("viewer", "auth:invites"), VIEWER | INVITES),
         (member("viewer", "auth:signup_requests"), VIEWER | REQUESTS),
+        (member("viewer", "status:operate"), VIEWER | STATUS),
         (member("viewer", "platform:operator"), VIEWER | OPERATORS),
         (
             member("viewer", "support:*"),
-            (MEMBER - {"storage.upload"}) | {"billing.read"} | INVITES | REQUESTS | OPERATORS,
+            (MEMBER - {"storage.upload"}) | {"billing.read"} | INVITES | REQUESTS | STATUS | OPERATORS,
         ),
     ],
 )
@@ -190,6 +196,7 @@ def test_what_the_packaged_service_accounts_may_do(name):
         ("support:*", {*THERE, "service_token"}),
         ("platform:operator", {"service_token"}),
         ("auth:invites", set()),
+        ("status:operate", set()),
     ],
 )
 def test_what_operators_may_do_elsewhere(grant, expected):

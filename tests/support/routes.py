@@ -2,6 +2,7 @@
 
 from edge.openapi import PARAMETER, documented
 from edge.routes import routes
+from models.platform.authorization import STATUS_SUBSCRIPTION_MANAGE
 from models.platform.settings import Settings, settings
 from tests.support.accounts import CHEAP_HASHER
 from tests.support.stripe import BILLING
@@ -14,6 +15,8 @@ ALWAYS_GONE = {
     ("delete", "/api/v1/storage/objects/{object_id:uuid}"),
     ("delete", "/api/v1/containers/agents/{agent_key}/container"),
 }
+# Anybody may call these with a token from a mail. Without one they take this action.
+TOKEN_OR_ACTION = {("delete", "/api/v1/status/subscriptions/{subscription_id:uuid}"): STATUS_SUBSCRIPTION_MANAGE}
 ENVELOPE = {"success", "error", "message", "detail", "details", "correlation_id"}
 
 # (method, path, operation), with the method in lower case

@@ -38,13 +38,17 @@ class Unreachable(Exception):
     """No connection, a broken one, an answer that is not HTTP, or one that is larger than it may be."""
 
 
-def post(url: str, headers: dict[str, str], body: bytes, *, seconds: float, largest: int) -> Answer:
-    """Post a request that may be sent twice without harm. `largest`: bytes of the answer. TimedOut, Unreachable."""
+def post(
+    url: str, headers: dict[str, str], body: bytes, *, seconds: float, largest: int, may_repeat: bool = True
+) -> Answer:
+    """Post a request. `may_repeat`: it may be sent twice without harm. `largest`: bytes of the answer. TimedOut, Unreachable."""
     token = _deadline.set(time.monotonic() + seconds)
     try:
         try:
             return _post(url, headers, body, largest)
         except _BROKEN:
+            if not may_repeat:
+                raise
             return _post(url, headers, body, largest)
     except httpcore2.TimeoutException:
         raise TimedOut from None

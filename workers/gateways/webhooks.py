@@ -13,7 +13,7 @@ import ipaddress
 import socket
 import ssl
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -51,10 +51,19 @@ class Message:
     body: bytes
 
 
-def send(url: str, message: Message, secrets: Sequence[str], timestamp: int) -> int:
+def send(
+    url: str,
+    message: Message,
+    secrets: Sequence[str],
+    timestamp: int,
+    *,
+    headers: Mapping[str, str] | None = None,
+    seconds: float | None = None,
+) -> int:
     """Post a message, signed with each of the secrets (`whsec_...`). Returns the status, which is 200 to 299.
 
-    TargetRefused, DeliveryFailed. It takes LONGEST_SECONDS at most, beside the time that DNS takes.
+    TargetRefused, DeliveryFailed. It takes `seconds` (default: LONGEST_SECONDS) at most, beside the time that DNS and connecting
+    take. `headers`: more of them; the usual ones win.
     """
     if len(message.body) > LARGEST_BODY:
         raise ValueError("the message is too large")
@@ -62,14 +71,15 @@ def send(url: str, message: Message, secrets: Sequence[str], timestamp: int) -> 
         target = check(url)
     except NotPublic as error:
         raise TargetRefused(error.reason) from None
-    headers = {
+    all_headers = {
+        **(headers or {}),
         "Host": _host_header(target),
         "Content-Type": "application/json",
         "User-Agent": f"{settings.app_name}/{settings.app_version} (webhooks)",
         "Accept-Encoding": "identity",
         **signed(message, secrets, timestamp),
     }
-    status = _post(target, addresses(target), headers, message.body)
+    status = _post(target, addresses(target), all_headers, message.body, seconds or LONGEST_SECONDS)
     if not 200 <= status < 300:
         kind = "It redirected, which is not followed." if 300 <= status < 400 else "It did not accept the message."
         raise DeliveryFailed(kind, status)
@@ -110,13 +120,13 @@ def _is_public(text: str) -> bool:
         return False
 
 
-def _post(target: Target, found: list[str], headers: dict[str, str], body: bytes) -> int:
+def _post(target: Target, found: list[str], headers: dict[str, str], body: bytes, seconds: float) -> int:
     for address in found:
         try:
             connected = socket.create_connection((address, target.port), timeout=CONNECT_SECONDS)
         except OSError:
             continue
-        with _limited(connected) as line:
+        with _limited(connected, seconds) as line:
             try:
                 return line.post(target, headers, body)
             except ssl.SSLError:
@@ -151,9 +161,9 @@ class Line:
 
 
 @contextlib.contextmanager
-def _limited(connected: socket.socket) -> Iterator[Line]:
+def _limited(connected: socket.socket, seconds: float) -> Iterator[Line]:
     line = Line(connected)
-    timer = threading.Timer(LONGEST_SECONDS, line.break_off)
+    timer = threading.Timer(seconds, line.break_off)
     timer.daemon = True
     timer.start()
     try:

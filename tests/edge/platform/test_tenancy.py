@@ -18,6 +18,7 @@ from models.platform.database import transaction
 from models.platform.principal import Principal, Root
 from models.runs.approvals import Approval
 from models.runs.run import Run
+from models.status.subscriptions import StatusSubscription
 from models.storage.objects import StorageObject
 from models.vector_stores.files import VectorStoreFile
 from models.vector_stores.stores import VectorStore
@@ -67,7 +68,11 @@ def victim_ids(tenant, signed, ask_as):
     VectorStoreFile.create(
         tenant_id=tenant.id, vector_store_id=store.id, file_id=file_id, object_id=stored.id, filename="secret.txt"
     )
+    subscription = StatusSubscription.create(
+        tenant_id=tenant.id, channel="webhook", target_hash="a", target_masked="secret", status="active", creator="a"
+    )
     ids = {
+        "subscription_id": subscription.id,
         "object_id": stored.id,
         "container_id": container.id,
         "vector_store_id": store.id,
@@ -93,7 +98,7 @@ def other_tenant(tenant):
 def all_rows():
     """Every row that a stranger must not change."""
     models = (Approval, BillingOperation, Conversation, Message, Run, Session, ServiceToken, StorageObject)
-    models += (Container, ContainerBinding, VectorStore, VectorStoreFile)
+    models += (Container, ContainerBinding, StatusSubscription, VectorStore, VectorStoreFile)
     return [list(model.select().order_by(model.id).dicts()) for model in models]
 
 

@@ -3,7 +3,7 @@
 import argparse
 
 from models.commands import CommandFailed
-from models.platform.database import database
+from models.platform.database import release
 from models.platform.ids import uuid7
 from workers.gateways.mail import MailFailed
 from workers.mail.send import sender
@@ -17,10 +17,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     try:
-        with database.connection_context(), sender() as by:
+        with sender() as by:
             is_sent = by.send(args.address, "test", message_id=uuid7().hex)
     except MailFailed as error:
         raise CommandFailed(str(error)) from None
+    finally:
+        release()
     if not is_sent:
         raise CommandFailed("Mail to this address is suppressed: see `suppressions list`.")
     print("The mail was accepted.")

@@ -1,0 +1,1 @@
+"""What runs for the status page without anybody asking: alerts to those who have subscribed."""
