@@ -1,23 +1,25 @@
 """Sending deliveries. What is sent to whom is put together first; the tasks that send it run in threads and touch no database."""
 
 import random
-import smtplib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from models.mail import suppressions
 from models.platform.clock import now
 from models.platform.settings import settings
 from models.status.claims import Result
 from models.status.deliveries import DELIVERED, GIVEN_UP, PENDING, SKIPPED, SLACK, StatusDelivery
 from models.status.signing import signing_secrets
 from models.status.subscriptions import ACTIVE, EMAIL, NoTarget, StatusSubscription, target
+from models.status.tokens import unsubscribe_url
 from workers import metrics
-from workers.gateways import slack, smtp, webhooks
+from workers.gateways import slack, webhooks
+from workers.gateways.mail import MailFailed
 from workers.jobs import A_DAY
-from workers.mail.send import build
+from workers.mail.send import Sender, count_suppressed, sender
 from workers.status.messages import Alert, message_id, webhook, webhook_headers
 
 MAILS_OF_A_CONNECTION = 20
@@ -35,6 +37,7 @@ class Letter:
     alert: Alert
     target: str
     secrets: tuple[str, ...]
+    unsubscribe_url: str | None = None
 
 
 class Outbox:
@@ -55,6 +58,11 @@ class Outbox:
                 mails.append(letter)
             else:
                 yield [delivery], _sending(post_to_slack if delivery.channel == SLACK else post_to_webhook, letter)
+        suppressed = suppressions.among([letter.target for letter in mails])
+        for letter in (letter for letter in mails if letter.target in suppressed):
+            count_suppressed("status_incident", letter.target)
+            yield [letter.delivery], _returning(Result(letter.delivery, SKIPPED, error="Mail there is suppressed."))
+        mails = [letter for letter in mails if letter.target not in suppressed]
         for start in range(0, len(mails), MAILS_OF_A_CONNECTION):
             some = mails[start : start + MAILS_OF_A_CONNECTION]
             yield [letter.delivery for letter in some], _mailing(some)
@@ -69,7 +77,8 @@ class Outbox:
         if subscription is None or subscription.status != ACTIVE:
             return Result(delivery, SKIPPED, error="The subscription has ended.")
         try:
-            return Letter(delivery, alert, target(subscription), tuple(signing_secrets(subscription)))
+            secrets, leave = tuple(signing_secrets(subscription)), unsubscribe_url(subscription)
+            return Letter(delivery, alert, target(subscription), secrets, leave)
         except NoTarget:
             return Result(delivery, SKIPPED, error="Its target was encrypted with a key that is not known any more.")
 
@@ -171,29 +180,34 @@ def _mailing(letters: Sequence[Letter]) -> Task:
 
 
 def _mail(letters: Sequence[Letter]) -> Iterator[Result]:
-    """Send some mails by one connection. When it breaks, the rest stays as it was."""
+    """Send some mails by one connection. When none can be sent, the rest stays as it was."""
     left = list(letters)
-    try:
-        with smtp.connection() as server:
-            while left and has_time(left[0].delivery):
-                yield _mail_one(server, left[0])
-                left.pop(0)
-    except (smtp.MailNotConfigured, smtplib.SMTPException, OSError) as error:
-        if left:
-            yield failed(left.pop(0).delivery, f"{type(error).__name__}: the mail server did not take it.")
+    with sender(is_checked=True) as by:
+        is_fine = True
+        while is_fine and left and has_time(left[0].delivery):
+            letter = left.pop(0)
+            try:
+                yield _mail_one(by, letter)
+            except MailFailed as error:
+                is_fine = error.is_single
+                yield failed(letter.delivery, str(error))
     yield from (unsent(letter.delivery) for letter in left)
 
 
-def _mail_one(server: smtplib.SMTP, letter: Letter) -> Result:
-    values = {"alert": letter.alert, "unsubscribe_url": letter.alert.url}
-    mail = build(letter.target, "status_incident", message_id(letter.delivery.id), values)
+def _mail_one(by: Sender, letter: Letter) -> Result:
+    url = letter.unsubscribe_url
     try:
-        server.send_message(mail, to_addrs=[letter.target])
-    except smtplib.SMTPRecipientsRefused as error:
-        code = next(iter(error.recipients.values()))[0]
-        if 500 <= code < 600:
-            return Result(letter.delivery, GIVEN_UP, code, "The mail server refuses this address.")
-        return failed(letter.delivery, "The mail server did not take it.", code)
+        by.send(
+            letter.target,
+            "status_incident",
+            message_id=message_id(letter.delivery.id),
+            unsubscribe_url=url,
+            alert=letter.alert,
+        )
+    except MailFailed as error:
+        if error.is_permanent:
+            return Result(letter.delivery, GIVEN_UP, error=str(error))
+        raise
     return Result(letter.delivery, DELIVERED)
 
 
