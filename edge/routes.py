@@ -50,9 +50,9 @@ def routes(settings: Settings, hasher: PasswordHasher) -> list[Route]:
         *_vector_stores(),
         *_containers(),
         *_storage(),
+        *_status_subscriptions(),
         *_mail(),
         *((Route("/webhooks/resend", ResendWebhook()),) if settings.resend_webhook_secret else ()),
-        *_status_subscriptions(),
         *(_billing() if settings.enable_billing else ()),
     ]
     return [*table, Route("/openapi.json", OpenApi(document(table, settings)))]

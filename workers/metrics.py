@@ -95,26 +95,6 @@ def notice_ended(channel: str, result: str) -> None:
     NOTICES.labels(channel, result).inc()
 
 
-MAILS = Counter("email_delivery_attempts_total", "Attempts to hand a mail over.", ["category", "result"])
-MAIL_SECONDS = Histogram(
-    "email_delivery_latency_seconds",
-    "Time of such an attempt.",
-    ["category", "result"],
-    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20),
-)
-for _category in CATEGORIES:
-    MAIL_SECONDS.labels(_category, "success")
-    for _result in ("success", "error", "timeout", "suppressed"):
-        MAILS.labels(_category, _result)
-
-
-def mail_sent(category: str, result: str, seconds: float | None) -> None:
-    """`result`: success, error, timeout, or suppressed, which takes no time."""
-    MAILS.labels(category, result).inc()
-    if seconds is not None:
-        MAIL_SECONDS.labels(category, result).observe(seconds)
-
-
 STATUS_DELIVERIES = Counter(
     "status_deliveries_total",
     "Deliveries of status alerts: how they ended; attempts that failed and are repeated; and those that a killed worker may "
@@ -153,6 +133,26 @@ def slack_sent(channel: str, result: str, seconds: float) -> None:
     """`channel`: default or tenant, whose list it is on: names of channels would be too many. `result`: sent or error."""
     SLACK_MESSAGES.labels(channel, result).inc()
     SLACK_SECONDS.labels(channel).observe(seconds)
+
+
+MAILS = Counter("email_delivery_attempts_total", "Attempts to hand a mail over.", ["category", "result"])
+MAIL_SECONDS = Histogram(
+    "email_delivery_latency_seconds",
+    "Time of such an attempt.",
+    ["category", "result"],
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20),
+)
+for _category in CATEGORIES:
+    MAIL_SECONDS.labels(_category, "success")
+    for _result in ("success", "error", "timeout", "suppressed"):
+        MAILS.labels(_category, _result)
+
+
+def mail_sent(category: str, result: str, seconds: float | None) -> None:
+    """`result`: success, error, timeout, or suppressed, which takes no time."""
+    MAILS.labels(category, result).inc()
+    if seconds is not None:
+        MAIL_SECONDS.labels(category, result).observe(seconds)
 
 
 EMBEDDINGS = Counter("embedding_requests_total", "Requests to the embeddings server.", ["outcome"])

@@ -1,6 +1,5 @@
 """Addresses that get no mail any more: mail to them has bounced, or somebody there has complained."""
 
-from collections.abc import Collection
 from typing import Any
 
 from peewee import CharField, fn
@@ -45,13 +44,6 @@ def is_suppressed(address: str, *, security: bool = False) -> bool:
     """Whether a mail is not to be sent. `security`: one without which an account is lost; a complaint does not stop it."""
     row = find(address)
     return row is not None and not (security and row.reason == COMPLAINT)
-
-
-def among(addresses: Collection[str]) -> set[str]:
-    """Those of many addresses that get no mail, security aside."""
-    hashes = {one: address for address in addresses for one in possible_hex_digests(PURPOSE, _normal(address))}
-    query = MailSuppression.select(MailSuppression.address_hash).where(MailSuppression.address_hash.in_(list(hashes)))
-    return {hashes[row.address_hash] for row in query}
 
 
 def find(address: str) -> MailSuppression | None:

@@ -7,24 +7,14 @@ from email.message import EmailMessage
 class MailFailed(Exception):
     """It was not handed over, or nobody knows. The text has no address in it.
 
-    is_permanent  this mail to this address will never be accepted
-    is_single     it is about this mail: others may go through at the same time
-    is_timeout    the other side took too long
-    retry_after   in how many seconds it should be tried again, if the other side has said so
+    `is_permanent`: this mail to this address will never be accepted. `retry_after`: seconds, if the other side has named them.
     """
 
     def __init__(
-        self,
-        reason: str,
-        *,
-        is_permanent: bool = False,
-        is_single: bool = False,
-        is_timeout: bool = False,
-        retry_after: float | None = None,
+        self, reason: str, *, is_permanent: bool = False, is_timeout: bool = False, retry_after: float | None = None
     ) -> None:
         super().__init__(reason)
-        self.is_permanent, self.is_single = is_permanent, is_single or is_permanent
-        self.is_timeout, self.retry_after = is_timeout, retry_after
+        self.is_permanent, self.is_timeout, self.retry_after = is_permanent, is_timeout, retry_after
 
 
 class MailNotConfigured(MailFailed):

@@ -80,8 +80,7 @@ def _failure(error: Exception, to: str) -> MailFailed:
         text = _answer(error.smtp_code, error.smtp_error)
     is_timeout = isinstance(error, TimeoutError) or isinstance(error.__context__, TimeoutError)
     reason = f"{type(error).__name__}: {without_addresses(without_secrets(text))}"
-    is_single = isinstance(error, smtplib.SMTPRecipientsRefused | smtplib.SMTPDataError)
-    return MailFailed(reason, is_permanent=is_permanent, is_single=is_single, is_timeout=is_timeout)
+    return MailFailed(reason, is_permanent=is_permanent, is_timeout=is_timeout)
 
 
 def _answer(code: int, said: bytes | str) -> str:

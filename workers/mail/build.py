@@ -5,7 +5,6 @@ A template sets `subject`, to which the product's name is added, or `full_subjec
 
 import textwrap
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from email.message import EmailMessage
 from email.policy import EmailPolicy
 from email.utils import parseaddr
@@ -57,8 +56,7 @@ def build(
     """
     if not is_single(to) or not (reply_to is None or is_single(reply_to)):
         raise NotAnAddress("This is not the address of one mailbox.")
-    known = {**values, "unsubscribe_url": unsubscribe_url} if unsubscribe_url else values
-    subject, text, html = rendered(template, known)
+    subject, text, html = rendered(template, {**values, "unsubscribe_url": unsubscribe_url})
     message = EmailMessage(policy=_Policy())
     message["From"], message["To"], message["Subject"] = sender_address(), to, subject
     if reply_to:
@@ -95,11 +93,6 @@ def line(text: object) -> str:
     return " ".join("".join(one if one.isprintable() else " " for one in str(text)).split())
 
 
-def time_text(time: datetime) -> str:
-    """A time as mails write it."""
-    return f"{time:%Y-%m-%d %H:%M} UTC"
-
-
 def _wrapped(text: str) -> Iterator[str]:
     """Lines that are not too long to read; links and codes stay whole."""
     for one in text.splitlines():
@@ -123,7 +116,7 @@ def _environment() -> "Environment":
     found = Environment(
         loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, autoescape=select_autoescape(["html"])
     )
-    found.filters |= {"line": line, "time": time_text}
+    found.filters["line"] = line
     return found
 
 

@@ -1,6 +1,5 @@
 """Values for each mail, as they may be: to look at templates (`./dev mail preview`), and to test them."""
 
-from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -62,18 +61,15 @@ SAMPLES: dict[str, dict[str, Any]] = {
         "subscription_id": "019b0000-0000-7000-8000-000000000000",
     },
     "status_incident": {
-        "alert": SimpleNamespace(
-            kind="incident",
-            title="Chats answer slowly",
-            state_title="Investigating",
-            service="API, Chat",
-            impact="First tokens take 20 seconds.",
-            text="We see many timeouts of the model provider.\n\nNext update within an hour.",
-            url="https://status.example.com/incidents/chat-slow-2026-01-01",
-            starts_at=datetime(2026, 1, 1, 9, 58, tzinfo=UTC),
-            occurred_at=datetime(2026, 1, 1, 10, 3, tzinfo=UTC),
-            until=None,
-        )
+        "kind": "incident",
+        "title": "Chats answer slowly",
+        "state": "investigating",
+        "services": ["API", "Chat"],
+        "impact": "First tokens take 20 seconds.",
+        "starts_at": "2026-01-01 09:58 UTC",
+        "until": None,
+        "text": "We see many timeouts of the model provider.\n\nNext update within an hour.",
+        "url": "https://status.example.com/incidents/chat-slow-2026-01-01",
     },
     "status_subscribed_already": {},
     "test": {},

@@ -14,12 +14,11 @@ from models.platform.database import release
 from workers import metrics
 from workers.gateways.mail import Mail, MailFailed, Way, way
 from workers.lease import TryLater
-from workers.mail.build import NotAnAddress, build, time_text
+from workers.mail.build import NotAnAddress, build
 from workers.mail.kinds import KINDS
 from workers.runtime import Lease
 
 log = logging.getLogger(__name__)
-__all__ = ["MailFailed", "Sender", "build", "expiry", "send", "sender"]
 SENT, FAILED, TIMED_OUT, SUPPRESSED = "success", "error", "timeout", "suppressed"  # results
 
 
@@ -51,18 +50,15 @@ def send(
 
 
 @contextmanager
-def sender(*, is_checked: bool = False) -> Iterator["Sender"]:
-    """Sends many mails over one connection, which is opened by the first one. For one thread.
-
-    `is_checked`: whoever calls has left out suppressed addresses (`suppressions.among`), and the thread touches no database.
-    """
+def sender() -> Iterator["Sender"]:
+    """Sends many mails over one connection, which is opened by the first one. For one thread."""
     with way() as found:
-        yield Sender(found, is_checked=is_checked)
+        yield Sender(found)
 
 
 class Sender:
-    def __init__(self, by: Way, *, is_checked: bool = False) -> None:
-        self.way, self.is_checked = by, is_checked
+    def __init__(self, by: Way) -> None:
+        self.way = by
 
     def send(
         self,
@@ -81,8 +77,8 @@ class Sender:
         of the same mail. `unsubscribe_url`: see `build`. `headers`: further ones. `values`: what the template needs.
         """
         kind = KINDS[template]
-        if not self.is_checked and suppressions.is_suppressed(to, security=kind.is_security):
-            count_suppressed(template, to)
+        if suppressions.is_suppressed(to, security=kind.is_security):
+            _count(template, to, SUPPRESSED)
             return False
         more: dict[str, Any] = {"reply_to": reply_to, "headers": headers, "unsubscribe_url": unsubscribe_url}
         try:
@@ -90,8 +86,7 @@ class Sender:
         except NotAnAddress as error:
             _count(template, to, FAILED)
             raise MailFailed(str(error), is_permanent=True) from None
-        if not self.is_checked:
-            release()  # the other side may take its time
+        release()  # the other side may take its time
         began = time.monotonic()
         result = FAILED
         try:
@@ -105,11 +100,6 @@ class Sender:
         return True
 
 
-def count_suppressed(template: str, to: str) -> None:
-    """For a mail that is not sent."""
-    _count(template, to, SUPPRESSED)
-
-
 def _count(template: str, to: str, result: str, seconds: float | None = None) -> None:
     metrics.mail_sent(KINDS[template].category, result, seconds)
     log.info("mail.sent", extra={"template": template, "recipient": masked(to), "result": result})
@@ -117,4 +107,4 @@ def _count(template: str, to: str, result: str, seconds: float | None = None) ->
 
 def expiry(minutes: float) -> str:
     """The time in `minutes` from now, as mails write it."""
-    return time_text(now() + timedelta(minutes=minutes))
+    return f"{now() + timedelta(minutes=minutes):%Y-%m-%d %H:%M} UTC"

@@ -5,6 +5,7 @@ import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from models.platform.clock import iso
@@ -72,9 +73,24 @@ class Alert:
     def state_title(self) -> str:
         return self.state.replace("_", " ").title()
 
-    @property
-    def time_text(self) -> str:
-        return f"{self.occurred_at:%Y-%m-%d %H:%M} UTC"
+    def mail_values(self) -> dict[str, Any]:
+        """What the template `status_incident` needs."""
+        return {
+            "kind": self.kind,
+            "title": self.title,
+            "state": self.state,
+            "services": list(self.services),
+            "impact": self.impact,
+            "starts_at": time_text(self.starts_at),
+            "until": time_text(self.until) if self.until else None,
+            "text": self.text,
+            "url": self.url,
+        }
+
+
+def time_text(time: datetime) -> str:
+    """A time as mails write it."""
+    return f"{time:%Y-%m-%d %H:%M} UTC"
 
 
 def _name(key: str) -> str:

@@ -7,20 +7,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from models.mail import suppressions
 from models.platform.clock import now
 from models.platform.settings import settings
 from models.status.claims import Result
 from models.status.deliveries import DELIVERED, GIVEN_UP, PENDING, SKIPPED, SLACK, StatusDelivery
 from models.status.signing import signing_secrets
 from models.status.subscriptions import ACTIVE, EMAIL, NoTarget, StatusSubscription, target
-from models.status.tokens import unsubscribe_url
 from workers import metrics
 from workers.gateways import slack, webhooks
 from workers.gateways.mail import MailFailed
 from workers.jobs import A_DAY
-from workers.mail.send import Sender, count_suppressed, sender
-from workers.status.messages import Alert, message_id, webhook, webhook_headers
+from workers.mail.send import Sender, sender
+from workers.status.messages import Alert, message_id, time_text, webhook, webhook_headers
 
 MAILS_OF_A_CONNECTION = 20
 GONE = 410  # the receiver wants no more
@@ -37,7 +35,6 @@ class Letter:
     alert: Alert
     target: str
     secrets: tuple[str, ...]
-    unsubscribe_url: str | None = None
 
 
 class Outbox:
@@ -58,11 +55,6 @@ class Outbox:
                 mails.append(letter)
             else:
                 yield [delivery], _sending(post_to_slack if delivery.channel == SLACK else post_to_webhook, letter)
-        suppressed = suppressions.among([letter.target for letter in mails])
-        for letter in (letter for letter in mails if letter.target in suppressed):
-            count_suppressed("status_incident", letter.target)
-            yield [letter.delivery], _returning(Result(letter.delivery, SKIPPED, error="Mail there is suppressed."))
-        mails = [letter for letter in mails if letter.target not in suppressed]
         for start in range(0, len(mails), MAILS_OF_A_CONNECTION):
             some = mails[start : start + MAILS_OF_A_CONNECTION]
             yield [letter.delivery for letter in some], _mailing(some)
@@ -77,8 +69,7 @@ class Outbox:
         if subscription is None or subscription.status != ACTIVE:
             return Result(delivery, SKIPPED, error="The subscription has ended.")
         try:
-            secrets, leave = tuple(signing_secrets(subscription)), unsubscribe_url(subscription)
-            return Letter(delivery, alert, target(subscription), secrets, leave)
+            return Letter(delivery, alert, target(subscription), tuple(signing_secrets(subscription)))
         except NoTarget:
             return Result(delivery, SKIPPED, error="Its target was encrypted with a key that is not known any more.")
 
@@ -162,7 +153,7 @@ def post_to_slack(letter: Letter) -> Result:
 def slack_message(alert: Alert) -> tuple[str, list[str]]:
     """The text of a notification, and the sections of a message."""
     service, impact = slack.escaped(alert.service, 300), slack.escaped(alert.impact, 600)
-    facts = f"*Impact:* {impact}\n*State:* {alert.state_title}\n*Time:* {alert.time_text}"
+    facts = f"*Impact:* {impact}\n*State:* {alert.state_title}\n*Time:* {time_text(alert.occurred_at)}"
     heading = f"*{slack.escaped(alert.title, 300)}*\n{service}"
     link = f"<{alert.url}|All updates>"
     return f"[{alert.state_title}] {service} — {impact}", [heading, facts, slack.escaped(alert.text, 2500), link]
@@ -180,34 +171,22 @@ def _mailing(letters: Sequence[Letter]) -> Task:
 
 
 def _mail(letters: Sequence[Letter]) -> Iterator[Result]:
-    """Send some mails by one connection. When none can be sent, the rest stays as it was."""
-    left = list(letters)
-    with sender(is_checked=True) as by:
-        is_fine = True
-        while is_fine and left and has_time(left[0].delivery):
-            letter = left.pop(0)
-            try:
-                yield _mail_one(by, letter)
-            except MailFailed as error:
-                is_fine = error.is_single
-                yield failed(letter.delivery, str(error))
-    yield from (unsent(letter.delivery) for letter in left)
+    """Send some mails by one connection."""
+    with sender() as open_sender:
+        for letter in letters:
+            yield _mail_one(open_sender, letter) if has_time(letter.delivery) else unsent(letter.delivery)
 
 
-def _mail_one(by: Sender, letter: Letter) -> Result:
-    url = letter.unsubscribe_url
+def _mail_one(open_sender: Sender, letter: Letter) -> Result:
+    alert, key = letter.alert, message_id(letter.delivery.id)
     try:
-        by.send(
-            letter.target,
-            "status_incident",
-            message_id=message_id(letter.delivery.id),
-            unsubscribe_url=url,
-            alert=letter.alert,
-        )
+        is_sent = open_sender.send(letter.target, "status_incident", message_id=key, **alert.mail_values())
     except MailFailed as error:
         if error.is_permanent:
-            return Result(letter.delivery, GIVEN_UP, error=str(error))
-        raise
+            return Result(letter.delivery, GIVEN_UP, None, str(error))
+        return failed(letter.delivery, str(error))
+    if not is_sent:
+        return Result(letter.delivery, SKIPPED, None, "This address gets no mail any more.")
     return Result(letter.delivery, DELIVERED)
 
 

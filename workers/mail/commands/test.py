@@ -3,7 +3,6 @@
 import argparse
 
 from models.commands import CommandFailed
-from models.platform.database import release
 from models.platform.ids import uuid7
 from workers.gateways.mail import MailFailed
 from workers.mail.send import sender
@@ -21,8 +20,6 @@ def run(args: argparse.Namespace) -> int:
             is_sent = by.send(args.address, "test", message_id=uuid7().hex)
     except MailFailed as error:
         raise CommandFailed(str(error)) from None
-    finally:
-        release()
     if not is_sent:
         raise CommandFailed("Mail to this address is suppressed: see `suppressions list`.")
     print("The mail was accepted.")
