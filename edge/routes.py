@@ -22,8 +22,10 @@ from edge.resources.billing.tenant_webhook import BillingWebhook
 from edge.resources.billing.usage import Usage
 from edge.resources.billing.webhook import StripeWebhook
 from edge.resources.chat import Chat, ChatStream
+from edge.resources.contact import Contact, ContactMessages
 from edge.resources.containers import AgentContainers, Containers
 from edge.resources.conversations import Conversations
+from edge.resources.fixtures import Fixtures
 from edge.resources.health import Health, Jwks, Root
 from edge.resources.mail.reports import ResendWebhook
 from edge.resources.mail.suppressions import Suppressions
@@ -47,6 +49,7 @@ def routes(settings: Settings, hasher: PasswordHasher) -> list[Route]:
         *_accounts(hasher),
         *_agents(),
         *_tenants(),
+        *_contact(),
         *_vector_stores(),
         *_containers(),
         *_storage(),
@@ -54,6 +57,7 @@ def routes(settings: Settings, hasher: PasswordHasher) -> list[Route]:
         *_mail(),
         *((Route("/webhooks/resend", ResendWebhook()),) if settings.resend_webhook_secret else ()),
         *(_billing() if settings.enable_billing else ()),
+        *(_fixtures(hasher) if settings.use_test_fixtures else ()),
     ]
     return [*table, Route("/openapi.json", OpenApi(document(table, settings)))]
 
@@ -150,6 +154,18 @@ def _mail() -> list[Route]:
     ]
 
 
+def _contact() -> list[Route]:
+    messages = ContactMessages()
+    return [
+        Route("/api/v1/contact",                                                Contact()),
+        Route("/api/v1/contact/messages",                                       messages),
+        Route("/api/v1/contact/messages/{message_id:uuid}",                     messages,               "one"),
+        Route("/api/v1/contact/messages/{message_id:uuid}/assign",              messages,               "assign"),
+        Route("/api/v1/contact/messages/{message_id:uuid}/close",               messages,               "close"),
+        Route("/api/v1/contact/messages/{message_id:uuid}/reopen",              messages,               "reopen"),
+    ]
+
+
 def _vector_stores() -> list[Route]:
     stores, files = VectorStores(), VectorStoreFiles()
     return [
@@ -220,5 +236,13 @@ def _billing() -> list[Route]:
         Route("/api/v1/billing/operator/events/replay",                         dispatches,             "replay"),
         Route("/api/v1/billing/operator/events/{event_id}",                     dispatches,             "one"),
         Route("/api/v1/billing/operator/events/{event_id}/replay",              dispatches,             "replay_one"),
+    ]
+
+
+def _fixtures(hasher: PasswordHasher) -> list[Route]:
+    fixtures = Fixtures(hasher)
+    return [
+        Route("/api/v1/test-fixtures/apply",                                    fixtures,               "apply"),
+        Route("/api/v1/test-fixtures/email-verification-token",                 fixtures,               "token"),
     ]
 # fmt: on
