@@ -45,6 +45,7 @@ class Operation:
     required_headers: tuple[str, ...] = ()
     answer_headers: tuple[str, ...] = ()
     streams: bool = False
+    media: str = falcon.MEDIA_JSON
 
 
 _operations: dict[Responder, Operation] = {}
@@ -59,13 +60,14 @@ def endpoint(
     before: Action | None = None,
     optional: bool = False,
     status: int = 200,
-    schema: Mapping[str, Any] | None = None,
+    schema: Answer = None,
     streams: type[BaseModel] | None = None,
     also: Mapping[int, type[BaseModel]] | None = None,
     tenant: bool = False,
     headers: tuple[str, ...] = (),
     required_headers: tuple[str, ...] = (),
     answer_headers: tuple[str, ...] = (),
+    media: str = falcon.MEDIA_JSON,
 ) -> Callable[[Responder], Responder]:
     """Declare an operation of the API. The responder's docstring is its description in the API's document.
 
@@ -74,13 +76,14 @@ def endpoint(
     before            an action by which a caller is admitted who may do it; else it is `action`
     optional          whether anybody may call it, but a token that is sent must be valid; see `Context.caller`
     status            of a successful answer
-    schema            the JSON schema of an answer that is a plain dict
+    schema            of an answer that is a plain dict, or that the responder writes itself
     streams           the schema of each server-sent event
     also              further statuses with their schemas
     tenant            whether the X-Tenant headers are read
     headers           optional headers that the responder reads
     required_headers  headers that it needs
     answer_headers    headers that a successful answer may have
+    media             the type of a successful answer that the responder writes itself
     """
 
     def declare(function: Responder) -> Responder:
@@ -102,6 +105,7 @@ def endpoint(
             required_headers=required_headers,
             answer_headers=answer_headers,
             streams=streams is not None,
+            media=media,
         )
         return _register(function, operation, falcon.code_to_http_status(status))
 
@@ -146,7 +150,7 @@ def _schema_of(signature: inspect.Signature, name: str) -> type[BaseModel] | Non
     return parameter.annotation if parameter else None
 
 
-def _answer(annotation: Any, schema: Mapping[str, Any] | None) -> Answer:
+def _answer(annotation: Any, schema: Answer) -> Answer:
     if schema is not None or annotation is None:
         return schema
     item = getattr(annotation, "__args__", None)  # list[Schema]

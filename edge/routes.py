@@ -22,8 +22,10 @@ from edge.resources.billing.tenant_webhook import BillingWebhook
 from edge.resources.billing.usage import Usage
 from edge.resources.billing.webhook import StripeWebhook
 from edge.resources.chat import Chat, ChatStream
+from edge.resources.contact import Contact, ContactMessages
 from edge.resources.containers import AgentContainers, Containers
 from edge.resources.conversations import Conversations
+from edge.resources.fixtures import Fixtures
 from edge.resources.health import Health, Jwks, Root
 from edge.resources.mail.reports import ResendWebhook
 from edge.resources.mail.suppressions import Suppressions
@@ -32,6 +34,10 @@ from edge.resources.robots import Robots
 from edge.resources.runs import Runs
 from edge.resources.status.deliveries import Deliveries as StatusDeliveries
 from edge.resources.status.deliveries import IncidentAlerts
+from edge.resources.status.incidents import Incidents
+from edge.resources.status.pages import StatusPages
+from edge.resources.status.status import Status, Statuspage
+from edge.resources.status.subscription_pages import SubscriptionPages
 from edge.resources.status.subscription_webhooks import SubscriptionWebhooks
 from edge.resources.status.subscriptions import Subscriptions as StatusSubscriptions
 from edge.resources.storage import Objects
@@ -49,14 +55,18 @@ def routes(settings: Settings, hasher: PasswordHasher) -> list[Route]:
         *_accounts(hasher),
         *_agents(),
         *_tenants(),
+        *_contact(),
         *_vector_stores(),
         *_containers(),
         *_storage(),
+        *_status(),
+        *_status_pages(),
         *_status_subscriptions(),
-        *_status_alerts(),
         *_mail(),
         *((Route("/webhooks/resend", ResendWebhook()),) if settings.resend_webhook_secret else ()),
+        *_status_alerts(),
         *(_billing() if settings.enable_billing else ()),
+        *(_fixtures(hasher) if settings.use_test_fixtures else ()),
     ]
     return [*table, Route("/openapi.json", OpenApi(document(table, settings)))]
 
@@ -153,6 +163,18 @@ def _mail() -> list[Route]:
     ]
 
 
+def _contact() -> list[Route]:
+    messages = ContactMessages()
+    return [
+        Route("/api/v1/contact",                                                Contact()),
+        Route("/api/v1/contact/messages",                                       messages),
+        Route("/api/v1/contact/messages/{message_id:uuid}",                     messages,               "one"),
+        Route("/api/v1/contact/messages/{message_id:uuid}/assign",              messages,               "assign"),
+        Route("/api/v1/contact/messages/{message_id:uuid}/close",               messages,               "close"),
+        Route("/api/v1/contact/messages/{message_id:uuid}/reopen",              messages,               "reopen"),
+    ]
+
+
 def _vector_stores() -> list[Route]:
     stores, files = VectorStores(), VectorStoreFiles()
     return [
@@ -184,6 +206,40 @@ def _storage() -> list[Route]:
         Route("/api/v1/storage/objects/{object_id:uuid}/upload-url",            objects,                "renew"),
         Route("/api/v1/storage/objects/{object_id:uuid}/complete",              objects,                "complete"),
         Route("/api/v1/storage/objects/{object_id:uuid}/download-url",          objects,                "download"),
+    ]
+
+
+def _status() -> list[Route]:
+    status, incidents, statuspage = Status(), Incidents(), Statuspage()
+    return [
+        Route("/api/v1/status",                                                 status),
+        Route("/api/v1/status.rss",                                             status,                 "rss_alias"),
+        Route("/api/v1/status/rss",                                             status,                 "rss"),
+        Route("/api/v1/status/atom",                                            status,                 "atom"),
+        Route("/api/v1/status/incidents",                                       incidents),
+        Route("/api/v1/status/incidents/{incident_id}",                         incidents,              "one"),
+        Route("/api/v1/status/incidents/{incident_id}/updates",                 incidents,              "updates"),
+        Route("/api/v1/status/incidents/{incident_id}/publish",                 incidents,              "publish"),
+        Route("/api/v2/summary.json",                                           statuspage,             "summary"),
+        Route("/api/v2/status.json",                                            statuspage,             "status"),
+        Route("/api/v2/components.json",                                        statuspage,             "components"),
+        Route("/api/v2/incidents.json",                                         statuspage,             "incidents"),
+        Route("/api/v2/incidents/unresolved.json",                              statuspage,             "unresolved"),
+        Route("/api/v2/scheduled-maintenances.json",                            statuspage,             "maintenances"),
+        Route("/api/v2/scheduled-maintenances/upcoming.json",                   statuspage,             "upcoming"),
+        Route("/api/v2/scheduled-maintenances/active.json",                     statuspage,             "active"),
+    ]
+
+
+def _status_pages() -> list[Route]:
+    pages, subscriptions = StatusPages(), SubscriptionPages()
+    return [
+        Route("/status",                                                        pages),
+        Route("/status/history",                                                pages,                  "history"),
+        Route("/status/incidents/{slug}",                                       pages,                  "incident"),
+        Route("/status/subscribe",                                              subscriptions,          "subscribe"),
+        Route("/status/confirm",                                                subscriptions,          "confirm"),
+        Route("/status/unsubscribe",                                            subscriptions,          "unsubscribe"),
     ]
 
 
@@ -234,5 +290,13 @@ def _billing() -> list[Route]:
         Route("/api/v1/billing/operator/events/replay",                         dispatches,             "replay"),
         Route("/api/v1/billing/operator/events/{event_id}",                     dispatches,             "one"),
         Route("/api/v1/billing/operator/events/{event_id}/replay",              dispatches,             "replay_one"),
+    ]
+
+
+def _fixtures(hasher: PasswordHasher) -> list[Route]:
+    fixtures = Fixtures(hasher)
+    return [
+        Route("/api/v1/test-fixtures/apply",                                    fixtures,               "apply"),
+        Route("/api/v1/test-fixtures/email-verification-token",                 fixtures,               "token"),
     ]
 # fmt: on

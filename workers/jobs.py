@@ -64,6 +64,7 @@ MAIL_ACCESS_RECEIVED  = JobKind("mail.access_received",  queue="mail",         l
 MAIL_ACCESS_KNOWN     = JobKind("mail.access_known",     queue="mail",         limit=60,  retries=10)
 MAIL_ACCESS_REQUESTED = JobKind("mail.access_requested", queue="mail",         limit=60,  retries=10)
 MAIL_ACCESS_REJECTED  = JobKind("mail.access_rejected",  queue="mail",         limit=60,  retries=10)
+MAIL_CONTACT          = JobKind("mail.contact",          queue="mail",         limit=60,  retries=10)
 MAIL_NOTICE           = JobKind("mail.notice",           queue="mail",         limit=60,  retries=10)
 STATUS_CONFIRM        = JobKind("status.confirm",        queue="mail",         limit=60,  retries=10)
 STATUS_CHALLENGE      = JobKind("status.challenge",      queue="events",       limit=60,  retries=4, delays=(5, 30, 120, 300))
@@ -110,6 +111,8 @@ CHUNKS_INDEX          = JobKind("chunks.index",          queue="housekeeping", l
 CHUNKS_SWEEP          = JobKind("chunks.sweep",          queue="housekeeping", limit=3600, retries=0)
 STATUS_FAN_OUT        = JobKind("status.fan_out",        queue="events",       limit=300, retries=20)
 STATUS_DELIVER        = JobKind("status.deliver",        queue="events",       limit=300, retries=20)
+STATUS_PROBE          = JobKind("status.probe",          queue="events",       limit=60,  retries=0)
+STATUS_ROLL_UP        = JobKind("status.roll_up",        queue="housekeeping", limit=300, retries=3)
 STATUS_TEND           = JobKind("status.tend",           queue="housekeeping", limit=300, retries=0)
 NOOP                  = JobKind("noop",                  queue="housekeeping", limit=10,  retries=0)
 # fmt: on

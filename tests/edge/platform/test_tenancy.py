@@ -14,6 +14,7 @@ from models.billing.operations import BillingOperation
 from models.containers.bindings import ContainerBinding
 from models.containers.container import Container
 from models.conversations.conversation import Conversation, Message
+from models.platform.authorization import STATUS_OPERATE
 from models.platform.database import transaction
 from models.platform.principal import Principal, Root
 from models.runs.approvals import Approval
@@ -39,14 +40,28 @@ from tests.support.status import incident
 from tests.support.storage import object_by
 
 # Parameters that name nothing of a tenant's: any caller with the scope may read them.
-PLATFORM_PARAMETERS = {"agent_name", "workflow_key", "request_id", "invite_id", "event_id", "agent_key"}
+PLATFORM_PARAMETERS = {
+    "agent_name",
+    "workflow_key",
+    "request_id",
+    "invite_id",
+    "event_id",
+    "agent_key",
+    "incident_id",
+    "message_id",
+}
+# Operators of the status reach all tenants' rows: who they are is tested with the actions.
+FOR_TENANTS = [entry for entry in WITH_PARAMETER if entry[2].action is not STATUS_OPERATE]
 WITH_TENANT_ID = [
-    entry for entry in WITH_PARAMETER if PLATFORM_PARAMETERS.isdisjoint(name for name, _ in PARAMETER.findall(entry[1]))
+    entry for entry in FOR_TENANTS if PLATFORM_PARAMETERS.isdisjoint(name for name, _ in PARAMETER.findall(entry[1]))
 ]
 LISTS = [
     (method, path, operation)
     for method, path, operation in WITHOUT_PARAMETER
-    if method == "get" and not operation.action.public and not operation.streams
+    if method == "get"
+    and not operation.action.public
+    and not operation.streams
+    and operation.action is not STATUS_OPERATE
 ]
 
 
