@@ -31,8 +31,8 @@ from edge.resources.metrics import Metrics
 from edge.resources.robots import Robots
 from edge.resources.runs import Runs
 from edge.resources.status.incidents import Incidents
-from edge.resources.status.status import Status, Statuspage
 from edge.resources.status.pages import StatusPages
+from edge.resources.status.status import Status, Statuspage
 from edge.resources.status.subscription_pages import SubscriptionPages
 from edge.resources.status.subscription_webhooks import SubscriptionWebhooks
 from edge.resources.status.subscriptions import Subscriptions as StatusSubscriptions
