@@ -19,9 +19,9 @@ STATES = {
     OPERATIONAL: "All systems operational",
 }
 SENTENCES = {
-    INCIDENT: "There is an incident of {names}.",
-    DEGRADED: "Not everything works as it should: {names}.",
-    MAINTENANCE: "There is maintenance of {names}.",
+    INCIDENT: "Something does not work. Affected: {names}.",
+    DEGRADED: "Not everything works as it should. Affected: {names}.",
+    MAINTENANCE: "Planned work is going on. Affected: {names}.",
     UNKNOWN: "Not checked lately: {names}.",
 }
 
