@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from pydantic_core import to_json
 
 from edge import validation
-from edge.auth import admit, optional_caller, wants_all
+from edge.auth import admit_by_one, optional_caller, wants_all
 from edge.request import Request
 from models.platform.authorization import Action, actions
 
@@ -32,6 +32,7 @@ class Operation:
 
     action: Action
     everywhere: Action | None = None
+    before: Action | None = None
     optional: bool = False
     summary: str = ""
     description: str = ""
@@ -56,6 +57,7 @@ def endpoint(
     *,
     action: Action,
     everywhere: Action | None = None,
+    before: Action | None = None,
     optional: bool = False,
     status: int = 200,
     schema: Answer = None,
@@ -71,6 +73,7 @@ def endpoint(
 
     action            what it does: a line of models.platform.authorization, which says who may
     everywhere        the action that it is instead with the query parameter `all=true`: that of operators, in all tenants
+    before            an action by which a caller is admitted who may do it; else it is `action`
     optional          whether anybody may call it, but a token that is sent must be valid; see `Context.caller`
     status            of a successful answer
     schema            of an answer that is a plain dict, or that the responder writes itself
@@ -89,6 +92,7 @@ def endpoint(
         operation = Operation(
             action=action,
             everywhere=everywhere,
+            before=before,
             optional=optional,
             summary=summary,
             description=inspect.getdoc(function) or "",
@@ -119,7 +123,7 @@ def _register(function: Responder, operation: Operation, status: str) -> Respond
     @functools.wraps(function)
     def responder(resource: object, req: Request, resp: falcon.Response, **params: Any) -> None:
         if not operation.action.public:
-            admit(req, _asked(req, operation))
+            admit_by_one(req, *_asked(req, operation))
         elif operation.optional:
             req.context.caller = optional_caller(req)
         if body is not None:
@@ -135,8 +139,10 @@ def _register(function: Responder, operation: Operation, status: str) -> Respond
     return responder
 
 
-def _asked(req: Request, operation: Operation) -> Action:
-    return operation.everywhere if operation.everywhere and wants_all(req) else operation.action
+def _asked(req: Request, operation: Operation) -> list[Action]:
+    if operation.everywhere and wants_all(req):
+        return [operation.everywhere]
+    return [operation.before, operation.action] if operation.before else [operation.action]
 
 
 def _schema_of(signature: inspect.Signature, name: str) -> type[BaseModel] | None:

@@ -88,6 +88,8 @@ def _operation(path: str, operation: Operation) -> JsonObject:
         result["security"] = [{"bearer": []}]
         if operation.action.scope:
             texts.append(f"Needs the scope `{operation.action.scope}`.")
+        if operation.before:
+            texts.append(f"Operators with the scope `{operation.before.scope}` reach all tenants.")
         if operation.everywhere:
             texts.append(f"With `all=true` it needs `{operation.everywhere.scope}` instead, and reaches all tenants.")
     elif operation.optional:

@@ -22,14 +22,18 @@ from edge.resources.billing.tenant_webhook import BillingWebhook
 from edge.resources.billing.usage import Usage
 from edge.resources.billing.webhook import StripeWebhook
 from edge.resources.chat import Chat, ChatStream
+from edge.resources.contact import Contact, ContactMessages
 from edge.resources.containers import AgentContainers, Containers
 from edge.resources.conversations import Conversations
+from edge.resources.fixtures import Fixtures
 from edge.resources.health import Health, Jwks, Root
 from edge.resources.mail.reports import ResendWebhook
 from edge.resources.mail.suppressions import Suppressions
 from edge.resources.metrics import Metrics
 from edge.resources.robots import Robots
 from edge.resources.runs import Runs
+from edge.resources.status.deliveries import Deliveries as StatusDeliveries
+from edge.resources.status.deliveries import IncidentAlerts
 from edge.resources.status.incidents import Incidents
 from edge.resources.status.pages import StatusPages
 from edge.resources.status.status import Status, Statuspage
@@ -51,6 +55,7 @@ def routes(settings: Settings, hasher: PasswordHasher) -> list[Route]:
         *_accounts(hasher),
         *_agents(),
         *_tenants(),
+        *_contact(),
         *_vector_stores(),
         *_containers(),
         *_storage(),
@@ -59,7 +64,9 @@ def routes(settings: Settings, hasher: PasswordHasher) -> list[Route]:
         *_status_subscriptions(),
         *_mail(),
         *((Route("/webhooks/resend", ResendWebhook()),) if settings.resend_webhook_secret else ()),
+        *_status_alerts(),
         *(_billing() if settings.enable_billing else ()),
+        *(_fixtures(hasher) if settings.use_test_fixtures else ()),
     ]
     return [*table, Route("/openapi.json", OpenApi(document(table, settings)))]
 
@@ -156,6 +163,18 @@ def _mail() -> list[Route]:
     ]
 
 
+def _contact() -> list[Route]:
+    messages = ContactMessages()
+    return [
+        Route("/api/v1/contact",                                                Contact()),
+        Route("/api/v1/contact/messages",                                       messages),
+        Route("/api/v1/contact/messages/{message_id:uuid}",                     messages,               "one"),
+        Route("/api/v1/contact/messages/{message_id:uuid}/assign",              messages,               "assign"),
+        Route("/api/v1/contact/messages/{message_id:uuid}/close",               messages,               "close"),
+        Route("/api/v1/contact/messages/{message_id:uuid}/reopen",              messages,               "reopen"),
+    ]
+
+
 def _vector_stores() -> list[Route]:
     stores, files = VectorStores(), VectorStoreFiles()
     return [
@@ -238,6 +257,17 @@ def _status_subscriptions() -> list[Route]:
     ]
 
 
+def _status_alerts() -> list[Route]:
+    deliveries, of_subscription = StatusDeliveries(), "/api/v1/status/subscriptions/{subscription_id:uuid}/deliveries"
+    return [
+        Route("/api/v1/status/incidents/{incident_id}/resend",              IncidentAlerts(),           "resend"),
+        Route("/api/v1/status/fan-outs",                                    deliveries,                 "fan_outs"),
+        Route("/api/v1/status/deliveries",                                  deliveries),
+        Route("/api/v1/status/deliveries/{delivery_id:uuid}/redeliver",     deliveries,                 "redeliver"),
+        Route(f"{of_subscription}/{{delivery_id:uuid}}/redeliver",          deliveries,                 "redeliver_own"),
+    ]
+
+
 def _billing() -> list[Route]:
     webhook, subscriptions, dispatches = BillingWebhook(), Subscriptions(), Dispatches()
     return [
@@ -260,5 +290,13 @@ def _billing() -> list[Route]:
         Route("/api/v1/billing/operator/events/replay",                         dispatches,             "replay"),
         Route("/api/v1/billing/operator/events/{event_id}",                     dispatches,             "one"),
         Route("/api/v1/billing/operator/events/{event_id}/replay",              dispatches,             "replay_one"),
+    ]
+
+
+def _fixtures(hasher: PasswordHasher) -> list[Route]:
+    fixtures = Fixtures(hasher)
+    return [
+        Route("/api/v1/test-fixtures/apply",                                    fixtures,               "apply"),
+        Route("/api/v1/test-fixtures/email-verification-token",                 fixtures,               "token"),
     ]
 # fmt: on

@@ -110,9 +110,6 @@ STATUS_WEBHOOK_SECONDS = Histogram(
     "Time of one attempt to send a status alert to a webhook.",
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20),
 )
-STATUS_FAN_OUTS = Counter("status_fan_outs_total", "Fan-outs of status alerts that were begun.", ["kind"])
-for _kind in ("update", "resend"):
-    STATUS_FAN_OUTS.labels(_kind)
 SLACK_MESSAGES = Counter("slack_notification_attempts_total", "Messages to Slack channels.", ["channel", "result"])
 SLACK_SECONDS = Histogram(
     "slack_notification_latency_seconds",
