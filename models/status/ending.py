@@ -9,11 +9,11 @@ from typing import Any
 from uuid import UUID
 
 from models.platform import audit
-from models.platform.client_info import ClientInfo
+from models.platform.client_info import UNKNOWN_CLIENT, ClientInfo
 from models.platform.clock import now
 from models.platform.database import database, in_transaction
 from models.platform.errors import NotFound
-from models.platform.principal import Principal
+from models.platform.principal import Principal, Root
 from models.status import metrics, tokens
 from models.status.subscriptions import ACTIVE, DISABLED, EMAIL, PENDING, REVOKED, WEBHOOK, StatusSubscription
 
@@ -34,7 +34,7 @@ PENDING_DAYS, REVOKED_DAYS = (
     1,
     90,
 )  # after which rows are deleted: since nothing can confirm them, since they were revoked
-ERROR_LENGTH = 500
+ERROR_LENGTH, REASON_LENGTH = 500, 128
 
 
 class UnsubscribeTokenInvalid(NotFound):
@@ -42,12 +42,13 @@ class UnsubscribeTokenInvalid(NotFound):
 
 
 @in_transaction
-def revoke(principal: Principal, row: StatusSubscription, client: ClientInfo) -> None:
+def revoke(by: Principal | Root, row: StatusSubscription, client: ClientInfo = UNKNOWN_CLIENT) -> None:
     """By somebody who may. Repeated calls change nothing."""
-    if _end(row.id, f"revoked-by:{principal.user_id or principal.account}"):
+    name = by if isinstance(by, Root) else by.user_id or by.account
+    if _end(row.id, f"revoked-by:{name}"[:REASON_LENGTH]):
         audit.record(
             "status_subscription.revoked",
-            principal,
+            by,
             f"status_subscription:{row.id}",
             tenant_id=row.tenant_id,
             client=client,
