@@ -15,7 +15,7 @@ from models.platform.database import database, in_transaction
 from models.platform.errors import NotFound
 from models.platform.principal import Principal, Root
 from models.status import metrics, tokens
-from models.status.subscriptions import ACTIVE, DISABLED, EMAIL, PENDING, REVOKED, WEBHOOK, StatusSubscription
+from models.status.subscriptions import ACTIVE, DISABLED, PENDING, REVOKED, WEBHOOK, StatusSubscription
 
 ERASED: dict[str, Any] = {
     "target_hash": "",
@@ -119,8 +119,7 @@ def purge() -> int:
         (StatusSubscription.status == PENDING)
         & (StatusSubscription.token_expires_at < now() - timedelta(days=PENDING_DAYS))
     )
-    for channel in (EMAIL, WEBHOOK):
-        metrics.happened(channel, "purged", unconfirmed.count(channel))
+    database.after_commit(lambda: metrics.purged(unconfirmed))
     is_old = StatusSubscription.revoked_at < now() - timedelta(days=REVOKED_DAYS)
     return len(unconfirmed) + len(_delete((StatusSubscription.status == REVOKED) & is_old))
 
@@ -131,7 +130,7 @@ def _end(subscription_id: UUID, reason: str) -> bool:
     columns = {**ERASED, "status": REVOKED, "revoked_at": now(), "revoked_reason": reason, "updated_at": now()}
     rows = list(StatusSubscription.update(**columns).where(is_open).returning(StatusSubscription.channel).tuples())
     if rows:
-        database.after_commit(lambda: metrics.happened(rows[0][0], "revoked"))
+        database.after_commit(lambda: metrics.happened(rows[0][0], "revoked", subscription_id))
     return bool(rows)
 
 
@@ -149,7 +148,7 @@ def _record_disabled(row: StatusSubscription, failures: int) -> None:
         target=row.target_masked,
         failures=failures,
     )
-    database.after_commit(lambda: metrics.happened(WEBHOOK, "disabled"))
+    database.after_commit(lambda: metrics.happened(WEBHOOK, "disabled", row.id))
 
 
 def _delete(condition: Any) -> list[str]:
