@@ -15,6 +15,7 @@ from models.auth.key_file import keyset
 from models.auth.password_hashing import PasswordHasher
 from models.auth.service_account_catalogue import catalogue
 from models.billing import startup
+from models.contact.recipients import require_recipients
 from models.platform import logs, tracing
 from models.platform.settings import Settings
 from models.platform.settings import settings as process_settings
@@ -36,6 +37,7 @@ def create_app(settings: Settings = process_settings, *, hasher: PasswordHasher 
     catalog()
     workflows()
     breached_passwords.require_usable()
+    require_recipients()
     startup.announce(settings)
     middleware: list[Any] = [Envelope(settings), Admission(), cors(settings)]
     if tracing.is_on():

@@ -22,20 +22,22 @@ from edge.resources.billing.tenant_webhook import BillingWebhook
 from edge.resources.billing.usage import Usage
 from edge.resources.billing.webhook import StripeWebhook
 from edge.resources.chat import Chat, ChatStream
+from edge.resources.contact import Contact, ContactMessages
 from edge.resources.containers import AgentContainers, Containers
 from edge.resources.conversations import Conversations
+from edge.resources.fixtures import Fixtures
 from edge.resources.health import Health, Jwks, Root
 from edge.resources.mail.reports import ResendWebhook
 from edge.resources.mail.suppressions import Suppressions
 from edge.resources.metrics import Metrics
 from edge.resources.robots import Robots
 from edge.resources.runs import Runs
-from edge.resources.status.incidents import Incidents
-from edge.resources.status.status import Status, Statuspage
-from edge.resources.status.pages import StatusPages
-from edge.resources.status.subscription_pages import SubscriptionPages
 from edge.resources.status.deliveries import Deliveries as StatusDeliveries
 from edge.resources.status.deliveries import IncidentAlerts
+from edge.resources.status.incidents import Incidents
+from edge.resources.status.pages import StatusPages
+from edge.resources.status.status import Status, Statuspage
+from edge.resources.status.subscription_pages import SubscriptionPages
 from edge.resources.status.subscription_webhooks import SubscriptionWebhooks
 from edge.resources.status.subscriptions import Subscriptions as StatusSubscriptions
 from edge.resources.storage import Objects
@@ -53,6 +55,7 @@ def routes(settings: Settings, hasher: PasswordHasher) -> list[Route]:
         *_accounts(hasher),
         *_agents(),
         *_tenants(),
+        *_contact(),
         *_vector_stores(),
         *_containers(),
         *_storage(),
@@ -63,6 +66,7 @@ def routes(settings: Settings, hasher: PasswordHasher) -> list[Route]:
         *((Route("/webhooks/resend", ResendWebhook()),) if settings.resend_webhook_secret else ()),
         *_status_alerts(),
         *(_billing() if settings.enable_billing else ()),
+        *(_fixtures(hasher) if settings.use_test_fixtures else ()),
     ]
     return [*table, Route("/openapi.json", OpenApi(document(table, settings)))]
 
@@ -156,6 +160,18 @@ def _mail() -> list[Route]:
     return [
         Route("/api/v1/mail/suppressions",                                      suppressions),
         Route("/api/v1/mail/suppressions/remove",                               suppressions,           "remove"),
+    ]
+
+
+def _contact() -> list[Route]:
+    messages = ContactMessages()
+    return [
+        Route("/api/v1/contact",                                                Contact()),
+        Route("/api/v1/contact/messages",                                       messages),
+        Route("/api/v1/contact/messages/{message_id:uuid}",                     messages,               "one"),
+        Route("/api/v1/contact/messages/{message_id:uuid}/assign",              messages,               "assign"),
+        Route("/api/v1/contact/messages/{message_id:uuid}/close",               messages,               "close"),
+        Route("/api/v1/contact/messages/{message_id:uuid}/reopen",              messages,               "reopen"),
     ]
 
 
@@ -274,5 +290,13 @@ def _billing() -> list[Route]:
         Route("/api/v1/billing/operator/events/replay",                         dispatches,             "replay"),
         Route("/api/v1/billing/operator/events/{event_id}",                     dispatches,             "one"),
         Route("/api/v1/billing/operator/events/{event_id}/replay",              dispatches,             "replay_one"),
+    ]
+
+
+def _fixtures(hasher: PasswordHasher) -> list[Route]:
+    fixtures = Fixtures(hasher)
+    return [
+        Route("/api/v1/test-fixtures/apply",                                    fixtures,               "apply"),
+        Route("/api/v1/test-fixtures/email-verification-token",                 fixtures,               "token"),
     ]
 # fmt: on

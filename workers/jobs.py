@@ -64,6 +64,7 @@ MAIL_ACCESS_RECEIVED  = JobKind("mail.access_received",  queue="mail",         l
 MAIL_ACCESS_KNOWN     = JobKind("mail.access_known",     queue="mail",         limit=60,  retries=10)
 MAIL_ACCESS_REQUESTED = JobKind("mail.access_requested", queue="mail",         limit=60,  retries=10)
 MAIL_ACCESS_REJECTED  = JobKind("mail.access_rejected",  queue="mail",         limit=60,  retries=10)
+MAIL_CONTACT          = JobKind("mail.contact",          queue="mail",         limit=60,  retries=10)
 MAIL_NOTICE           = JobKind("mail.notice",           queue="mail",         limit=60,  retries=10)
 STATUS_CONFIRM        = JobKind("status.confirm",        queue="mail",         limit=60,  retries=10)
 STATUS_CHALLENGE      = JobKind("status.challenge",      queue="events",       limit=60,  retries=4, delays=(5, 30, 120, 300))

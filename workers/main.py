@@ -32,6 +32,7 @@ from workers.containers import actors as container_actors  # noqa: E402
 from workers.heartbeat import heartbeat  # noqa: E402
 from workers.mail import accounts, signup  # noqa: E402
 from workers.mail import billing as billing_mails  # noqa: E402
+from workers.mail import contact as contact_mails  # noqa: E402
 from workers.mail import status as status_mails  # noqa: E402
 from workers.status import challenges as status_challenges  # noqa: E402
 from workers.status import deliver as status_deliveries  # noqa: E402
@@ -77,6 +78,7 @@ __all__ = [
     "broker",
     "chat",
     "chunks",
+    "contact_mails",
     "container_actors",
     "housekeeping",
     "indexing",

@@ -122,6 +122,11 @@ def _debug(settings: Settings) -> Iterator[str]:
         yield "DEBUG is on, so that any Host header is accepted: leave it out."
 
 
+def _fixtures(settings: Settings) -> Iterator[str]:
+    if settings.use_test_fixtures:
+        yield "USE_TEST_FIXTURES lets anybody be anybody: leave it out."
+
+
 def _keys(settings: Settings) -> Iterator[str]:
     for name in ("secret_key", "secret_key_previous", "metrics_token", "service_issue_secret"):
         value: SecretStr | None = getattr(settings, name)
@@ -177,4 +182,13 @@ ALWAYS: tuple[Callable[[Settings], Iterator[str]], ...] = (
     _trace_library,
     _slack,
 )
-IN_PRODUCTION = (_debug, _keys, _shared_keys, _storage_password, _hosts_and_origins, _mails, connection_problems)
+IN_PRODUCTION = (
+    _debug,
+    _fixtures,
+    _keys,
+    _shared_keys,
+    _storage_password,
+    _hosts_and_origins,
+    _mails,
+    connection_problems,
+)
