@@ -13,6 +13,7 @@ from models.platform.database import database, in_transaction
 from models.platform.errors import RateLimited
 from models.platform.locks import lock_for_next
 from models.platform.principal import Principal
+from models.status import metrics
 from models.status.deliveries import EVERYBODY, RESEND, SLACK, UPDATE, Fanout, StatusDelivery
 from models.status.incidents import CRITICAL, MAJOR, Incident, Update
 from models.status.matching import matching
@@ -56,6 +57,8 @@ def of_update(update_id: UUID) -> Fanout | None:
         return None
     severity = severity_of(incident)
     made = Fanout.insert_if_new(update_id=update.id, severity=severity, scope=EVERYBODY, creator=update.creator)
+    if made is not None:
+        database.after_commit(metrics.FAN_OUTS.labels(UPDATE).inc)
     return made or Fanout.get((Fanout.update_id == update.id) & (Fanout.kind == UPDATE))
 
 
@@ -96,6 +99,7 @@ def resend(
     fanout = Fanout.create(
         update_id=update.id, kind=RESEND, severity=severity, scope=scope, tenant_id=tenant_id, creator=by.subject[:64]
     )
+    database.after_commit(metrics.FAN_OUTS.labels(RESEND).inc)
     while hand_out(fanout.id):
         pass
     fanout = Fanout.get_by_id(fanout.id)

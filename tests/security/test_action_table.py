@@ -41,11 +41,30 @@ PUBLIC_ROUTES = {
     ("post", "/api/v1/auth/request-access"),
     ("post", "/api/v1/auth/service-accounts/issue"),
     ("get", "/api/v1/billing/plans"),
+    ("get", "/status"),
+    ("get", "/status/history"),
+    ("get", "/status/incidents/{slug}"),
+    ("get", "/status/subscribe"),
+    ("post", "/status/subscribe"),
+    ("get", "/status/confirm"),
+    ("post", "/status/confirm"),
+    ("get", "/status/unsubscribe"),
+    ("post", "/status/unsubscribe"),
     ("post", "/api/v1/status/subscriptions"),
     ("post", "/api/v1/status/subscriptions/verify"),
     ("post", "/api/v1/status/subscriptions/challenge"),
     ("delete", "/api/v1/status/subscriptions/{subscription_id:uuid}"),
     ("post", "/webhooks/resend"),
+    ("get", "/api/v1/status"),
+    ("get", "/api/v1/status.rss"),
+    ("get", "/api/v1/status/atom"),
+    ("get", "/api/v1/status/incidents/{incident_id}"),
+    ("get", "/api/v1/status/rss"),
+    *(
+        ("get", f"/api/v2/{name}.json")
+        for name in ("summary", "status", "components", "incidents", "incidents/unresolved", "scheduled-maintenances")
+    ),
+    *(("get", f"/api/v2/scheduled-maintenances/{name}.json") for name in ("upcoming", "active")),
     ("post", "/webhooks/stripe"),
 }
 VIEWER = {
