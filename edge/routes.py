@@ -21,6 +21,7 @@ from edge.resources.billing.subscriptions import Subscriptions
 from edge.resources.billing.tenant_webhook import BillingWebhook
 from edge.resources.billing.usage import Usage
 from edge.resources.billing.webhook import StripeWebhook
+from edge.resources.browser_logs import BrowserLogs
 from edge.resources.chat import Chat, ChatStream
 from edge.resources.contact import Contact, ContactMessages
 from edge.resources.containers import AgentContainers, Containers
@@ -56,6 +57,7 @@ def routes(settings: Settings, hasher: PasswordHasher) -> list[Route]:
         *_status_subscriptions(),
         *_mail(),
         *((Route("/webhooks/resend", ResendWebhook()),) if settings.resend_webhook_secret else ()),
+        *((Route("/api/v1/logs", BrowserLogs()),) if settings.enable_frontend_log_ingest else ()),
         *(_billing() if settings.enable_billing else ()),
         *(_fixtures(hasher) if settings.use_test_fixtures else ()),
     ]
