@@ -169,6 +169,16 @@ def storage(context: typer.Context, state: Path = STATE) -> None:
 
 
 @app.command(context_settings=PASS_THROUGH)
+def status(context: typer.Context, state: Path = STATE) -> None:
+    """Operate the status page, such as `status probes run`. --help lists all."""
+    if not HELP & set(context.args):
+        instance.use_database(state)
+    from workers.status.commands import main
+
+    raise typer.Exit(main(context.args, prog="./dev status"))
+
+
+@app.command(context_settings=PASS_THROUGH)
 def vector_stores(context: typer.Context, state: Path = STATE) -> None:
     """Show vector stores, and operate those at the provider: `vector-stores stores list`. --help lists all."""
     if not HELP & set(context.args):

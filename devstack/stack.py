@@ -131,6 +131,7 @@ class Stack:
             "SIGNUP_ACCESS_POLICY": "public",
             "ALLOWED_ORIGINS": f"http://localhost:3000,http://localhost:{self.port}",
             "SECRET_KEY": secret_key(self.state),
+            "STATUS_PAGE_URL": f"http://localhost:{self.port}/status",
             "PYTHONUNBUFFERED": "1",
             "AUTH_KEY_STORAGE_PATH": str(key_file(self.state)),
             "PROMETHEUS_MULTIPROC_DIR": str(metrics),

@@ -1,5 +1,6 @@
 """From bearer token to Principal, in the tenant where the request acts."""
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -59,6 +60,20 @@ def admit(req: Request, action: Action) -> None:
     req.context.principal, req.context.claims = principal, claims
 
 
+def admit_by_one(req: Request, *actions: Action) -> None:
+    """Like `admit`, by the first of these actions that the caller may do; refused as the last one refuses.
+
+    Who acts in another tenant with a reason does so by an action for which there is such a thing.
+    """
+    *first, last = actions
+    for action in first:
+        with suppress(Forbidden):
+            if action.elsewhere or not _wants_elsewhere(req):
+                admit(req, action)
+                return
+    admit(req, last)
+
+
 def optional_caller(req: Request) -> Principal | None:
     """Who calls, where anybody may: None without a token. NotAuthenticated for a token that is not valid (any more)."""
     return principal_of(read_token(req)) if req.auth else None
@@ -98,7 +113,7 @@ def _acting(req: Request, principal: Principal, action: Action) -> Principal:
     """
     if principal.account and not action.machines:
         raise PeopleOnly()
-    if action.elsewhere and (req.get_header("X-Operator-Override") or "").strip().lower() in TRUE:
+    if action.elsewhere and _wants_elsewhere(req):
         return _elsewhere(req, principal, action)
     if not action.role:
         return principal
@@ -108,6 +123,10 @@ def _acting(req: Request, principal: Principal, action: Action) -> Principal:
     if named and parse_uuid(named) != principal.tenant_id:
         raise TenantMismatch()
     return _with_lower_role(req, principal)
+
+
+def _wants_elsewhere(req: Request) -> bool:
+    return (req.get_header("X-Operator-Override") or "").strip().lower() in TRUE
 
 
 def _selecting(req: Request, principal: Principal, action: Action, named: str | None) -> Principal:

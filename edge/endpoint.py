@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from pydantic_core import to_json
 
 from edge import validation
-from edge.auth import admit, optional_caller, wants_all
+from edge.auth import admit_by_one, optional_caller, wants_all
 from edge.request import Request
 from models.platform.authorization import Action, actions
 
@@ -32,6 +32,7 @@ class Operation:
 
     action: Action
     everywhere: Action | None = None
+    before: Action | None = None
     optional: bool = False
     summary: str = ""
     description: str = ""
@@ -44,6 +45,7 @@ class Operation:
     required_headers: tuple[str, ...] = ()
     answer_headers: tuple[str, ...] = ()
     streams: bool = False
+    media: str = falcon.MEDIA_JSON
 
 
 _operations: dict[Responder, Operation] = {}
@@ -55,29 +57,33 @@ def endpoint(
     *,
     action: Action,
     everywhere: Action | None = None,
+    before: Action | None = None,
     optional: bool = False,
     status: int = 200,
-    schema: Mapping[str, Any] | None = None,
+    schema: Answer = None,
     streams: type[BaseModel] | None = None,
     also: Mapping[int, type[BaseModel]] | None = None,
     tenant: bool = False,
     headers: tuple[str, ...] = (),
     required_headers: tuple[str, ...] = (),
     answer_headers: tuple[str, ...] = (),
+    media: str = falcon.MEDIA_JSON,
 ) -> Callable[[Responder], Responder]:
     """Declare an operation of the API. The responder's docstring is its description in the API's document.
 
     action            what it does: a line of models.platform.authorization, which says who may
     everywhere        the action that it is instead with the query parameter `all=true`: that of operators, in all tenants
+    before            an action by which a caller is admitted who may do it; else it is `action`
     optional          whether anybody may call it, but a token that is sent must be valid; see `Context.caller`
     status            of a successful answer
-    schema            the JSON schema of an answer that is a plain dict
+    schema            of an answer that is a plain dict, or that the responder writes itself
     streams           the schema of each server-sent event
     also              further statuses with their schemas
     tenant            whether the X-Tenant headers are read
     headers           optional headers that the responder reads
     required_headers  headers that it needs
     answer_headers    headers that a successful answer may have
+    media             the type of a successful answer that the responder writes itself
     """
 
     def declare(function: Responder) -> Responder:
@@ -86,6 +92,7 @@ def endpoint(
         operation = Operation(
             action=action,
             everywhere=everywhere,
+            before=before,
             optional=optional,
             summary=summary,
             description=inspect.getdoc(function) or "",
@@ -98,6 +105,7 @@ def endpoint(
             required_headers=required_headers,
             answer_headers=answer_headers,
             streams=streams is not None,
+            media=media,
         )
         return _register(function, operation, falcon.code_to_http_status(status))
 
@@ -115,7 +123,7 @@ def _register(function: Responder, operation: Operation, status: str) -> Respond
     @functools.wraps(function)
     def responder(resource: object, req: Request, resp: falcon.Response, **params: Any) -> None:
         if not operation.action.public:
-            admit(req, _asked(req, operation))
+            admit_by_one(req, *_asked(req, operation))
         elif operation.optional:
             req.context.caller = optional_caller(req)
         if body is not None:
@@ -131,8 +139,10 @@ def _register(function: Responder, operation: Operation, status: str) -> Respond
     return responder
 
 
-def _asked(req: Request, operation: Operation) -> Action:
-    return operation.everywhere if operation.everywhere and wants_all(req) else operation.action
+def _asked(req: Request, operation: Operation) -> list[Action]:
+    if operation.everywhere and wants_all(req):
+        return [operation.everywhere]
+    return [operation.before, operation.action] if operation.before else [operation.action]
 
 
 def _schema_of(signature: inspect.Signature, name: str) -> type[BaseModel] | None:
@@ -140,7 +150,7 @@ def _schema_of(signature: inspect.Signature, name: str) -> type[BaseModel] | Non
     return parameter.annotation if parameter else None
 
 
-def _answer(annotation: Any, schema: Mapping[str, Any] | None) -> Answer:
+def _answer(annotation: Any, schema: Answer) -> Answer:
     if schema is not None or annotation is None:
         return schema
     item = getattr(annotation, "__args__", None)  # list[Schema]

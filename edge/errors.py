@@ -53,6 +53,10 @@ class NotJson(DomainError):
     status, code, message = 415, "unsupported_media_type", "Send the body as application/json."
 
 
+class NotForm(NotJson):
+    message = "Send the body as application/x-www-form-urlencoded."
+
+
 def answer(
     req: Request,
     resp: falcon.Response,
@@ -95,9 +99,16 @@ def render(req: Request, resp: falcon.Response, error: DomainError) -> None:
     resp.set_headers(error.headers)
 
 
-def on_domain_error(req: Request, resp: falcon.Response, error: DomainError, params: dict[str, Any]) -> None:
+def note(error: Exception) -> None:
+    """Count or log what operators want to know of, whatever the answer looks like."""
     if isinstance(error, QuotaExceeded):
         metrics.LIMITED.labels(error.quota, "user").inc()
+    elif isinstance(error, STORE_ERRORS):
+        log.warning("edge.store_away", extra={"reason": without_secrets(repr(error))[:REASON_LENGTH]})
+
+
+def on_domain_error(req: Request, resp: falcon.Response, error: DomainError, params: dict[str, Any]) -> None:
+    note(error)
     render(req, resp, error)
 
 
@@ -111,7 +122,7 @@ def on_http_error(req: Request, resp: falcon.Response, error: falcon.HTTPError, 
 
 def on_store_away(req: Request, resp: falcon.Response, error: Exception, params: dict[str, Any]) -> None:
     """Postgres or Redis cannot be reached. Not the request's fault: the client may retry."""
-    log.warning("edge.store_away", extra={"reason": without_secrets(repr(error))[:REASON_LENGTH]})
+    note(error)
     render(req, resp, CacheAway() if isinstance(error, redis.RedisError) else DatabaseAway())
 
 

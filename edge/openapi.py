@@ -30,10 +30,12 @@ MEANINGS = {
     "Last-Event-ID": "The sequence number of the last event that the client has.",
     "If-Match": "The ETag of the answer that the change is based on; without it, the last one wins. Beyond the contract.",
     "conversation_id": "The conversation's id, as the client chose it or as an answer has it.",
+    "subscription_id": "The subscription's `id`.",
     "run_id": "The run's id: the header `X-Run-Id` of the answer that started it.",
     "call_id": "The `call_id` of the approval, or its `id`.",
     "workflow_key": "The workflow's `key`.",
     "operation_id": "The operation's id: the header `X-Operation-Id` of the answer that began it.",
+    "incident_id": "The `incident_id` of the incident.",
     "cursor": "The `next_cursor` of the answer before.",
     "limit": "How many items the answer has at most.",
     "agent_name": "The agent's `name`.",
@@ -86,6 +88,8 @@ def _operation(path: str, operation: Operation) -> JsonObject:
         result["security"] = [{"bearer": []}]
         if operation.action.scope:
             texts.append(f"Needs the scope `{operation.action.scope}`.")
+        if operation.before:
+            texts.append(f"Operators with the scope `{operation.before.scope}` reach all tenants.")
         if operation.everywhere:
             texts.append(f"With `all=true` it needs `{operation.everywhere.scope}` instead, and reaches all tenants.")
     elif operation.optional:
@@ -146,7 +150,7 @@ def _query_schema(schema: JsonObject) -> JsonObject:
 def _answer(operation: Operation, answer: Answer) -> JsonObject:
     if answer is None:
         return {"description": "Done; no content."}
-    content = {"application/json": {"schema": _schema(answer)}}
+    content = {operation.media: {"schema": _schema(answer)}}
     if operation.streams:
         content[STREAM] = {"schema": _schema(answer)}
     headers = {name: {"schema": {"type": "string"}} for name in operation.answer_headers}

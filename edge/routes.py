@@ -33,6 +33,12 @@ from edge.resources.mail.suppressions import Suppressions
 from edge.resources.metrics import Metrics
 from edge.resources.robots import Robots
 from edge.resources.runs import Runs
+from edge.resources.status.incidents import Incidents
+from edge.resources.status.status import Status, Statuspage
+from edge.resources.status.pages import StatusPages
+from edge.resources.status.subscription_pages import SubscriptionPages
+from edge.resources.status.deliveries import Deliveries as StatusDeliveries
+from edge.resources.status.deliveries import IncidentAlerts
 from edge.resources.status.subscription_webhooks import SubscriptionWebhooks
 from edge.resources.status.subscriptions import Subscriptions as StatusSubscriptions
 from edge.resources.storage import Objects
@@ -54,9 +60,12 @@ def routes(settings: Settings, hasher: PasswordHasher) -> list[Route]:
         *_vector_stores(),
         *_containers(),
         *_storage(),
+        *_status(),
+        *_status_pages(),
         *_status_subscriptions(),
         *_mail(),
         *((Route("/webhooks/resend", ResendWebhook()),) if settings.resend_webhook_secret else ()),
+        *_status_alerts(),
         *((Route("/api/v1/logs", BrowserLogs()),) if settings.enable_frontend_log_ingest else ()),
         *(_billing() if settings.enable_billing else ()),
         *(_fixtures(hasher) if settings.use_test_fixtures else ()),
@@ -202,6 +211,40 @@ def _storage() -> list[Route]:
     ]
 
 
+def _status() -> list[Route]:
+    status, incidents, statuspage = Status(), Incidents(), Statuspage()
+    return [
+        Route("/api/v1/status",                                                 status),
+        Route("/api/v1/status.rss",                                             status,                 "rss_alias"),
+        Route("/api/v1/status/rss",                                             status,                 "rss"),
+        Route("/api/v1/status/atom",                                            status,                 "atom"),
+        Route("/api/v1/status/incidents",                                       incidents),
+        Route("/api/v1/status/incidents/{incident_id}",                         incidents,              "one"),
+        Route("/api/v1/status/incidents/{incident_id}/updates",                 incidents,              "updates"),
+        Route("/api/v1/status/incidents/{incident_id}/publish",                 incidents,              "publish"),
+        Route("/api/v2/summary.json",                                           statuspage,             "summary"),
+        Route("/api/v2/status.json",                                            statuspage,             "status"),
+        Route("/api/v2/components.json",                                        statuspage,             "components"),
+        Route("/api/v2/incidents.json",                                         statuspage,             "incidents"),
+        Route("/api/v2/incidents/unresolved.json",                              statuspage,             "unresolved"),
+        Route("/api/v2/scheduled-maintenances.json",                            statuspage,             "maintenances"),
+        Route("/api/v2/scheduled-maintenances/upcoming.json",                   statuspage,             "upcoming"),
+        Route("/api/v2/scheduled-maintenances/active.json",                     statuspage,             "active"),
+    ]
+
+
+def _status_pages() -> list[Route]:
+    pages, subscriptions = StatusPages(), SubscriptionPages()
+    return [
+        Route("/status",                                                        pages),
+        Route("/status/history",                                                pages,                  "history"),
+        Route("/status/incidents/{slug}",                                       pages,                  "incident"),
+        Route("/status/subscribe",                                              subscriptions,          "subscribe"),
+        Route("/status/confirm",                                                subscriptions,          "confirm"),
+        Route("/status/unsubscribe",                                            subscriptions,          "unsubscribe"),
+    ]
+
+
 def _status_subscriptions() -> list[Route]:
     subscriptions, webhooks = StatusSubscriptions(), SubscriptionWebhooks()
     return [
@@ -213,6 +256,17 @@ def _status_subscriptions() -> list[Route]:
         Route("/api/v1/status/subscriptions/{subscription_id:uuid}/secret",     webhooks,               "secret"),
         Route("/api/v1/status/subscriptions/{subscription_id:uuid}/test",       webhooks,               "test"),
         Route("/api/v1/status/subscriptions/{subscription_id:uuid}/deliveries", webhooks,               "deliveries"),
+    ]
+
+
+def _status_alerts() -> list[Route]:
+    deliveries, of_subscription = StatusDeliveries(), "/api/v1/status/subscriptions/{subscription_id:uuid}/deliveries"
+    return [
+        Route("/api/v1/status/incidents/{incident_id}/resend",              IncidentAlerts(),           "resend"),
+        Route("/api/v1/status/fan-outs",                                    deliveries,                 "fan_outs"),
+        Route("/api/v1/status/deliveries",                                  deliveries),
+        Route("/api/v1/status/deliveries/{delivery_id:uuid}/redeliver",     deliveries,                 "redeliver"),
+        Route(f"{of_subscription}/{{delivery_id:uuid}}/redeliver",          deliveries,                 "redeliver_own"),
     ]
 
 

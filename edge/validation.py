@@ -3,13 +3,14 @@
 import math
 import re
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_origin
 
+import falcon
 import pydantic
 from pydantic import BaseModel
 
-from edge.bodies import BodyLimits, parse_json, read_body
-from edge.errors import Invalid, NotJson
+from edge.bodies import BodyLimits, parse_form, parse_json, read_body
+from edge.errors import Invalid, NotForm, NotJson
 from edge.request import Request
 from edge.schemas.common import ValidationError
 
@@ -45,6 +46,27 @@ def query(req: Request, schema: type[Schema]) -> Schema:
     params = {name: req.params[name] for name in schema.model_fields if name in req.params}
     _require_storable(params, "query")
     return _check(schema, params, "query")
+
+
+def form(req: Request, schema: type[Schema]) -> Schema:
+    """The form that a browser has sent, as its schema. A field that is a list takes all values; any other, the last one.
+
+    TooLarge (413), NotForm (415), Invalid (422) or BodyTooSlow (408) if it cannot be that.
+    """
+    limits = BodyLimits.of(req)
+    raw = read_body(req, limits)
+    if (req.content_type or "").partition(";")[0].strip().lower() != falcon.MEDIA_URLENCODED:
+        raise NotForm()
+    try:
+        values = parse_form(raw, limits)
+    except ValueError:
+        raise Invalid.at("body", msg="The form is not valid.", code="form_invalid") from None
+    lists = {name for name, field in schema.model_fields.items() if get_origin(field.annotation) is list}
+    data = {
+        name: value if name in lists else value[-1] for name, value in values.items() if name in schema.model_fields
+    }
+    _require_storable(data, "body")
+    return _check(schema, data, "body")
 
 
 def _check(schema: type[Schema], data: Any, where: str) -> Schema:

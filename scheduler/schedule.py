@@ -9,7 +9,9 @@ from workers.jobs import (
     EVENT_PURGE,
     JOB_PURGE,
     SESSION_PURGE,
+    STATUS_PROBE,
     STATUS_PURGE,
+    STATUS_ROLL_UP,
     STATUS_TEND,
     STORAGE_RECONCILE,
     STORAGE_SWEEP,
@@ -27,6 +29,8 @@ CRON: list[tuple[str, JobKind]] = [
     ("* * * * *",  BILLING_TELL),   # notices of billing that nobody was told yet
     ("* * * * *",  VECTOR_STORE_EXPIRE),  # vector stores whose time is over
     ("* * * * *",  VECTOR_STORE_SYNC),  # stores at the provider that are due, each by one worker
+    ("* * * * *",  STATUS_PROBE),   # how the services are
+    ("7 * * * *",  STATUS_ROLL_UP), # the history of the services, with what came late
     ("* * * * *",  STATUS_TEND),    # status alerts that are due although nobody sends them
     ("57 3 * * *", VECTOR_STORE_RECONCILE),  # what we made at the provider and nobody knows any more
     ("*/5 * * * *", CONTAINER_SYNC),  # containers that have expired at the provider

@@ -67,13 +67,15 @@ def _empty():
 
 @pytest.fixture
 def clean():
-    """Empty tables and Redis databases; the connection goes back to the pool afterwards."""
+    """Empty tables, Redis databases and what is remembered of them; the connection goes back to the pool afterwards."""
     from models.platform.database import release
     from models.platform.redis import redis_client
+    from models.status import snapshot
     from workers.broker import broker
 
     _empty()
     redis_client().flushdb()
+    snapshot.forget()
     broker.client.flushdb()
     yield
     release()

@@ -38,6 +38,7 @@ from workers.status import challenges as status_challenges  # noqa: E402
 from workers.status import deliver as status_deliveries  # noqa: E402
 from workers.status import fan_out as status_fan_out  # noqa: E402
 from workers.status import outcomes as status_outcomes  # noqa: E402
+from workers.status import probing as status_probing  # noqa: E402
 from workers.storage import reconciliation as storage_reconciliation  # noqa: E402
 from workers.storage import removing, verifying  # noqa: E402
 from workers.vector_stores import chunks, indexing  # noqa: E402
@@ -89,6 +90,7 @@ __all__ = [
     "status_fan_out",
     "status_mails",
     "status_outcomes",
+    "status_probing",
     "storage_reconciliation",
     "usage",
     "vector_store_files",

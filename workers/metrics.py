@@ -4,6 +4,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from models.platform.clock import now
 from models.runs.run import Run
+from models.status.services import services
 from workers.mail.kinds import CATEGORIES
 
 MODEL_FALLBACKS = Counter(
@@ -109,9 +110,6 @@ STATUS_WEBHOOK_SECONDS = Histogram(
     "Time of one attempt to send a status alert to a webhook.",
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20),
 )
-STATUS_FAN_OUTS = Counter("status_fan_outs_total", "Fan-outs of status alerts that were begun.", ["kind"])
-for _kind in ("update", "resend"):
-    STATUS_FAN_OUTS.labels(_kind)
 SLACK_MESSAGES = Counter("slack_notification_attempts_total", "Messages to Slack channels.", ["channel", "result"])
 SLACK_SECONDS = Histogram(
     "slack_notification_latency_seconds",
@@ -123,6 +121,28 @@ for _channel in ("default", "tenant"):
     SLACK_SECONDS.labels(_channel)
     for _result in ("sent", "error"):
         SLACK_MESSAGES.labels(_channel, _result)
+STATUS_PROBES = Counter("status_probe_total", "Probes of services by what they have found.", ["service", "result"])
+STATUS_PROBE_SECONDS = Histogram(
+    "status_probe_duration_seconds",
+    "Time of such a probe.",
+    ["service"],
+    buckets=(0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+SERVICE_UP = Gauge(
+    "status_service_up", "Whether a service's last probe succeeded.", ["service"], multiprocess_mode="mostrecent"
+)
+for _service in services().values():
+    if _service.probe:
+        STATUS_PROBE_SECONDS.labels(_service.key)
+        for _result in ("good", "slow", "failed"):
+            STATUS_PROBES.labels(_service.key, _result)
+
+
+def service_probed(service: str, result: str, seconds: float) -> None:
+    """`result`: good, slow or failed."""
+    STATUS_PROBES.labels(service, result).inc()
+    STATUS_PROBE_SECONDS.labels(service).observe(seconds)
+    SERVICE_UP.labels(service).set(result != "failed")
 
 
 def status_delivery(channel: str, result: str, count: int = 1) -> None:

@@ -1,6 +1,5 @@
 """The settings of a tenant."""
 
-import re
 from typing import cast
 from uuid import UUID
 
@@ -10,11 +9,10 @@ from pydantic import AnyUrl
 from edge.endpoint import endpoint
 from edge.request import Request
 from edge.schemas.tenants import BillingContactModel, TenantSettingsResponse, TenantSettingsUpdateRequest
+from edge.versions import versions
 from models.platform.authorization import TENANT_SETTINGS_CHANGE, TENANT_SETTINGS_READ
 from models.platform.database import transaction
 from models.tenants.settings import Contact, TenantSettings
-
-TAG = re.compile("[0-9]{1,9}")
 
 
 class Settings:
@@ -41,7 +39,7 @@ class Settings:
                 webhook_url=None if body.billing_webhook_url is None else str(body.billing_webhook_url),
                 plan_metadata=body.plan_metadata,
                 flags=body.flags,
-                versions=_versions(req),
+                versions=versions(req),
                 client=req.context.client,
             )
         return _answer(resp, row)
@@ -49,17 +47,6 @@ class Settings:
 
 def _tenant(req: Request) -> UUID:
     return cast(UUID, req.context.principal.tenant_id)  # the action needs one
-
-
-def _versions(req: Request) -> list[int] | None:
-    """The versions that If-Match names; None for any. Weak tags and those that are not ours match none (RFC 9110, 13.1.1)."""
-    if not (req.get_header("If-Match") or "").strip():
-        return None
-    tags = req.if_match or []
-    if "*" in tags:
-        return None
-    ours = [tag for tag in tags if not getattr(tag, "is_weak", False) and TAG.fullmatch(tag)]
-    return [int(tag) for tag in ours]
 
 
 def _answer(resp: falcon.Response, row: TenantSettings) -> TenantSettingsResponse:

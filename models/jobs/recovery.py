@@ -1,6 +1,6 @@
 """Finding jobs that are stuck: never claimed, due for a retry, or leased to a worker that is gone. For the scheduler."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from peewee import Expression, fn
 
@@ -36,6 +36,13 @@ def take_unclaimed(queues: list[str], seconds: float, limit: int = 500) -> list[
 def take_due_retries(limit: int = 500) -> list[Job]:
     """Failed jobs whose back-off has just ended, marked as sent now. Until then their `sent_at` equals `due_at`."""
     return _mark_sent((Job.failures > 0) & (Job.due_at <= fn.now()) & (Job.sent_at <= Job.due_at), limit)
+
+
+def oldest_due(queue: str) -> datetime | None:
+    """Since when the job has waited that waits longest for a worker of this queue. Those that wait for their turn do not count."""
+    is_due = (Job.state == QUEUED) & (Job.queue == queue) & (Job.due_at <= fn.now()) & Job.sent_at.is_null(False)
+    found: datetime | None = Job.select(fn.min(Job.due_at)).where(is_due).scalar()
+    return found
 
 
 def _mark_sent(condition: Expression, limit: int) -> list[Job]:

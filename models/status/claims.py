@@ -26,7 +26,8 @@ MAILS_AT_ONCE = 400  # claimed, not sent: they share a few connections
 FAILURES_OF_HOST = 3  # without an answer, after which the host is put off
 LONGEST_PUT_OFF = 300  # seconds
 LOCK = "status_deliveries"
-# The hosts in their order, from `after` on: each is found by its index, and only as many are looked at as are needed.
+# The hosts in their order, from `after` on: each is found by its index, and only as many are looked at as are needed. The
+# limits in `known`, `free` and `found` keep the planner from joining in another order.
 HOSTS = """
     (select host from status_delivery where state = 'pending' and host > %(after)s order by host limit 1)
     union all
@@ -36,7 +37,8 @@ HOSTS = """
 CLAIM = """
 with recursive hosts(host) as ({hosts}
 ), picked as (
-    select found.id from hosts left join status_host using (host)
+    select found.id from hosts
+    left join lateral (select failures, put_off_until from status_host where host = hosts.host limit 1) known on true
     cross join lateral (
         select case when failures > 0 then 1 when hosts.host like 'slack:%' then 1 else %(of_host)s end - count(*) as room
         from status_delivery where host = hosts.host and claim is not null and claimed_until > now()

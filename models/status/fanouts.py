@@ -1,38 +1,33 @@
 """Fan-outs: who is told of an update. Each subscription that matches gets a delivery, once; models.status.claims has them sent."""
 
+import math
+from datetime import datetime, timedelta
 from uuid import UUID
 
+from peewee import fn
+
+from models.platform import audit
+from models.platform.client_info import ClientInfo
 from models.platform.clock import now
 from models.platform.database import database, in_transaction
-from models.status.deliveries import EVERYBODY, SLACK, UPDATE, Fanout, StatusDelivery
-from models.status.incidents import CRITICAL, MAINTENANCE, MAJOR, MINOR, Incident, Update
+from models.platform.errors import RateLimited
+from models.platform.locks import lock_for_next
+from models.platform.principal import Principal
+from models.status import metrics
+from models.status.deliveries import EVERYBODY, RESEND, SLACK, UPDATE, Fanout, StatusDelivery
+from models.status.incidents import CRITICAL, MAJOR, Incident, Update
+from models.status.matching import matching
 from models.status.slack_channels import channels_of
-from models.status.subscriptions import ALL
+from models.status.subscriptions import StatusSubscription
 
 BATCH = 1000
-# Of a fan-out's severity: the filters that let it pass. That of a resend is chosen by its caller, who may ask for ALL.
-FILTERS = {
-    ALL: [ALL, MAJOR, MAINTENANCE],
-    MAJOR: [ALL, MAJOR],
-    MINOR: [ALL],
-    MAINTENANCE: [ALL, MAINTENANCE],
-}
-HAND_OUT = """
-with chosen as (
-    select id, tenant_id, channel, host from status_subscription
-    where status = 'active' and severity_filter = any(%(filters)s)
-        and (%(services)s = '{}'::text[] or components = '[]' or components ?| %(services)s)
-        and (%(scope)s = 'everybody' or tenant_id is not distinct from %(tenant_id)s)
-        and (%(position)s::uuid is null or id > %(position)s::uuid)
-    order by id limit %(limit)s
-), made as (
-    insert into status_delivery (id, fanout_id, update_id, subscription_id, tenant_id, channel, host)
-    select gen_random_uuid(), %(fanout_id)s, %(update_id)s, id, tenant_id, channel,
-        case channel when 'email' then channel else host end
-    from chosen on conflict do nothing returning id
-)
-select (select count(*) from chosen), (select count(*) from made), (select id from chosen order by id desc limit 1)"""
-# The locks order what ends a fan-out and what opens it again.
+COOL_DOWN = timedelta(minutes=1)  # between two resends of an incident to the same people
+MAKE = """
+insert into status_delivery (id, fanout_id, update_id, subscription_id, tenant_id, channel, host)
+select gen_random_uuid(), %(fanout_id)s, %(update_id)s, id, tenant_id, channel,
+    case channel when 'email' then channel else host end
+from status_subscription where id = any(%(ids)s)
+on conflict do nothing"""
 FINISH = """
 update status_fanout set finished_at = now() where id in (
     select id from status_fanout fanout where finished_at is null and handed_out_at is not null and not exists (
@@ -40,6 +35,10 @@ update status_fanout set finished_at = now() where id in (
 COUNTS = (
     "select fanout_id, state, count(*) from status_delivery where fanout_id = any(%(ids)s) group by fanout_id, state"
 )
+
+
+class ResentJustNow(RateLimited):
+    code, message = "resent_just_now", "This incident was sent again to the same people a moment ago."
 
 
 def severity_of(incident: Incident) -> str:
@@ -58,6 +57,8 @@ def of_update(update_id: UUID) -> Fanout | None:
         return None
     severity = severity_of(incident)
     made = Fanout.insert_if_new(update_id=update.id, severity=severity, scope=EVERYBODY, creator=update.creator)
+    if made is not None:
+        database.after_commit(metrics.FAN_OUTS.labels(UPDATE).inc)
     return made or Fanout.get((Fanout.update_id == update.id) & (Fanout.kind == UPDATE))
 
 
@@ -68,23 +69,61 @@ def hand_out(fanout_id: UUID, limit: int = BATCH) -> bool:
     if fanout is None or fanout.handed_out_at is not None:
         return False
     incident = Incident.select().join(Update, on=(Update.incident_id == Incident.id))
-    values = {
-        "filters": FILTERS[fanout.severity],
-        "services": list(incident.where(Update.id == fanout.update_id).get().services),
-        "scope": fanout.scope,
-        "tenant_id": fanout.tenant_id,
-        "position": fanout.position,
-        "limit": limit,
-        "fanout_id": fanout.id,
-        "update_id": fanout.update_id,
-    }
-    chosen, made, last = database.execute_sql(HAND_OUT, values).fetchone()
-    is_last = chosen < limit
+    services = list(incident.where(Update.id == fanout.update_id).get().services)
+    query = matching(fanout.severity, services, fanout.scope, fanout.tenant_id, fanout.position, limit)
+    ids = [row.id for row in query.select(StatusSubscription.id)]
+    values = {"fanout_id": fanout.id, "update_id": fanout.update_id, "ids": ids}
+    made: int = database.execute_sql(MAKE, values).rowcount if ids else 0
+    is_last = len(ids) < limit
     made += _to_slack(fanout) if is_last else 0
+    last = ids[-1] if ids else None
     Fanout.update(
         position=last or fanout.position, total=Fanout.total + made, handed_out_at=now() if is_last else None
     ).where(Fanout.id == fanout.id).execute()
     return not is_last
+
+
+@in_transaction
+def resend(
+    by: Principal, incident: Incident, severity: str, scope: str, tenant_id: UUID | None, client: ClientInfo
+) -> Fanout:
+    """A new fan-out of an incident's last update, with all its deliveries: `total` counts them. ResentJustNow.
+
+    `severity`: a key of matching.FILTERS. Who calls it enqueues the job that has them sent.
+    """
+    lock_for_next("status_resend", incident.id, scope, tenant_id)
+    before = _last_resend(incident, scope, tenant_id)
+    if before is not None and (wait := before + COOL_DOWN - now()) > timedelta(0):
+        raise ResentJustNow(retry_after=math.ceil(wait.total_seconds()))
+    update = Update.select().where(Update.incident_id == incident.id).order_by(Update.id.desc()).get()
+    fanout = Fanout.create(
+        update_id=update.id, kind=RESEND, severity=severity, scope=scope, tenant_id=tenant_id, creator=by.subject[:64]
+    )
+    database.after_commit(metrics.FAN_OUTS.labels(RESEND).inc)
+    while hand_out(fanout.id):
+        pass
+    fanout = Fanout.get_by_id(fanout.id)
+    audit.record(
+        "status_incident.resent",
+        by,
+        f"status_incident:{incident.id}",
+        tenant_id=tenant_id,
+        client=client,
+        incident=incident.slug,
+        severity=severity,
+        scope=scope,
+        fanout=str(fanout.id),
+        dispatched=fanout.total,
+    )
+    return fanout
+
+
+def _last_resend(incident: Incident, scope: str, tenant_id: UUID | None) -> datetime | None:
+    rows = Fanout.select(fn.max(Fanout.created_at)).join(Update, on=(Update.id == Fanout.update_id))
+    is_of = Fanout.tenant_id == tenant_id if tenant_id else Fanout.tenant_id.is_null()
+    is_such = (Update.incident_id == incident.id) & (Fanout.kind == RESEND) & (Fanout.scope == scope) & is_of
+    found: datetime | None = rows.where(is_such).scalar()
+    return found
 
 
 def _to_slack(fanout: Fanout) -> int:

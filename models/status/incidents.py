@@ -4,6 +4,7 @@ from peewee import BooleanField, CharField, IntegerField, TextField, UUIDField
 
 from models.platform.clock import now
 from models.platform.errors import NotFound
+from models.platform.keyset import KeysetPage
 from models.platform.model import BinaryJSONField, DateTimeTZField, Model
 
 INCIDENT, MAINTENANCE = "incident", "maintenance"  # kinds
@@ -50,6 +51,37 @@ class Incident(Model):
     def open_of_probe(cls, key: str) -> "Incident | None":
         """The open incident, or draft, that the probe of a service has opened."""
         return cls.get_or_none((cls.probe == key) & cls.ended_at.is_null())
+
+    @classmethod
+    def by_slug(cls, slug: str) -> "Incident":
+        """IncidentNotFound (404) if there is none."""
+        found = cls.get_or_none(cls.slug == slug)
+        if found is None:
+            raise IncidentNotFound()
+        return found
+
+    @classmethod
+    def page(
+        cls,
+        *,
+        kind: str | None = None,
+        is_draft: bool | None = None,
+        is_open: bool | None = None,
+        limit: int,
+        cursor: str | None = None,
+    ) -> KeysetPage["Incident"]:
+        """The newest first, filtered by whatever is not None. InvalidCursor (400)."""
+        query = cls.select()
+        if kind is not None:
+            query = query.where(cls.kind == kind)
+        for column, is_null in ((cls.published_at, is_draft), (cls.ended_at, is_open)):
+            query = query if is_null is None else query.where(column.is_null(is_null))
+        names = [field.name for field in cls._meta.sorted_fields]
+
+        def row(*values: object) -> Incident:
+            return cls(**dict(zip(names, values, strict=True)))
+
+        return KeysetPage.of(query, row, [cls.created_at, cls.id], limit, cursor)
 
 
 class Update(Model):

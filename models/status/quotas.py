@@ -14,7 +14,7 @@ from models.platform.settings import settings
 from models.status.subscriptions import EMAIL, StatusSubscription
 from models.status.targets import Target
 
-TESTS_PER_HOUR = 20  # of a webhook
+TESTS_PER_HOUR, REDELIVERIES_PER_HOUR = 20, 60  # of a webhook, of a subscription
 
 
 def charge_network(channel: str, client: ClientInfo) -> None:
@@ -48,6 +48,11 @@ def charge_resend(row: StatusSubscription) -> None:
 def charge_test(row: StatusSubscription) -> None:
     """QuotaExceeded."""
     limits.hit("status_subscription_test", TESTS_PER_HOUR, HOUR, row.id)
+
+
+def charge_redelivery(row: StatusSubscription) -> None:
+    """QuotaExceeded."""
+    limits.hit("status_redelivery", REDELIVERIES_PER_HOUR, HOUR, row.id)
 
 
 def _per_hour(channel: str) -> int:

@@ -27,12 +27,18 @@ class Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class HttpProbe(Entry):
+class ProbeEntry(Entry):
+    """`slow_seconds`: a probe that takes longer shows the service as degraded."""
+
+    slow_seconds: Annotated[float, Field(gt=0, le=30)] | None = None
+
+
+class HttpProbe(ProbeEntry):
     kind: Literal["http"]
     url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s@]+$", max_length=2048)]
 
 
-class QueueProbe(Entry):
+class QueueProbe(ProbeEntry):
     """It fails while the oldest due job of the queue has waited for more than `max_age_seconds`."""
 
     kind: Literal["queue"]
@@ -40,7 +46,7 @@ class QueueProbe(Entry):
     max_age_seconds: Annotated[int, Field(gt=0, le=86_400)]
 
 
-class PartProbe(Entry):
+class PartProbe(ProbeEntry):
     kind: Literal["postgres", "redis", "model", "stripe", "storage"]
 
 

@@ -18,7 +18,7 @@ from models.platform.errors import Conflict
 from models.platform.principal import Principal
 from models.status.subscriptions import ACTIVE, WEBHOOK, StatusSubscription
 
-PURPOSE, BYTES = "status-webhook-secret", 32
+PURPOSE, BYTES = "status-secret", 32
 OVERLAP = timedelta(days=1)
 
 

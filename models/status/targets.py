@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from models.auth.email_addresses import normalize_email
+from models.mail.addresses import masked
 from models.platform import public_urls
 from models.platform.errors import BadRequest
 from models.status.subscriptions import EMAIL
@@ -36,7 +37,7 @@ def _address(text: str) -> Target:
     address = normalize_email(text)
     if len(address) > LONGEST_ADDRESS or not address.isprintable():
         raise InvalidTarget("This is no e-mail address.")
-    return Target(EMAIL, address, mask_email(address))
+    return Target(EMAIL, address, masked(address))
 
 
 def _url(text: str) -> Target:
@@ -53,9 +54,3 @@ def _url(text: str) -> Target:
     if found.port != {"http": 80, "https": 443}[found.scheme]:
         host = f"{host}:{found.port}"
     return Target("webhook", f"{found.scheme}://{host}{found.path}", f"{found.scheme}://{host}/…", host[:SHOWN_HOST])
-
-
-def mask_email(address: str) -> str:
-    """Its first character and its domain."""
-    name, _, domain = address.rpartition("@")
-    return f"{name[:1]}***@{domain}"

@@ -43,6 +43,15 @@ PUBLIC_ROUTES = {
     ("post", "/api/v1/contact"),
     ("post", "/api/v1/logs"),
     ("get", "/api/v1/billing/plans"),
+    ("get", "/status"),
+    ("get", "/status/history"),
+    ("get", "/status/incidents/{slug}"),
+    ("get", "/status/subscribe"),
+    ("post", "/status/subscribe"),
+    ("get", "/status/confirm"),
+    ("post", "/status/confirm"),
+    ("get", "/status/unsubscribe"),
+    ("post", "/status/unsubscribe"),
     ("post", "/api/v1/status/subscriptions"),
     ("post", "/api/v1/status/subscriptions/verify"),
     ("post", "/api/v1/status/subscriptions/challenge"),
@@ -50,6 +59,16 @@ PUBLIC_ROUTES = {
     ("post", "/api/v1/test-fixtures/apply"),
     ("post", "/api/v1/test-fixtures/email-verification-token"),
     ("post", "/webhooks/resend"),
+    ("get", "/api/v1/status"),
+    ("get", "/api/v1/status.rss"),
+    ("get", "/api/v1/status/atom"),
+    ("get", "/api/v1/status/incidents/{incident_id}"),
+    ("get", "/api/v1/status/rss"),
+    *(
+        ("get", f"/api/v2/{name}.json")
+        for name in ("summary", "status", "components", "incidents", "incidents/unresolved", "scheduled-maintenances")
+    ),
+    *(("get", f"/api/v2/scheduled-maintenances/{name}.json") for name in ("upcoming", "active")),
     ("post", "/webhooks/stripe"),
 }
 VIEWER = {

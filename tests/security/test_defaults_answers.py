@@ -21,7 +21,12 @@ EXCEPTIONS = {
     "/.well-known/jwks.json": {CACHE},
     "/openapi.json": {CACHE},
 }
-MAY_BE_AWAY = ("/health", "/api/v1/billing/stream", "/webhooks/stripe")  # 503 says that a part is away or off
+MAY_BE_AWAY = (
+    "/health",
+    "/api/v1/billing/stream",
+    "/webhooks/resend",
+    "/webhooks/stripe",
+)  # 503 says that a part is away or off
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 PATHS = [route.path for route in routes(EVERYTHING, CHEAP_HASHER)]
 

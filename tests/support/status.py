@@ -7,17 +7,15 @@ SECRET = "5f" * 32
 
 def subscribe(target, *, tenant=None, severity="all", components=(), status="active", secret=SECRET, **columns):
     """A subscription of this address or URL, as those have it who have confirmed theirs."""
-    from models.platform.digests import keyed_hex_digest
-    from models.platform.encryption import encrypt
-    from models.status.subscriptions import StatusSubscription
+    from models.status import signing
+    from models.status.subscriptions import StatusSubscription, stored
 
     channel = "email" if "@" in target and "://" not in target else "webhook"
     host = "" if channel == "email" else target.split("/")[2]
     return StatusSubscription.create(
         tenant_id=tenant and tenant.id,
         channel=channel,
-        target_hash=keyed_hex_digest("status-target", f"{channel}:{target}"),
-        target_encrypted=encrypt("status-target", target),
+        **stored(channel, target),
         target_masked="…",
         host=host,
         severity_filter=severity,
@@ -25,7 +23,7 @@ def subscribe(target, *, tenant=None, severity="all", components=(), status="act
         status=status,
         creator="public",
         verified_at=now(),
-        secret=encrypt("status-secret", secret) if channel == "webhook" else None,
+        **(signing.columns(secret) if channel == "webhook" else {}),
         **columns,
     )
 

@@ -42,14 +42,25 @@ def post(
     url: str, headers: dict[str, str], body: bytes, *, seconds: float, largest: int, may_repeat: bool = True
 ) -> Answer:
     """Post a request. `may_repeat`: it may be sent twice without harm. `largest`: bytes of the answer. TimedOut, Unreachable."""
+    return _asked("POST", url, headers, body, seconds, largest, may_repeat=may_repeat)
+
+
+def get(url: str, headers: dict[str, str], *, seconds: float, largest: int) -> Answer:
+    """The same without a body."""
+    return _asked("GET", url, headers, b"", seconds, largest, may_repeat=True)
+
+
+def _asked(
+    method: str, url: str, headers: dict[str, str], body: bytes, seconds: float, largest: int, *, may_repeat: bool
+) -> Answer:
     token = _deadline.set(time.monotonic() + seconds)
     try:
         try:
-            return _post(url, headers, body, largest)
+            return _send(method, url, headers, body, largest)
         except _BROKEN:
             if not may_repeat:
                 raise
-            return _post(url, headers, body, largest)
+            return _send(method, url, headers, body, largest)
     except httpcore2.TimeoutException:
         raise TimedOut from None
     except (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.UnsupportedProtocol) as error:
@@ -58,9 +69,9 @@ def post(
         _deadline.reset(token)
 
 
-def _post(url: str, headers: dict[str, str], body: bytes, largest: int) -> Answer:
+def _send(method: str, url: str, headers: dict[str, str], body: bytes, largest: int) -> Answer:
     options = {"timeout": {"pool": _left()}}
-    with _pool().stream("POST", url, headers=list(headers.items()), content=body, extensions=options) as got:
+    with _pool().stream(method, url, headers=list(headers.items()), content=body or None, extensions=options) as got:
         size, parts = 0, []
         for part in got.iter_stream():
             size += len(part)

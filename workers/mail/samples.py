@@ -51,6 +51,8 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "password_reset": {},
     "reset_password": _CODES,
     "status_confirm": {
+        "alerts": "major incidents (API, Chat)",
+        "is_change": False,
         "confirm_url": f"https://status.example.com/confirm?subscription_id=019b0000-0000-7000-8000-000000000000&token={'c' * 43}",
         "expiry": "2026-01-02 10:00 UTC",
     },
@@ -71,7 +73,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
         "text": "We see many timeouts of the model provider.\n\nNext update within an hour.",
         "url": "https://status.example.com/incidents/chat-slow-2026-01-01",
     },
-    "status_subscribed_already": {},
+    "status_subscribed_already": {"alerts": "all incidents and maintenance"},
     "test": {},
     "verify_email": _CODES,
 }

@@ -10,10 +10,23 @@ from models.platform.clock import now
 from models.platform.ids import parse_uuid
 from models.platform.settings import settings
 from models.status import quotas, tokens
-from models.status.subscriptions import ACTIVE, DISABLED, EMAIL, REVOKED, StatusSubscription, target
+from models.status.services import services
+from models.status.subscriptions import (
+    ACTIVE,
+    ALL,
+    DISABLED,
+    EMAIL,
+    MAINTENANCE,
+    MAJOR,
+    REVOKED,
+    StatusSubscription,
+    target,
+)
 from workers.jobs import STATUS_CONFIRM, STATUS_DISABLED
 from workers.mail.send import expiry, send
 from workers.runtime import Lease, actor
+
+ALERTS = {ALL: "all incidents and maintenance", MAJOR: "major incidents", MAINTENANCE: "planned maintenance"}
 
 
 @actor(STATUS_CONFIRM)
@@ -24,15 +37,24 @@ def mail_confirmation(lease: Lease) -> None:
         return
     address, leave = target(row), tokens.unsubscribe_url(row)
     wishes = {"severity_filter": args["severity_filter"], "components": args["components"]}
+    alerts = describe(**wishes)
     if row.status == ACTIVE and wishes == {"severity_filter": row.severity_filter, "components": row.components}:
         if lease.job.failures or quotas.may_tell_again(row.id):
-            send(lease, address, "status_subscribed_already", unsubscribe_url=leave)
+            send(lease, address, "status_subscribed_already", unsubscribe_url=leave, alerts=alerts)
         return
     minutes = settings.status_subscription_token_ttl_minutes
     token = tokens.create(tokens.CONFIRM, row.id, now() + timedelta(minutes=minutes), **wishes)
     StatusSubscription.update(sent_at=now()).where(StatusSubscription.id == row.id).execute()
-    url = tokens.confirm_url(row.id, token)
-    send(lease, address, "status_confirm", confirm_url=url, expiry=expiry(minutes), unsubscribe_url=leave)
+    send(
+        lease,
+        address,
+        "status_confirm",
+        unsubscribe_url=leave,
+        confirm_url=tokens.confirm_url(row.id, token),
+        expiry=expiry(minutes),
+        alerts=alerts,
+        is_change=row.status == ACTIVE,
+    )
 
 
 @actor(STATUS_DISABLED)
@@ -54,6 +76,13 @@ def mail_disabled(lease: Lease) -> None:
             reason=reason,
             subscription_id=subscription_id,
         )
+
+
+def describe(severity_filter: str, components: list[str]) -> str:
+    """What somebody is told of, in words: major incidents (API, Chat)."""
+    names = services()
+    of = ", ".join(names[key].name if key in names else key for key in components)
+    return f"{ALERTS[severity_filter]} ({of})" if of else ALERTS[severity_filter]
 
 
 def _row(lease: Lease) -> StatusSubscription | None:

@@ -4,15 +4,15 @@ import logging
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
-from models.platform.clock import now
 from models.platform.database import in_transaction, release, transaction
 from models.status import claims
 from models.status.claims import Result
-from models.status.deliveries import PENDING, StatusDelivery
-from models.status.subscriptions import REVOKED, StatusSubscription
+from models.status.deliveries import DELIVERED, GIVEN_UP, PENDING, StatusDelivery
+from models.status.subscriptions import WEBHOOK
 from workers import metrics
 from workers.jobs import STATUS_DELIVER
 from workers.runtime import Lease, actor
+from workers.status import outcomes
 from workers.status.fan_out import start_senders
 from workers.status.sending import GONE, Outbox, failed, seconds_until
 
@@ -96,16 +96,21 @@ def _results(future: Future[list[Result]], deliveries: list[StatusDelivery]) -> 
 def _record(results: list[Result]) -> None:
     with transaction():
         recorded = claims.record(results)
-        for result in recorded:
-            if result.status_code == GONE:
-                _revoke(result)
+        _tell_subscriptions([result for result in recorded if result.delivery.channel == WEBHOOK])
     for result in recorded:
         if not result.is_unsent:
             metrics.status_delivery(result.delivery.channel, "retried" if result.state == PENDING else result.state)
 
 
 @in_transaction
-def _revoke(result: Result) -> None:
-    columns = {"status": REVOKED, "revoked_at": now(), "revoked_reason": "gone", "target_encrypted": None}
-    is_it = (StatusSubscription.id == result.delivery.subscription_id) & (StatusSubscription.status != REVOKED)
-    StatusSubscription.update(**columns).where(is_it).execute()
+def _tell_subscriptions(results: list[Result]) -> None:
+    """What came of deliveries to webhooks decides about their subscriptions: one that is always dead is disabled."""
+    by_id = {result.delivery.subscription_id: result for result in results if result.delivery.subscription_id}
+    gone = [key for key, result in by_id.items() if result.status_code == GONE]
+    delivered = [key for key, result in by_id.items() if result.state == DELIVERED]
+    given_up = {
+        key: result.error or ""
+        for key, result in by_id.items()
+        if result.state == GIVEN_UP and result.status_code != GONE
+    }
+    outcomes.record(delivered, given_up, gone)

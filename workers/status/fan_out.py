@@ -7,7 +7,6 @@ from models.platform.database import in_transaction, transaction
 from models.platform.ids import parse_uuid
 from models.platform.locks import lock_for_next
 from models.status import claims, fanouts
-from models.status.deliveries import UPDATE
 from workers import metrics
 from workers.jobs import STATUS_DELIVER, STATUS_FAN_OUT, STATUS_TEND, enqueue
 from workers.runtime import Lease, actor
@@ -34,8 +33,6 @@ def fan_out(lease: Lease) -> None:
 def _open(update_id: str) -> UUID | None:
     with transaction():
         fanout = fanouts.of_update(UUID(update_id))
-    if fanout is not None and fanout.position is None:
-        metrics.STATUS_FAN_OUTS.labels(UPDATE).inc()
     return fanout.id if fanout else None
 
 

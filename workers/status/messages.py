@@ -13,6 +13,8 @@ from models.platform.json import encode_sorted
 from models.platform.settings import settings
 from models.status.deliveries import StatusDelivery
 from models.status.incidents import ENDS, INCIDENT, Incident, Update
+from models.status.services import services
+from models.status.tokens import page
 from workers.gateways.webhooks import Message
 
 # Types of events by kind of incident: the first update, the last one, and those between.
@@ -55,7 +57,7 @@ class Alert:
             event=event,
             kind=incident.kind,
             title=incident.title,
-            service=", ".join(incident.services) or settings.app_name,
+            service=", ".join(_name(key) for key in incident.services) or settings.app_name,
             services=tuple(incident.services),
             state=update.state,
             severity=incident.severity,
@@ -91,9 +93,9 @@ def time_text(time: datetime) -> str:
     return f"{time:%Y-%m-%d %H:%M} UTC"
 
 
-def page() -> str:
-    """Where people see the status page, without a slash at the end."""
-    return (settings.status_page_url or f"{settings.app_public_url.rstrip('/')}/status").rstrip("/")
+def _name(key: str) -> str:
+    service = services().get(key)
+    return service.name if service else key
 
 
 def webhook(alert: Alert, delivery: StatusDelivery) -> Message:

@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from models.platform.clock import now
-from models.platform.encryption import CannotDecrypt, decrypt
 from models.platform.settings import settings
 from models.status.claims import Result
 from models.status.deliveries import DELIVERED, GIVEN_UP, PENDING, SKIPPED, SLACK, StatusDelivery
-from models.status.subscriptions import ACTIVE, EMAIL, StatusSubscription
+from models.status.signing import signing_secrets
+from models.status.subscriptions import ACTIVE, EMAIL, NoTarget, StatusSubscription, target
 from workers import metrics
 from workers.gateways import slack, webhooks
 from workers.gateways.mail import MailFailed
@@ -69,23 +69,14 @@ class Outbox:
         if subscription is None or subscription.status != ACTIVE:
             return Result(delivery, SKIPPED, error="The subscription has ended.")
         try:
-            target, secrets = _target(subscription), _secrets(subscription)
-        except CannotDecrypt:
+            return Letter(delivery, alert, target(subscription), tuple(signing_secrets(subscription)))
+        except NoTarget:
             return Result(delivery, SKIPPED, error="Its target was encrypted with a key that is not known any more.")
-        return Letter(delivery, alert, target, tuple(secrets))
 
 
 def _subscriptions(deliveries: Sequence[StatusDelivery]) -> dict[UUID, StatusSubscription]:
     ids = [delivery.subscription_id for delivery in deliveries if delivery.subscription_id]
     return {row.id: row for row in StatusSubscription.select().where(StatusSubscription.id.in_(ids))}
-
-
-def _target(row: StatusSubscription) -> str:
-    return decrypt("status-target", row.target_encrypted or "")
-
-
-def _secrets(row: StatusSubscription) -> list[str]:
-    return [decrypt("status-secret", secret) for secret in (row.secret,) if secret]
 
 
 def _returning(result: Result) -> Task:

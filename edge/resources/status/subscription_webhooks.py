@@ -71,7 +71,7 @@ class SubscriptionWebhooks:
     def on_post_test(
         self, req: Request, resp: falcon.Response, subscription_id: UUID, query: schemas.StatusSubscriptionQuery
     ) -> schemas.StatusSubscriptionResponse:
-        """Send a message of the type `test` to an active webhook, once. `checked_at` and `last_error` tell how it ended.
+        """Send a message of the type `subscription.test` to an active webhook, once. `checked_at` and `last_error` tell how it ended.
 
         Beyond the contract.
         """

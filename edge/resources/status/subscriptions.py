@@ -15,7 +15,7 @@ from models.platform.authorization import PUBLIC, STATUS_OPERATE, STATUS_SUBSCRI
 from models.platform.database import transaction
 from models.platform.errors import Forbidden
 from models.platform.principal import Principal
-from models.status import ending, listing, quotas, subscribing, targets
+from models.status import ending, listing, quotas, services, subscribing, targets
 from models.status.subscribing import Wish
 from models.status.subscriptions import EMAIL, MAJOR, WEBHOOK, StatusSubscription, SubscriptionNotFound
 from workers.jobs import STATUS_CHALLENGE, STATUS_CONFIRM, enqueue
@@ -42,8 +42,8 @@ class Subscriptions:
         """
         if body.channel == WEBHOOK:
             admit(req, STATUS_SUBSCRIPTION_MANAGE)
-            return _add_webhook(req, _wish(body))
-        return _ask_by_mail(req, _wish(body))
+            return _add_webhook(req, wish_of(body))
+        return ask_by_mail(req, wish_of(body))
 
     @endpoint(
         "List Status Subscriptions",
@@ -102,7 +102,7 @@ class Subscriptions:
         subscription_id: UUID,
         query: schemas.StatusSubscriptionQuery,
     ) -> schemas.StatusSubscriptionResponse:
-        """Beyond the contract."""
+        """One of the list, by its id. Beyond the contract."""
         return show(find(req, subscription_id))
 
     @endpoint(
@@ -122,6 +122,8 @@ class Subscriptions:
     ) -> schemas.StatusSubscriptionResponse:
         """Change what it is told of. Its target stays the same: another one has to be confirmed. Beyond the contract."""
         wishes = body.model_dump(exclude_none=True)
+        if body.components:
+            wishes["components"] = services.known(body.components)
         with transaction():
             row = subscribing.change(req.context.principal, find(req, subscription_id), wishes, req.context.client)
         return show(row)
@@ -194,12 +196,12 @@ def enqueue_confirmation(row: StatusSubscription, wish: Wish | StatusSubscriptio
     )
 
 
-def _wish(body: schemas.StatusSubscriptionCreateRequest) -> Wish:
+def wish_of(body: schemas.StatusSubscriptionCreateRequest) -> Wish:
     text = _address(body.target) if body.channel == EMAIL else body.target
     return Wish(
         targets.parse(body.channel, text),
         body.severity_filter or MAJOR,
-        body.components or (),
+        services.known(body.components or []),
         body.metadata or {},
     )
 
@@ -213,7 +215,8 @@ def _address(text: str) -> str:
         raise targets.InvalidTarget("This is no e-mail address.") from None
 
 
-def _ask_by_mail(req: Request, wish: Wish) -> schemas.StatusSubscriptionResponse:
+def ask_by_mail(req: Request, wish: Wish) -> schemas.StatusSubscriptionResponse:
+    """For whoever `req.context.caller` is, which may be nobody."""
     caller, client = req.context.caller, req.context.client
     quotas.charge_network(EMAIL, client)
     is_mailed = quotas.may_mail(wish.target, client)

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from edge.schemas.common import Timestamp
 
-LARGEST_METADATA, MOST_COMPONENTS, LONGEST_TOKEN = 4096, 100, 8192
+LARGEST_METADATA, MOST_COMPONENTS = 4096, 100
 Severity = Literal["all", "major", "maintenance"]
 
 
@@ -27,7 +27,6 @@ Metadata = Annotated[dict[str, Any] | None, AfterValidator(_small)]
 Component = Annotated[str, Field(min_length=1, max_length=64, pattern="^[a-z0-9_-]+$")]
 Components = Annotated[list[Component], Field(max_length=MOST_COMPONENTS), AfterValidator(_each_once)]
 Limit = Annotated[int, AfterValidator(lambda value: min(100, max(1, value)))]
-Token = Annotated[str, Field(max_length=LONGEST_TOKEN)]
 
 
 class StatusSubscriptionCreateRequest(BaseModel):
@@ -50,11 +49,11 @@ class StatusSubscriptionChangeRequest(BaseModel):
 
 
 class StatusSubscriptionVerifyRequest(BaseModel):
-    token: Token
+    token: str
 
 
 class StatusSubscriptionChallengeRequest(BaseModel):
-    token: Token
+    token: str
 
 
 class StatusSubscriptionResponse(BaseModel):
@@ -113,7 +112,7 @@ class StatusSubscriptionQuery(BaseModel):
 
 
 class StatusUnsubscribeQuery(StatusSubscriptionQuery):
-    token: str | None = Field(None, max_length=LONGEST_TOKEN, description="From the link of a mail.")
+    token: str | None = Field(None, description="From the link of a mail.")
 
 
 class StatusSecretResponse(BaseModel):

@@ -37,7 +37,15 @@ from tests.support.routes import (
 from tests.support.storage import object_by
 
 # Parameters that name nothing of a tenant's: any caller with the scope may read them.
-PLATFORM_PARAMETERS = {"agent_name", "workflow_key", "request_id", "invite_id", "event_id", "agent_key", "message_id"}
+PLATFORM_PARAMETERS = {
+    "agent_name",
+    "workflow_key",
+    "request_id",
+    "invite_id",
+    "event_id",
+    "agent_key",
+    "incident_id",
+} | {"message_id"}
 WITH_TENANT_ID = [
     entry for entry in WITH_PARAMETER if PLATFORM_PARAMETERS.isdisjoint(name for name, _ in PARAMETER.findall(entry[1]))
 ]

@@ -16,6 +16,7 @@ from models.status.slugs import candidates
 from tests.support.crowd import crowd
 
 HOUR = timedelta(hours=1)
+pytestmark = pytest.mark.usefixtures("clean")
 
 
 def do(act, *args, by="operator:jo", **values):

@@ -73,6 +73,15 @@ def post(provider: Provider, path: str, body: dict[str, Any], **options: Any) ->
         raise _translate(error) from error
 
 
+def is_there(provider: Provider, seconds: float) -> None:
+    """Ask for the list of models, which costs nothing; a server that answers but has none is there too. ProviderError."""
+    try:
+        client(provider).get("/models", cast_to=httpx2.Response, options={"timeout": seconds})
+    except (openai.OpenAIError, httpx2.HTTPError) as error:
+        if not isinstance(error, openai.APIStatusError) or error.status_code not in (404, 405, 501):
+            raise _translate(error) from error
+
+
 def _read(response: httpx2.Response, wait: Wait) -> Generator[bytes, None, None]:
     chunks = response.iter_bytes()
     while True:
