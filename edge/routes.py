@@ -18,6 +18,7 @@ from edge.resources.billing.invoices import Invoices
 from edge.resources.billing.operations import Operations
 from edge.resources.billing.plans import Plans
 from edge.resources.billing.subscriptions import Subscriptions
+from edge.resources.billing.tenant_contacts import BillingContacts
 from edge.resources.billing.tenant_webhook import BillingWebhook
 from edge.resources.billing.usage import Usage
 from edge.resources.billing.webhook import StripeWebhook
@@ -33,12 +34,12 @@ from edge.resources.mail.suppressions import Suppressions
 from edge.resources.metrics import Metrics
 from edge.resources.robots import Robots
 from edge.resources.runs import Runs
-from edge.resources.status.incidents import Incidents
-from edge.resources.status.status import Status, Statuspage
-from edge.resources.status.pages import StatusPages
-from edge.resources.status.subscription_pages import SubscriptionPages
 from edge.resources.status.deliveries import Deliveries as StatusDeliveries
 from edge.resources.status.deliveries import IncidentAlerts
+from edge.resources.status.incidents import Incidents
+from edge.resources.status.pages import StatusPages
+from edge.resources.status.status import Status, Statuspage
+from edge.resources.status.subscription_pages import SubscriptionPages
 from edge.resources.status.subscription_webhooks import SubscriptionWebhooks
 from edge.resources.status.subscriptions import Subscriptions as StatusSubscriptions
 from edge.resources.storage import Objects
@@ -152,8 +153,10 @@ def _agents() -> list[Route]:
 
 
 def _tenants() -> list[Route]:
+    settings = TenantSettings()
     return [
-        Route("/api/v1/tenants/settings",                                       TenantSettings()),
+        Route("/api/v1/tenants/settings",                                       settings),
+        Route("/api/v1/tenants/settings/flags",                                 settings,               "flags"),
     ]
 
 
@@ -278,6 +281,7 @@ def _billing() -> list[Route]:
         Route("/api/v1/billing/tenants/{tenant_id}/usage",                      Usage()),
         Route("/api/v1/billing/stream",                                         BillingStream()),
         Route("/api/v1/billing/tenants/{tenant_id}/events",                     BillingEvents()),
+        Route("/api/v1/tenants/settings/billing-contacts/test",                 BillingContacts()),
         Route("/api/v1/tenants/settings/billing-webhook/secret",                webhook,                "secret"),
         Route("/api/v1/tenants/settings/billing-webhook/test",                  webhook,                "test"),
         Route("/api/v1/tenants/settings/billing-webhook/deliveries",            webhook,                "deliveries"),
