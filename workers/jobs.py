@@ -112,6 +112,7 @@ CHUNKS_INDEX          = JobKind("chunks.index",          queue="housekeeping", l
 CHUNKS_SWEEP          = JobKind("chunks.sweep",          queue="housekeeping", limit=3600, retries=0)
 STATUS_FAN_OUT        = JobKind("status.fan_out",        queue="events",       limit=300, retries=20)
 STATUS_DELIVER        = JobKind("status.deliver",        queue="events",       limit=300, retries=20)
+STATUS_MAINTENANCE    = JobKind("status.maintenance",    queue="housekeeping", limit=60,  retries=0)
 STATUS_PROBE          = JobKind("status.probe",          queue="events",       limit=60,  retries=0)
 STATUS_ROLL_UP        = JobKind("status.roll_up",        queue="housekeeping", limit=300, retries=3)
 STATUS_TEND           = JobKind("status.tend",           queue="housekeeping", limit=300, retries=0)

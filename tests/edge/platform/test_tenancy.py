@@ -18,6 +18,8 @@ from models.platform.database import transaction
 from models.platform.principal import Principal, Root
 from models.runs.approvals import Approval
 from models.runs.run import Run
+from models.status.deliveries import Fanout, StatusDelivery
+from models.status.incidents import Incident, Update
 from models.status.subscriptions import StatusSubscription
 from models.storage.objects import StorageObject
 from models.vector_stores.files import VectorStoreFile
@@ -45,14 +47,22 @@ PLATFORM_PARAMETERS = {
     "event_id",
     "agent_key",
     "incident_id",
-} | {"message_id"}
+    "message_id",
+}
+OF_ALL_TENANTS = {"status.operate"}  # what operators do with the alerts of every tenant
 WITH_TENANT_ID = [
-    entry for entry in WITH_PARAMETER if PLATFORM_PARAMETERS.isdisjoint(name for name, _ in PARAMETER.findall(entry[1]))
+    entry
+    for entry in WITH_PARAMETER
+    if PLATFORM_PARAMETERS.isdisjoint(name for name, _ in PARAMETER.findall(entry[1]))
+    and entry[2].action.name not in OF_ALL_TENANTS
 ]
 LISTS = [
     (method, path, operation)
     for method, path, operation in WITHOUT_PARAMETER
-    if method == "get" and not operation.action.public and not operation.streams
+    if method == "get"
+    and not operation.action.public
+    and not operation.streams
+    and operation.action.name not in OF_ALL_TENANTS
 ]
 
 
@@ -79,7 +89,19 @@ def victim_ids(tenant, signed, ask_as):
     subscription = StatusSubscription.create(
         tenant_id=tenant.id, channel="webhook", target_hash="a", target_masked="secret", status="active", creator="a"
     )
+    incident = Incident.create(slug="slow", title="Slow", impact="Slow")
+    update = Update.create(incident_id=incident.id, state=incident.state, text="Slow", creator="a")
+    fan_out = Fanout.create(update_id=update.id, severity="major", creator="a")
+    delivery = StatusDelivery.create(
+        tenant_id=tenant.id,
+        fanout_id=fan_out.id,
+        update_id=update.id,
+        subscription_id=subscription.id,
+        channel="webhook",
+        host="secret",
+    )
     ids = {
+        "delivery_id": delivery.id,
         "subscription_id": subscription.id,
         "object_id": stored.id,
         "container_id": container.id,
@@ -93,6 +115,7 @@ def victim_ids(tenant, signed, ask_as):
         "conversation_id": "diary",
         "tenant_id": str(tenant.id),
         "call_id": approval.call_id,
+        "incident_id": incident.slug,
         "file_id": file_id,
         **{name: str(row_id) for name, row_id in ids.items()},
     }
@@ -106,7 +129,7 @@ def other_tenant(tenant):
 def all_rows():
     """Every row that a stranger must not change."""
     models = (Approval, BillingOperation, Conversation, Message, Run, Session, ServiceToken, StorageObject)
-    models += (Container, ContainerBinding, StatusSubscription, VectorStore, VectorStoreFile)
+    models += (Container, ContainerBinding, StatusDelivery, StatusSubscription, VectorStore, VectorStoreFile)
     return [list(model.select().order_by(model.id).dicts()) for model in models]
 
 

@@ -162,7 +162,7 @@ def test_managers_have_their_own_deliveries_sent_again_and_no_others(http, signe
     _, first = incident()
     fan_out(first)
     own, foreign = (
-        [one for one in deliveries() if crowd_of_three[one.subscription_id] == name][0] for name in ("own", "other")
+        next(one for one in deliveries() if crowd_of_three[one.subscription_id] == name) for name in ("own", "other")
     )
     path = "/api/v1/status/subscriptions/{}/deliveries/{}/redeliver".format
     answer = http.simulate_post(path(own.subscription_id, own.id), headers=headers)

@@ -4,7 +4,10 @@ from collections.abc import Sequence
 
 from models.commands import run
 
-NAMES = ("probes",)
+NAMES = (
+    "incidents",
+    "probes",
+)
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m workers.status") -> int:
