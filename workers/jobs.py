@@ -74,6 +74,7 @@ STATUS_PURGE          = JobKind("status.purge",          queue="housekeeping", l
 USAGE_FOLD            = JobKind("usage.fold",            queue="events",       limit=120, retries=3)
 USAGE_FORWARD         = JobKind("usage.forward",         queue="events",       limit=600, retries=3)
 MAIL_BILLING          = JobKind("mail.billing",          queue="mail",         limit=60,  retries=10, exhausted="billing.give_up")
+MAIL_BILLING_TEST     = JobKind("mail.billing_test",     queue="mail",         limit=60,  retries=3)
 BILLING_TELL          = JobKind("billing.tell",          queue="events",       limit=60,  retries=3)
 BILLING_WEBHOOK       = JobKind("billing.webhook",       queue="events",       limit=60,  retries=9, exhausted="billing.give_up", delays=A_DAY)
 BILLING_GIVE_UP       = JobKind("billing.give_up",       queue="housekeeping", limit=30,  retries=20)
