@@ -37,6 +37,7 @@ from workers.mail import status as status_mails  # noqa: E402
 from workers.status import challenges as status_challenges  # noqa: E402
 from workers.status import deliver as status_deliveries  # noqa: E402
 from workers.status import fan_out as status_fan_out  # noqa: E402
+from workers.status import maintenance as status_maintenance  # noqa: E402
 from workers.status import outcomes as status_outcomes  # noqa: E402
 from workers.status import probing as status_probing  # noqa: E402
 from workers.storage import reconciliation as storage_reconciliation  # noqa: E402
@@ -89,6 +90,7 @@ __all__ = [
     "status_deliveries",
     "status_fan_out",
     "status_mails",
+    "status_maintenance",
     "status_outcomes",
     "status_probing",
     "storage_reconciliation",

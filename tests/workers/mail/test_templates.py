@@ -5,6 +5,7 @@ import re
 import pytest
 from selectolax.lexbor import LexborHTMLParser
 
+from tests.support.browser import browsing, violations
 from workers.mail.build import TEMPLATES, build, rendered
 from workers.mail.kinds import KINDS
 from workers.mail.samples import SAMPLES, UNSUBSCRIBE_URL
@@ -82,3 +83,13 @@ def test_nothing_is_loaded_and_styles_are_inlined(name):
 def test_a_subject_is_one_line_that_is_not_too_long():
     subject, _, _ = rendered("contact", values("contact", topic="x\u2028y\x00\x07z " + "long " * 100))
     assert subject.startswith("[Contact] x y z long") and len(subject) <= 200
+
+
+def test_people_with_disabilities_can_read_mails_in_light_and_dark():
+    with browsing() as browser:
+        for scheme in ("light", "dark"):
+            page = browser.new_context(color_scheme=scheme, viewport={"width": 320, "height": 600}).new_page()
+            for name in ("contact", "reset_password", "status_incident"):
+                page.set_content(rendered(name, values(name))[2])
+                assert violations(page) == [], (name, scheme)
+                assert page.evaluate("document.documentElement.scrollWidth") <= 320, name
