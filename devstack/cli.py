@@ -149,6 +149,16 @@ def billing(context: typer.Context, state: Path = STATE) -> None:
 
 
 @app.command(context_settings=PASS_THROUGH)
+def contact(context: typer.Context, state: Path = STATE) -> None:
+    """Read, assign, close and erase messages of the contact form: `contact messages list`. --help lists all."""
+    if not HELP & set(context.args):
+        instance.use_database(state)
+    from workers.contact.commands import main
+
+    raise typer.Exit(main(context.args, prog="./dev contact"))
+
+
+@app.command(context_settings=PASS_THROUGH)
 def storage(context: typer.Context, state: Path = STATE) -> None:
     """Compare objects with the object storage: `storage reconcile --dry-run`. --help lists all."""
     if not HELP & set(context.args):

@@ -24,6 +24,7 @@ FORWARDED_UNTRUSTED = Counter(
 )
 LIMITED = Counter("rate_limit_hits_total", "Refused calls.", ["quota", "scope"])
 REFUSED = Counter("http_refused_total", "What clients were refused to protect others.", ["reason"])
+BROWSER_LOGS = Counter("browser_logs_total", "Lines that browsers have logged.", ["caller", "level"])
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 for _quota in ("chat_per_minute", "chat_stream_per_minute", "chat_stream_concurrency"):
     LIMITED.labels(_quota, "user")  # exported as 0 before the first hit

@@ -18,12 +18,16 @@ from edge.resources.billing.invoices import Invoices
 from edge.resources.billing.operations import Operations
 from edge.resources.billing.plans import Plans
 from edge.resources.billing.subscriptions import Subscriptions
+from edge.resources.billing.tenant_contacts import BillingContacts
 from edge.resources.billing.tenant_webhook import BillingWebhook
 from edge.resources.billing.usage import Usage
 from edge.resources.billing.webhook import StripeWebhook
+from edge.resources.browser_logs import BrowserLogs
 from edge.resources.chat import Chat, ChatStream
+from edge.resources.contact import Contact, ContactMessages
 from edge.resources.containers import AgentContainers, Containers
 from edge.resources.conversations import Conversations
+from edge.resources.fixtures import Fixtures
 from edge.resources.health import Health, Jwks, Root
 from edge.resources.mail.reports import ResendWebhook
 from edge.resources.mail.suppressions import Suppressions
@@ -53,6 +57,7 @@ def routes(settings: Settings, hasher: PasswordHasher) -> list[Route]:
         *_accounts(hasher),
         *_agents(),
         *_tenants(),
+        *_contact(),
         *_vector_stores(),
         *_containers(),
         *_storage(),
@@ -62,7 +67,9 @@ def routes(settings: Settings, hasher: PasswordHasher) -> list[Route]:
         *_mail(),
         *((Route("/webhooks/resend", ResendWebhook()),) if settings.resend_webhook_secret else ()),
         *_status_alerts(),
+        *((Route("/api/v1/logs", BrowserLogs()),) if settings.enable_frontend_log_ingest else ()),
         *(_billing() if settings.enable_billing else ()),
+        *(_fixtures(hasher) if settings.use_test_fixtures else ()),
     ]
     return [*table, Route("/openapi.json", OpenApi(document(table, settings)))]
 
@@ -146,8 +153,10 @@ def _agents() -> list[Route]:
 
 
 def _tenants() -> list[Route]:
+    settings = TenantSettings()
     return [
-        Route("/api/v1/tenants/settings",                                       TenantSettings()),
+        Route("/api/v1/tenants/settings",                                       settings),
+        Route("/api/v1/tenants/settings/flags",                                 settings,               "flags"),
     ]
 
 
@@ -156,6 +165,18 @@ def _mail() -> list[Route]:
     return [
         Route("/api/v1/mail/suppressions",                                      suppressions),
         Route("/api/v1/mail/suppressions/remove",                               suppressions,           "remove"),
+    ]
+
+
+def _contact() -> list[Route]:
+    messages = ContactMessages()
+    return [
+        Route("/api/v1/contact",                                                Contact()),
+        Route("/api/v1/contact/messages",                                       messages),
+        Route("/api/v1/contact/messages/{message_id:uuid}",                     messages,               "one"),
+        Route("/api/v1/contact/messages/{message_id:uuid}/assign",              messages,               "assign"),
+        Route("/api/v1/contact/messages/{message_id:uuid}/close",               messages,               "close"),
+        Route("/api/v1/contact/messages/{message_id:uuid}/reopen",              messages,               "reopen"),
     ]
 
 
@@ -260,6 +281,7 @@ def _billing() -> list[Route]:
         Route("/api/v1/billing/tenants/{tenant_id}/usage",                      Usage()),
         Route("/api/v1/billing/stream",                                         BillingStream()),
         Route("/api/v1/billing/tenants/{tenant_id}/events",                     BillingEvents()),
+        Route("/api/v1/tenants/settings/billing-contacts/test",                 BillingContacts()),
         Route("/api/v1/tenants/settings/billing-webhook/secret",                webhook,                "secret"),
         Route("/api/v1/tenants/settings/billing-webhook/test",                  webhook,                "test"),
         Route("/api/v1/tenants/settings/billing-webhook/deliveries",            webhook,                "deliveries"),
@@ -274,5 +296,13 @@ def _billing() -> list[Route]:
         Route("/api/v1/billing/operator/events/replay",                         dispatches,             "replay"),
         Route("/api/v1/billing/operator/events/{event_id}",                     dispatches,             "one"),
         Route("/api/v1/billing/operator/events/{event_id}/replay",              dispatches,             "replay_one"),
+    ]
+
+
+def _fixtures(hasher: PasswordHasher) -> list[Route]:
+    fixtures = Fixtures(hasher)
+    return [
+        Route("/api/v1/test-fixtures/apply",                                    fixtures,               "apply"),
+        Route("/api/v1/test-fixtures/email-verification-token",                 fixtures,               "token"),
     ]
 # fmt: on

@@ -6,6 +6,7 @@ from models.auth import email_tokens, refresh_successors, service_tokens, sessio
 from models.auth.users import PASSWORD_SET
 from models.billing import inbox, notices, usage_batches
 from models.billing.operations import BillingOperation
+from models.contact.messages import ContactMessage
 from models.conversations.conversation import RunEvent
 from models.jobs.ledger import Job
 from models.platform.audit import AuditEvent
@@ -68,6 +69,8 @@ def purge_sessions(lease: Lease) -> None:
     email_tokens.purge()
     service_tokens.purge()
     signup_requests.purge(settings.audit_retention_days)
+    while ContactMessage.purge(settings.contact_retention_days):
+        lease.checkpoint()
     webhook_secrets.encrypt_again()
     AuditEvent.purge(settings.audit_retention_days, keep_newest_of=PASSWORD_SET)
 

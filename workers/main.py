@@ -32,10 +32,12 @@ from workers.containers import actors as container_actors  # noqa: E402
 from workers.heartbeat import heartbeat  # noqa: E402
 from workers.mail import accounts, signup  # noqa: E402
 from workers.mail import billing as billing_mails  # noqa: E402
+from workers.mail import contact as contact_mails  # noqa: E402
 from workers.mail import status as status_mails  # noqa: E402
 from workers.status import challenges as status_challenges  # noqa: E402
 from workers.status import deliver as status_deliveries  # noqa: E402
 from workers.status import fan_out as status_fan_out  # noqa: E402
+from workers.status import maintenance as status_maintenance  # noqa: E402
 from workers.status import outcomes as status_outcomes  # noqa: E402
 from workers.status import probing as status_probing  # noqa: E402
 from workers.storage import reconciliation as storage_reconciliation  # noqa: E402
@@ -77,6 +79,7 @@ __all__ = [
     "broker",
     "chat",
     "chunks",
+    "contact_mails",
     "container_actors",
     "housekeeping",
     "indexing",
@@ -87,6 +90,7 @@ __all__ = [
     "status_deliveries",
     "status_fan_out",
     "status_mails",
+    "status_maintenance",
     "status_outcomes",
     "status_probing",
     "storage_reconciliation",

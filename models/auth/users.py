@@ -164,6 +164,14 @@ class User(Model):
         audit.record("auth.email_verified", f"user:{self.id}", f"user:{self.id}", client=client)
 
     @in_transaction
+    def forget_verification(self, *, by: Caller) -> None:
+        """Have the user prove again that they own their address."""
+        self.email_verified_at = None
+        self.save(only=[User.email_verified_at])
+        authority.changed(self.id)
+        audit.record("auth.verification_forgotten", by, f"user:{self.id}")
+
+    @in_transaction
     def sign_out(self, *, by: Caller, reason: str, client: ClientInfo = UNKNOWN_CLIENT) -> None:
         """End the user's sessions in all tenants. OutOfReach if the caller may not."""
         require(by, USER_SIGN_OUT)

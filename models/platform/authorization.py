@@ -84,6 +84,7 @@ CONTAINER_MANAGE       = Action("container.manage",       role="admin",  elsewhe
 BILLING_READ           = Action("billing.read",           scope="billing:read",          role="viewer", machines=True, elsewhere=ANY_SCOPE)
 BILLING_MANAGE         = Action("billing.manage",         scope="billing:manage",        role="admin",  machines=True, elsewhere=ANY_SCOPE)
 BILLING_OPERATE        = Action("billing.operate",        scope=PLATFORM_OPERATOR,       rows=Rows.ALL)
+CONTACT_OPERATE        = Action("contact.operate",        scope=PLATFORM_OPERATOR,       rows=Rows.ALL)
 STATUS_OPERATE         = Action("status.operate",         scope="status:operate",        rows=Rows.ALL)
 STATUS_SUBSCRIPTION_MANAGE = Action("status_subscription.manage", scope="status:manage", role="admin", machines=True, elsewhere=ANY_SCOPE)
 MAIL_OPERATE           = Action("mail.operate",           scope=PLATFORM_OPERATOR,       rows=Rows.ALL)

@@ -95,6 +95,12 @@ def _proxy_networks(settings: Settings) -> Iterator[str]:
             yield f"TRUSTED_PROXIES contains {text}, so that every client may choose its address: write your proxies'."
 
 
+def _browser_logs(settings: Settings) -> Iterator[str]:
+    takes_signed = settings.enable_frontend_log_ingest and settings.allow_anon_frontend_logs
+    if takes_signed and not _text(settings.frontend_log_shared_secret):
+        yield f"FRONTEND_LOG_SHARED_SECRET is not set, which ALLOW_ANON_FRONTEND_LOGS needs: {RANDOM}."
+
+
 def _trace_library(settings: Settings) -> Iterator[str]:
     if settings.traces_endpoint and not _can_import("opentelemetry.exporter.otlp.proto.http"):
         yield "OTEL_EXPORTER_OTLP_ENDPOINT is set, but OpenTelemetry is missing: install longshore[otel]."
@@ -127,8 +133,19 @@ def _debug(settings: Settings) -> Iterator[str]:
         yield "DEBUG is on, so that any Host header is accepted: leave it out."
 
 
+def _fixtures(settings: Settings) -> Iterator[str]:
+    if settings.use_test_fixtures:
+        yield "USE_TEST_FIXTURES lets anybody be anybody: leave it out."
+
+
 def _keys(settings: Settings) -> Iterator[str]:
-    for name in ("secret_key", "secret_key_previous", "metrics_token", "service_issue_secret"):
+    for name in (
+        "secret_key",
+        "secret_key_previous",
+        "metrics_token",
+        "service_issue_secret",
+        "frontend_log_shared_secret",
+    ):
         value: SecretStr | None = getattr(settings, name)
         for key in settings.items(value.get_secret_value()) if value else ():
             if weakness := key_weakness(key):
@@ -184,7 +201,17 @@ ALWAYS: tuple[Callable[[Settings], Iterator[str]], ...] = (
     _signature_verifier,
     _developer_signature,
     _proxy_networks,
+    _browser_logs,
     _trace_library,
     _slack,
 )
-IN_PRODUCTION = (_debug, _keys, _shared_keys, _storage_password, _hosts_and_origins, _mails, connection_problems)
+IN_PRODUCTION = (
+    _debug,
+    _fixtures,
+    _keys,
+    _shared_keys,
+    _storage_password,
+    _hosts_and_origins,
+    _mails,
+    connection_problems,
+)

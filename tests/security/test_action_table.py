@@ -40,6 +40,8 @@ PUBLIC_ROUTES = {
     ("post", "/api/v1/auth/register"),
     ("post", "/api/v1/auth/request-access"),
     ("post", "/api/v1/auth/service-accounts/issue"),
+    ("post", "/api/v1/contact"),
+    ("post", "/api/v1/logs"),
     ("get", "/api/v1/billing/plans"),
     ("get", "/status"),
     ("get", "/status/history"),
@@ -54,6 +56,8 @@ PUBLIC_ROUTES = {
     ("post", "/api/v1/status/subscriptions/verify"),
     ("post", "/api/v1/status/subscriptions/challenge"),
     ("delete", "/api/v1/status/subscriptions/{subscription_id:uuid}"),
+    ("post", "/api/v1/test-fixtures/apply"),
+    ("post", "/api/v1/test-fixtures/email-verification-token"),
     ("post", "/webhooks/resend"),
     ("get", "/api/v1/status"),
     ("get", "/api/v1/status.rss"),
@@ -108,6 +112,7 @@ REQUESTS = {"signup_request.approve", "signup_request.read", "signup_request.rej
 STATUS = {"status.operate"}
 OPERATORS = {
     "billing.operate",
+    "contact.operate",
     "mail.operate",
     "operator.grant",
     "operator.revoke",

@@ -14,10 +14,12 @@ from models.billing.operations import BillingOperation
 from models.containers.bindings import ContainerBinding
 from models.containers.container import Container
 from models.conversations.conversation import Conversation, Message
+from models.platform.authorization import STATUS_OPERATE
 from models.platform.database import transaction
 from models.platform.principal import Principal, Root
 from models.runs.approvals import Approval
 from models.runs.run import Run
+from models.status.deliveries import Fanout, StatusDelivery
 from models.status.subscriptions import StatusSubscription
 from models.storage.objects import StorageObject
 from models.vector_stores.files import VectorStoreFile
@@ -34,17 +36,32 @@ from tests.support.routes import (
     fill,
     minimal_body,
 )
+from tests.support.status import incident
 from tests.support.storage import object_by
 
 # Parameters that name nothing of a tenant's: any caller with the scope may read them.
-PLATFORM_PARAMETERS = {"agent_name", "workflow_key", "request_id", "invite_id", "event_id", "agent_key", "incident_id"}
+PLATFORM_PARAMETERS = {
+    "agent_name",
+    "workflow_key",
+    "request_id",
+    "invite_id",
+    "event_id",
+    "agent_key",
+    "incident_id",
+    "message_id",
+}
+# Operators of the status reach all tenants' rows: who they are is tested with the actions.
+FOR_TENANTS = [entry for entry in WITH_PARAMETER if entry[2].action is not STATUS_OPERATE]
 WITH_TENANT_ID = [
-    entry for entry in WITH_PARAMETER if PLATFORM_PARAMETERS.isdisjoint(name for name, _ in PARAMETER.findall(entry[1]))
+    entry for entry in FOR_TENANTS if PLATFORM_PARAMETERS.isdisjoint(name for name, _ in PARAMETER.findall(entry[1]))
 ]
 LISTS = [
     (method, path, operation)
     for method, path, operation in WITHOUT_PARAMETER
-    if method == "get" and not operation.action.public and not operation.streams
+    if method == "get"
+    and not operation.action.public
+    and not operation.streams
+    and operation.action is not STATUS_OPERATE
 ]
 
 
@@ -71,8 +88,20 @@ def victim_ids(tenant, signed, ask_as):
     subscription = StatusSubscription.create(
         tenant_id=tenant.id, channel="webhook", target_hash="a", target_masked="secret", status="active", creator="a"
     )
+    _, update = incident()
+    fanout = Fanout.create(update_id=update.id, severity="all", creator="user:1")
+    delivery = StatusDelivery.create(
+        tenant_id=tenant.id,
+        fanout_id=fanout.id,
+        update_id=update.id,
+        subscription_id=subscription.id,
+        channel="webhook",
+        host="a.example",
+    )
     ids = {
         "subscription_id": subscription.id,
+        "delivery_id": delivery.id,
+        "incident_id": "unknown",  # incidents belong to nobody
         "object_id": stored.id,
         "container_id": container.id,
         "vector_store_id": store.id,
@@ -98,7 +127,7 @@ def other_tenant(tenant):
 def all_rows():
     """Every row that a stranger must not change."""
     models = (Approval, BillingOperation, Conversation, Message, Run, Session, ServiceToken, StorageObject)
-    models += (Container, ContainerBinding, StatusSubscription, VectorStore, VectorStoreFile)
+    models += (Container, ContainerBinding, StatusDelivery, StatusSubscription, VectorStore, VectorStoreFile)
     return [list(model.select().order_by(model.id).dicts()) for model in models]
 
 

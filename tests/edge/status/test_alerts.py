@@ -4,7 +4,7 @@ import pytest
 
 from models.platform.audit import AuditEvent
 from models.platform.ids import uuid7
-from tests.support.accounts import add_user  # noqa: F401
+from tests.support.accounts import log_in
 from tests.support.crowd import crowd
 from tests.support.routes import assert_envelope
 from tests.support.status import deliveries, fan_out, incident, subscribe, update
@@ -74,8 +74,6 @@ def test_an_operator_who_acts_in_another_tenant_reaches_that_only(resend, signed
     elsewhere = {"X-Operator-Override": "true", "X-Operator-Reason": "A call.", "X-Tenant-Id": str(other.id)}
     assert resend(headers | elsewhere, row.slug).status_code == 403
     operators.grant(user.email, ["support:*"], by=Root("test"))
-    from tests.support.accounts import log_in
-
     headers["Authorization"] = f"Bearer {log_in(user.email).access_token}"
     assert resend(headers | elsewhere, row.slug).json == {"dispatched": 1}
     assert told(crowd_of_three) == ["other"]
@@ -162,7 +160,7 @@ def test_managers_have_their_own_deliveries_sent_again_and_no_others(http, signe
     _, first = incident()
     fan_out(first)
     own, foreign = (
-        [one for one in deliveries() if crowd_of_three[one.subscription_id] == name][0] for name in ("own", "other")
+        next(one for one in deliveries() if crowd_of_three[one.subscription_id] == name) for name in ("own", "other")
     )
     path = "/api/v1/status/subscriptions/{}/deliveries/{}/redeliver".format
     answer = http.simulate_post(path(own.subscription_id, own.id), headers=headers)

@@ -61,7 +61,7 @@ def get(http):
 def test_the_status_says_how_everything_is(get, story):
     answer = get("/api/v1/status").json
     assert answer["overview"]["state"] == "Major outage"
-    assert answer["overview"]["description"] == "There is an incident of API."
+    assert answer["overview"]["description"] == "Something does not work. Affected: API."
     by_key = {service["key"]: service for service in answer["services"]}
     assert [by_key[key]["status"] for key in ("api", "chat", "storage")] == ["incident", "degraded", "maintenance"]
     assert len(by_key["api"]["days"]) == 90

@@ -1,0 +1,1 @@
+"""What becomes of messages of the contact form after they were stored."""
