@@ -1,11 +1,14 @@
 """Every mail: its templates fit each other, hostile values stay text, and nothing is loaded from elsewhere."""
 
+import email
+import email.policy
 import re
 
 import pytest
 from selectolax.lexbor import LexborHTMLParser
 
 from tests.support.browser import browsing, violations
+from tests.support.mails import html, plain
 from workers.mail.build import TEMPLATES, build, rendered
 from workers.mail.kinds import KINDS
 from workers.mail.samples import SAMPLES, UNSUBSCRIBE_URL
@@ -78,6 +81,18 @@ def test_nothing_is_loaded_and_styles_are_inlined(name):
     assert all(node.attributes.get("style") for node in tree.css("p, h1, a, table, td"))
     assert tree.css_first("html").attributes["lang"] == "en" and tree.css_first("title").text()
     assert len(html) < 100_000, "mail programs cut off what is longer"
+
+
+@pytest.mark.parametrize("topic", ["Sales", "Größe 東京 " * 20, "x" * 5000])
+def test_a_mail_is_made_of_lines_that_every_server_takes(topic):
+    given = values("contact") | {"topic": topic, "message": f"{topic}\n.\nFrom here on", "name": topic}
+    message = build("jo@example.com", "contact", "m1", given, unsubscribe_url=UNSUBSCRIBE_URL)
+    raw = message.as_bytes()
+    assert raw.isascii() and max(map(len, raw.splitlines())) <= 998
+    read = email.message_from_bytes(raw, policy=email.policy.default)
+    assert read["List-Unsubscribe"] == f"<{UNSUBSCRIBE_URL}>"
+    assert read["Subject"] == f"[Contact] {topic.strip()}"[:200].strip()
+    assert topic.strip() in html(read) and f"{' '.join(topic.split())} . From here on" in " ".join(plain(read).split())
 
 
 def test_a_subject_is_one_line_that_is_not_too_long():
