@@ -20,12 +20,13 @@ from models.platform import logs, tracing
 from models.platform.settings import Settings
 from models.platform.settings import settings as process_settings
 from models.platform.startup_checks import EDGE, require_safe
+from models.status.services import services
 from workers.agents.catalog import catalog
 from workers.workflows.catalog import workflows
 
 
 def create_app(settings: Settings = process_settings, *, hasher: PasswordHasher | None = None) -> falcon.App[Any, Any]:
-    """The application. SystemExit for settings, signing keys, a catalogue or a breach list that cannot work.
+    """The application. SystemExit for settings, signing keys, a catalogue, a services file or a breach list that cannot work.
 
     `hasher` hashes all passwords; the default works in low-priority threads.
     """
@@ -36,6 +37,7 @@ def create_app(settings: Settings = process_settings, *, hasher: PasswordHasher 
     catalogue()
     catalog()
     workflows()
+    services()
     breached_passwords.require_usable()
     require_recipients()
     startup.announce(settings)

@@ -14,6 +14,7 @@ import math
 import time
 from typing import Any
 
+from edge import metrics
 from edge.errors import Invalid
 from edge.request import Request
 from edge.schemas.auth.service_accounts import ServiceAccountIssueRequest
@@ -155,7 +156,9 @@ def _check_times(claims: dict[str, Any]) -> None:
 
 def _use_nonce(claims: dict[str, Any]) -> None:
     """The nonce is remembered for as long as its payload could be accepted."""
-    if not request_nonces.use(str(claims["nonce"]), MAX_LIFETIME + MAX_AHEAD + 1):
+    is_new = request_nonces.use(str(claims["nonce"]), MAX_LIFETIME + MAX_AHEAD + 1)
+    (metrics.NONCES_NEW if is_new else metrics.NONCES_SEEN).inc()
+    if not is_new:
         raise NotSigned("Vault payload nonce already used.")
 
 

@@ -18,9 +18,11 @@ from edge.resources.billing.invoices import Invoices
 from edge.resources.billing.operations import Operations
 from edge.resources.billing.plans import Plans
 from edge.resources.billing.subscriptions import Subscriptions
+from edge.resources.billing.tenant_contacts import BillingContacts
 from edge.resources.billing.tenant_webhook import BillingWebhook
 from edge.resources.billing.usage import Usage
 from edge.resources.billing.webhook import StripeWebhook
+from edge.resources.browser_logs import BrowserLogs
 from edge.resources.chat import Chat, ChatStream
 from edge.resources.contact import Contact, ContactMessages
 from edge.resources.containers import AgentContainers, Containers
@@ -65,6 +67,7 @@ def routes(settings: Settings, hasher: PasswordHasher) -> list[Route]:
         *_mail(),
         *((Route("/webhooks/resend", ResendWebhook()),) if settings.resend_webhook_secret else ()),
         *_status_alerts(),
+        *((Route("/api/v1/logs", BrowserLogs()),) if settings.enable_frontend_log_ingest else ()),
         *(_billing() if settings.enable_billing else ()),
         *(_fixtures(hasher) if settings.use_test_fixtures else ()),
     ]
@@ -150,8 +153,10 @@ def _agents() -> list[Route]:
 
 
 def _tenants() -> list[Route]:
+    settings = TenantSettings()
     return [
-        Route("/api/v1/tenants/settings",                                       TenantSettings()),
+        Route("/api/v1/tenants/settings",                                       settings),
+        Route("/api/v1/tenants/settings/flags",                                 settings,               "flags"),
     ]
 
 
@@ -276,6 +281,7 @@ def _billing() -> list[Route]:
         Route("/api/v1/billing/tenants/{tenant_id}/usage",                      Usage()),
         Route("/api/v1/billing/stream",                                         BillingStream()),
         Route("/api/v1/billing/tenants/{tenant_id}/events",                     BillingEvents()),
+        Route("/api/v1/tenants/settings/billing-contacts/test",                 BillingContacts()),
         Route("/api/v1/tenants/settings/billing-webhook/secret",                webhook,                "secret"),
         Route("/api/v1/tenants/settings/billing-webhook/test",                  webhook,                "test"),
         Route("/api/v1/tenants/settings/billing-webhook/deliveries",            webhook,                "deliveries"),

@@ -67,7 +67,7 @@ def since(end: datetime, start: datetime) -> str:
 
 def percent(value: float) -> str:
     """Two decimals, cut off: 99.999 is not 100."""
-    return "100 %" if value >= 100 else f"{math.floor(value * 100) / 100:.2f} %"
+    return "100%" if value >= 100 else f"{math.floor(value * 100) / 100:.2f}%"
 
 
 def uptime(service: ServiceView) -> str:

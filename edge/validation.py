@@ -25,12 +25,15 @@ def body(req: Request, schema: type[Schema]) -> Schema:
 
     TooLarge (413), NotJson (415), Invalid (422) or BodyTooSlow (408) if it cannot be that.
     """
-    limits = BodyLimits.of(req)
-    raw = read_body(req, limits)
+    return parsed(req, read_body(req, BodyLimits.of(req)), schema)
+
+
+def parsed(req: Request, raw: bytes, schema: type[Schema]) -> Schema:
+    """A JSON body that was read already, as its schema. NotJson (415) or Invalid (422) if it cannot be that."""
     if raw and not _is_json(req.content_type or ""):
         raise NotJson()
     try:
-        data = parse_json(raw, limits)
+        data = parse_json(raw, BodyLimits.of(req))
     except ValueError:
         text = "The body is not valid JSON." if raw else "The body is missing: send a JSON object."
         raise Invalid.at("body", msg=text, code="json_invalid") from None

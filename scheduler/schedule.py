@@ -9,6 +9,7 @@ from workers.jobs import (
     EVENT_PURGE,
     JOB_PURGE,
     SESSION_PURGE,
+    STATUS_MAINTENANCE,
     STATUS_PROBE,
     STATUS_PURGE,
     STATUS_ROLL_UP,
@@ -31,6 +32,7 @@ CRON: list[tuple[str, JobKind]] = [
     ("* * * * *",  VECTOR_STORE_SYNC),  # stores at the provider that are due, each by one worker
     ("* * * * *",  STATUS_PROBE),   # how the services are
     ("7 * * * *",  STATUS_ROLL_UP), # the history of the services, with what came late
+    ("* * * * *",  STATUS_MAINTENANCE),  # maintenance whose time has come starts, or ends
     ("* * * * *",  STATUS_TEND),    # status alerts that are due although nobody sends them
     ("57 3 * * *", VECTOR_STORE_RECONCILE),  # what we made at the provider and nobody knows any more
     ("*/5 * * * *", CONTAINER_SYNC),  # containers that have expired at the provider

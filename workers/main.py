@@ -18,6 +18,7 @@ require_safe(settings, WORKER)  # the imports below already use the settings
 import dramatiq  # noqa: E402
 
 from models.billing import startup  # noqa: E402
+from models.status.services import services  # noqa: E402
 from workers import chat, housekeeping  # noqa: E402
 from workers.agents.catalog import catalog  # noqa: E402
 from workers.billing import events as billing_events  # noqa: E402
@@ -37,6 +38,7 @@ from workers.mail import status as status_mails  # noqa: E402
 from workers.status import challenges as status_challenges  # noqa: E402
 from workers.status import deliver as status_deliveries  # noqa: E402
 from workers.status import fan_out as status_fan_out  # noqa: E402
+from workers.status import maintenance as status_maintenance  # noqa: E402
 from workers.status import outcomes as status_outcomes  # noqa: E402
 from workers.status import probing as status_probing  # noqa: E402
 from workers.storage import reconciliation as storage_reconciliation  # noqa: E402
@@ -59,6 +61,7 @@ class Traces(dramatiq.Middleware):
 
 catalog()  # refuses to start with an MCP_TOOLS or a models file that cannot work
 workflows()
+services()
 tracing.start("worker")
 if is_gevent_active() and catalog().asks_servers:
     import_module(
@@ -89,6 +92,7 @@ __all__ = [
     "status_deliveries",
     "status_fan_out",
     "status_mails",
+    "status_maintenance",
     "status_outcomes",
     "status_probing",
     "storage_reconciliation",

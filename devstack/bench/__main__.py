@@ -29,6 +29,7 @@ BENCHES = {
     "indexing": "a PDF of 300 pages from its upload to its search; compared with bare extraction and bare vectors",
     "storage": "signed URLs per second; how fast uploads are verified; compared with the minio client and bare reading",
     "vectors": "searches among 100,000 chunks, their recall, indexing, memory; compared with LanceDB",
+    "status": "the status page, its JSON and feed from memory; beside a bare answer",
     "reads": "REST reads over 32 connections; compared with FastAPI",
 }
 EPILOG = """benchmarks:

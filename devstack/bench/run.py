@@ -13,7 +13,7 @@ import httpx
 from devstack.bench import billing_edges as billing
 from devstack.bench import idle, jobs
 from devstack.bench.launch import PROCESSES, launch, pids_of
-from devstack.bench.peers import bare_webhook, environment, server, workers
+from devstack.bench.peers import bare_page, bare_webhook, environment, server, workers
 from devstack.bench.report import Row
 from devstack.bench.tools import PEER, Setup, sign_in
 from devstack.process import Process, free_port, responds, wait_for
@@ -103,6 +103,9 @@ def on_fresh_stack(name: str, state: Path, limits: dict[str, str], no_peer: str)
             setup = replace(setup, peer_url=billing.start_guarded(stack))
         if name == "billing-webhooks":
             bare_url, bare_pid = bare_webhook.start(stack)
+            setup = replace(setup, pids=setup.pids | {"bare": bare_pid}, peer_url=bare_url)
+        if name == "status":
+            bare_url, bare_pid = bare_page.start(stack, f"{url}/status")
             setup = replace(setup, pids=setup.pids | {"bare": bare_pid}, peer_url=bare_url)
         if name in WITH_JOB_PEERS:
             setup = with_job_peers(setup, stack)

@@ -10,10 +10,11 @@ from edge.request import Request
 from edge.schemas import contact as schemas
 from edge.schemas.common import SuccessResponse
 from models.contact import listing, quotas
-from models.contact.messages import ContactMessage, one_line
+from models.contact.messages import ContactMessage
 from models.contact.recipients import recipients
 from models.platform.authorization import CONTACT_OPERATE, PUBLIC
 from models.platform.database import transaction
+from models.platform.texts import one_line
 from workers.jobs import MAIL_CONTACT, enqueue
 
 log = logging.getLogger(__name__)

@@ -1,5 +1,6 @@
 """The settings of a tenant."""
 
+from dataclasses import asdict
 from typing import cast
 from uuid import UUID
 
@@ -8,10 +9,17 @@ from pydantic import AnyUrl
 
 from edge.endpoint import endpoint
 from edge.request import Request
-from edge.schemas.tenants import BillingContactModel, TenantSettingsResponse, TenantSettingsUpdateRequest
+from edge.schemas.tenants import (
+    BillingContactModel,
+    TenantFlagResponse,
+    TenantFlagsResponse,
+    TenantSettingsResponse,
+    TenantSettingsUpdateRequest,
+)
 from edge.versions import versions
 from models.platform.authorization import TENANT_SETTINGS_CHANGE, TENANT_SETTINGS_READ
 from models.platform.database import transaction
+from models.tenants import flags
 from models.tenants.settings import Contact, TenantSettings
 
 
@@ -20,6 +28,17 @@ class Settings:
     def on_get(self, req: Request, resp: falcon.Response) -> TenantSettingsResponse:
         """Who is told about billing, the billing webhook, and values that the tenant keeps. `ETag` names their version."""
         return _answer(resp, TenantSettings.of_tenant(_tenant(req)))
+
+    @endpoint("List Tenant Flags", "tenants", action=TENANT_SETTINGS_READ, tenant=True)
+    def on_get_flags(self, req: Request, resp: falcon.Response) -> TenantFlagsResponse:
+        """All flags that there are, what they are about, and what they say for this tenant. Beyond the contract."""
+        stored, values = TenantSettings.of_tenant(_tenant(req)).flags, flags.of_tenant(_tenant(req))
+        return TenantFlagsResponse(
+            items=[
+                TenantFlagResponse(**asdict(flag), value=values[name], is_default=name not in stored)
+                for name, flag in flags.FLAGS.items()
+            ]
+        )
 
     @endpoint(
         "Update Tenant Settings",
@@ -30,7 +49,10 @@ class Settings:
         answer_headers=("ETag",),
     )
     def on_put(self, req: Request, resp: falcon.Response, body: TenantSettingsUpdateRequest) -> TenantSettingsResponse:
-        """Replace all settings. With `If-Match`, the ETag of an answer, only if nobody has changed them since: otherwise 412."""
+        """Replace all settings. With `If-Match`, the ETag of an answer, only if nobody has changed them since: otherwise 412.
+
+        `flags`: those of the list of flags; an unknown one is a 400, unless it was saved before.
+        """
         with transaction():
             row = TenantSettings.save_all(
                 req.context.principal,

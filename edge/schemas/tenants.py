@@ -53,6 +53,26 @@ class TenantSettingsResponse(BaseModel):
     updated_at: Timestamp | None = None
 
 
+class TenantFlagResponse(BaseModel):
+    """`value`: what holds for this tenant. `is_default`: nobody has set it."""
+
+    name: str
+    description: str
+    default: bool
+    value: bool
+    is_default: bool
+
+
+class TenantFlagsResponse(BaseModel):
+    items: list[TenantFlagResponse]
+
+
+class ContactsTestResponse(BaseModel):
+    """`recipients`: how many addresses get the mail."""
+
+    recipients: int
+
+
 class WebhookSecretResponse(BaseModel):
     """`secret`: in the form of Standard Webhooks. It is shown this once.
 

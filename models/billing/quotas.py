@@ -69,6 +69,9 @@ select distinct tenant_id from abandoned"""
 
 DECISIONS = Counter("usage_guardrail_decisions_total", "Decisions about new work.", ["decision", "plan_code"])
 HITS = Counter("usage_limit_hits_total", "Limits that new work has met.", ["plan_code", "limit_type", "feature_key"])
+for _decision in ("allowed", "warned", "blocked"):
+    DECISIONS.labels(_decision, "")  # exported as 0 before the first one
+HITS.labels("", "hard_limit", "messages")
 
 
 class Warned(NamedTuple):

@@ -1,6 +1,5 @@
 """Messages from the contact form. They are stored first; a job mails them."""
 
-import re
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -15,13 +14,12 @@ from models.platform.clock import now
 from models.platform.database import in_transaction
 from models.platform.errors import Conflict, NotFound
 from models.platform.model import DateTimeTZField, Model
+from models.platform.texts import lines, one_line
 
 OPEN, ASSIGNED, CLOSED, SUPPRESSED = "open", "assigned", "closed", "suppressed"  # suppressed: from a robot
 STATES = (OPEN, ASSIGNED, CLOSED, SUPPRESSED)
 ROBOT_DAYS = 30  # that messages of robots are kept
 PURGE_AT_ONCE = 1000
-CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
-CONTROLS_IN_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]+")  # a terminal that shows them must not obey them
 
 
 class MessageNotFound(NotFound):
@@ -74,7 +72,7 @@ class ContactMessage(Model):
             name=one_line(name),
             company=one_line(company),
             topic=one_line(topic),
-            message=CONTROLS_IN_TEXT.sub(" ", message.replace("\r\n", "\n").replace("\r", "\n")).strip(),
+            message=lines(message),
             ip=client.ip,
             user_agent=one_line(client.agent),
             state=SUPPRESSED if is_robot else OPEN,
@@ -182,8 +180,3 @@ class ContactMessage(Model):
         self.save()
         audit.record(action, by, f"contact:{self.id}", client=client, assignee=assignee, **details)
         return self
-
-
-def one_line(text: str | None) -> str | None:
-    """The text without control characters and line breaks; None if nothing is left."""
-    return " ".join(CONTROLS.sub(" ", text or "").split()) or None

@@ -8,6 +8,7 @@ from models.platform.errors import BadRequest
 from models.platform.principal import Principal
 from models.platform.settings import settings
 from models.storage.objects import StorageObject
+from models.tenants import flags
 
 MOST = 20  # of a message
 IMAGES = ("image/png", "image/jpeg", "image/webp", "image/gif")  # types that models are shown
@@ -30,7 +31,12 @@ def attachment_of(stored: StorageObject, tool_call_id: str | None = None) -> Att
 
 
 def resolve(principal: Principal, object_ids: Sequence[UUID]) -> list[Attachment]:
-    """What a message with these objects keeps of them, each once. ObjectNotFound, ObjectNotReady, AttachmentsTooLarge."""
+    """What a message with these objects keeps of them, each once.
+
+    FlagOff if the tenant wants no attachments; ObjectNotFound, ObjectNotReady, AttachmentsTooLarge.
+    """
+    if object_ids:
+        flags.require_on(principal.tenant_id, flags.ATTACHMENTS)
     found = [StorageObject.ready_for(principal, object_id) for object_id in dict.fromkeys(object_ids)]
     most = settings.attachments_max_mb * 1024 * 1024
     if sum(one.size_bytes for one in found) > most:

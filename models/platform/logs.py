@@ -92,10 +92,24 @@ def _is_secret(key: str) -> bool:
 
 
 def _redact(logger: Any, name: str, event_dict: Event) -> Event:
-    for key in event_dict:
-        if _is_secret(key) and isinstance(event_dict[key], str):
-            event_dict[key] = REDACTED
+    for key, value in event_dict.items():
+        if isinstance(value, str):
+            event_dict[key] = REDACTED if _is_secret(key) else value
+        elif isinstance(value, dict | list):
+            event_dict[key] = _redacted(value)
     return event_dict
+
+
+def _redacted(value: Any) -> Any:
+    """A copy without the texts that have the names of secrets, however deep they are."""
+    if isinstance(value, list):
+        return [_redacted(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: REDACTED if isinstance(item, str) and _is_secret(str(key)) else _redacted(item)
+        for key, item in value.items()
+    }
 
 
 def _without_secrets(renderer: Processor) -> Processor:

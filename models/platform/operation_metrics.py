@@ -25,6 +25,7 @@ class Operations:
         )
         for name in names:
             self.total.labels(name, "success")  # exported as 0 before the first one
+            self.seconds.labels(name, "success")
 
     @contextmanager
     def counted(self, operation: str) -> Iterator[None]:

@@ -1,12 +1,27 @@
 """Keeps the secrets of the settings out of logs and of stored errors: a driver's message may quote one."""
 
 import json
+import re
 from collections.abc import Iterable
 
 from models.platform.settings import settings
 
 REDACTED = "[redacted]"
 SHORTEST = 6  # characters; shorter values would blank out ordinary words
+# What grants something wherever it is read: tokens of ours and of services, credentials in URLs, and named values.
+TOKENS = re.compile(
+    r"""\beyJ[\w-]{8,}(?:\.[\w-]+)+          # JWT
+    | \b[0-9a-f]{32}\.[0-9a-f]{64}\b      # a token that was mailed
+    | \b(?:sk|pk|rk|whsec|xox[a-z]|re)[-_][\w-]{8,}
+    | (?<=://)[^/\s:@]+:[^/\s@]+(?=@)      # user:password in a URL
+    | (?<=bearer\s)\S+ | (?<=basic\s)\S+
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+NAMED = re.compile(
+    r"""(\b[\w-]{0,40}(?:password|passwd|token|secret|api[_-]?key|credential|signature)[\w-]{0,40}["']?\s*[=:]\s*["']?)[^\s&"',;}]+""",
+    re.IGNORECASE,
+)
 _added: set[str] = set()
 
 
@@ -27,3 +42,8 @@ def without_secrets(text: str, secrets: list[str] | None = None) -> str:
         if secret in text:
             text = text.replace(secret, REDACTED)
     return text
+
+
+def without_tokens(text: str) -> str:
+    """The text of a stranger, with whatever looks like a token or a named secret blanked out: `?token=...`, `Bearer ...`."""
+    return TOKENS.sub(REDACTED, NAMED.sub(rf"\1{REDACTED}", text))

@@ -9,7 +9,7 @@ from models.status.incidents import CRITICAL, SCHEDULED
 from models.status.services import DEGRADED, INCIDENT, MAINTENANCE, OPERATIONAL, UNKNOWN, Service
 from models.status.views import IncidentView, ServiceView
 
-WORST_FIRST = (INCIDENT, DEGRADED, MAINTENANCE, UNKNOWN, OPERATIONAL)
+WORST_FIRST = (INCIDENT, DEGRADED, MAINTENANCE, OPERATIONAL, UNKNOWN)
 OLD = timedelta(minutes=5)  # what a probe has found is not known to be true any more
 STATES = {
     INCIDENT: "Service disruption",
@@ -19,10 +19,10 @@ STATES = {
     OPERATIONAL: "All systems operational",
 }
 SENTENCES = {
-    INCIDENT: "There is an incident of {names}.",
-    DEGRADED: "Not everything works as it should: {names}.",
-    MAINTENANCE: "There is maintenance of {names}.",
-    UNKNOWN: "Nobody has checked lately: {names}.",
+    INCIDENT: "Something does not work. Affected: {names}.",
+    DEGRADED: "Not everything works as it should. Affected: {names}.",
+    MAINTENANCE: "Planned work is going on. Affected: {names}.",
+    UNKNOWN: "Not checked lately: {names}.",
 }
 
 
@@ -47,18 +47,26 @@ def status(service: Service, effect: str | None, check: Check | None, now: datet
         return effect
     if service.probe is None:
         return OPERATIONAL
-    return UNKNOWN if check is None or now - check.at > OLD else OPERATIONAL
+    if check is None or now - check.at > OLD:
+        return UNKNOWN
+    return DEGRADED if check.state == DEGRADED else OPERATIONAL
 
 
 def words(services: Sequence[ServiceView], incidents: Iterable[IncidentView]) -> tuple[str, str, str]:
     """The worst status of all services; the headline; and a sentence that says which ones."""
     overall = worst(service.status for service in services)
     if overall == OPERATIONAL:
-        return overall, STATES[overall], f"{settings.app_name} works as it should."
+        return _operational([service.name for service in services if service.status == UNKNOWN])
     is_critical = any(each.is_open and each.severity == CRITICAL for each in incidents)
     state = "Major outage" if overall == INCIDENT and is_critical else STATES[overall]
     names = _listed([service.name for service in services if service.status == overall])
-    return overall, state, SENTENCES.get(overall, "").format(names=names)
+    return overall, state, SENTENCES[overall].format(names=names)
+
+
+def _operational(unknown: Sequence[str]) -> tuple[str, str, str]:
+    if unknown:
+        return OPERATIONAL, "All checked systems operational", f"Not checked lately: {_listed(unknown)}."
+    return OPERATIONAL, STATES[OPERATIONAL], f"{settings.app_name} works as it should."
 
 
 def _listed(names: Sequence[str]) -> str:

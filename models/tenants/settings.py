@@ -1,7 +1,7 @@
 """A tenant's settings: who is told about billing, the billing webhook, and values that the tenant keeps here.
 
 One row per tenant, which the first save creates. `version` counts the saves, so that nobody overwrites what they have not
-seen. Flags and plan metadata are plain maps: nothing reads them yet.
+seen. Flags are those of models/tenants/flags.py. Plan metadata is a plain map, which nothing reads.
 """
 
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ from models.platform.errors import BadRequest, DomainError
 from models.platform.locks import lock
 from models.platform.model import BinaryJSONField, DateTimeTZField, TenantModel
 from models.platform.principal import Principal
+from models.tenants.flags import checked as checked_flags
 
 MOST_CONTACTS, LONGEST_URL = 10, 512
 SAVED = ("billing_contacts", "billing_webhook_url", "plan_metadata", "flags")
@@ -83,7 +84,7 @@ class TenantSettings(TenantModel):
     ) -> "TenantSettings":
         """Replace the settings. `versions`: what the caller may have read, None for anything.
 
-        SettingsInvalid, SettingsChanged if the version is another one.
+        SettingsInvalid, FlagUnknown, SettingsChanged if the version is another one.
         """
         row = cls.locked(tenant_id)
         if versions is not None and row.version not in versions:
@@ -92,7 +93,7 @@ class TenantSettings(TenantModel):
             "billing_contacts": [contact._asdict() for contact in _checked(contacts)],
             "billing_webhook_url": checked_url(webhook_url),
             "plan_metadata": {key.strip(): value.strip() for key, value in plan_metadata.items() if key.strip()},
-            "flags": {key.strip(): value for key, value in flags.items() if key.strip()},
+            "flags": checked_flags(flags, row.flags),
         }
         changed = [name for name in SAVED if getattr(row, name) != values[name]]
         for name, value in (values | {"version": row.version + 1, "updated_at": now()}).items():

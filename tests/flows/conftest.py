@@ -17,6 +17,7 @@ import redis
 from devstack import mails
 from tests.support.mails import plain
 from tests.support.mcp_server import Server
+from tests.support.probes import Site
 
 EMAIL, PASSWORD = "demo@example.com", "demo-password-please-change"
 
@@ -124,7 +125,8 @@ def eventually(check, seconds=10.0, pause=0.05):
         time.sleep(pause)
 
 
-CATALOGUE = Path(__file__).parents[1] / "support" / "catalogue"  # agents and tools of the tests
+ROOT = Path(__file__).parents[2]
+CATALOGUE = ROOT / "tests" / "support" / "catalogue"  # agents and tools of the tests
 MODELS = """
 [providers.chat]
 base_url = "{url}"
@@ -172,6 +174,14 @@ def catalogue_of(stack, server):
     return {"AGENTS_PATH": str(folder), "MCP_TOOLS": json.dumps([server.entry()])}
 
 
+def services_of(stack, site):
+    """The packaged services, and one whose probe gets this site."""
+    path = stack.state / "services.toml"
+    lab = f'[services.lab]\nname = "Lab"\ndescription = "A test."\nowner = "Lab"\nprobe = {{ kind = "http", url = "{site.url}" }}'
+    path.write_text(f"{(ROOT / 'models/status/services.toml').read_text()}\n{lab}\n")
+    return {"STATUS_SERVICES_PATH": str(path), "STATUS_CACHE_SECONDS": "1"}
+
+
 @pytest.fixture(scope="session")
 def live_stack():
     from devstack.process import free_port
@@ -190,11 +200,12 @@ def live_stack():
     }
     with Stack(state, environ={**without_urls, **no_limits}) as stack, Server(state) as server:
         stack.start_parts()
-        stack.env |= models_of(stack) | catalogue_of(stack, server)
+        live_site = Site()
+        stack.env |= models_of(stack) | catalogue_of(stack, server) | services_of(stack, live_site)
         stack.migrate()
         stack.seed()
         live = Live(stack)
-        live.mcp_server, live.webhook_port = server, webhook_port
+        live.mcp_server, live.webhook_port, live.site = server, webhook_port, live_site
         for name in ("edge", "worker-agents", "worker-jobs", "scheduler"):
             live.start(name)
         live.start("worker-agents", "spare")

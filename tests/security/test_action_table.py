@@ -41,6 +41,7 @@ PUBLIC_ROUTES = {
     ("post", "/api/v1/auth/request-access"),
     ("post", "/api/v1/auth/service-accounts/issue"),
     ("post", "/api/v1/contact"),
+    ("post", "/api/v1/logs"),
     ("get", "/api/v1/billing/plans"),
     ("get", "/status"),
     ("get", "/status/history"),

@@ -8,7 +8,11 @@ from tests.support.accounts import CHEAP_HASHER
 from tests.support.stripe import BILLING
 
 UNKNOWN_ID = "01a20ac7-784f-712d-8112-15c292557957"
-OPTIONAL = {"resend_webhook_secret": "whsec_bG9uZ3Nob3Jl", "use_test_fixtures": True}
+OPTIONAL = {
+    "resend_webhook_secret": "whsec_bG9uZ3Nob3Jl",
+    "enable_frontend_log_ingest": True,
+    "use_test_fixtures": True,
+}
 # Every route that there can be. The tests' application has them all, whatever a test sets for the process.
 EVERYTHING = Settings(**{**settings.model_dump(), **BILLING, **OPTIONAL})
 # Answered with 204 also if there is nothing of this id, as the contract has it.

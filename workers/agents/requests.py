@@ -39,7 +39,7 @@ def _instructions(turn: Turn) -> str:
     )
     names = ", ".join(tool.name for tool in turn.withheld)
     return (
-        f"{text}\n\nThe plan of this user's organisation does not include: {names}. Say so if it is needed."
+        f"{text}\n\nThe plan and the settings of this user's organisation do not include: {names}. Say so if it is needed."
         if names
         else text
     )

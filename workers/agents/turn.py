@@ -12,6 +12,7 @@ from models.platform.database import release
 from models.runs import tool_policy
 from models.runs.events import event
 from models.runs.steps import Step
+from models.tenants import flags
 from workers.agents import attachments
 from workers.agents.approvals import Decisions
 from workers.agents.attachments import Attachment
@@ -26,6 +27,12 @@ if TYPE_CHECKING:
 Event = dict[str, Any]
 USAGE = ("input_tokens", "output_tokens", "total_tokens")
 TOGGLES = {"web_search": "enable_web_search"}  # of a plan, by the beginning of a hosted tool's type
+# Of a tenant, likewise.
+FLAGS = {
+    "web_search": flags.WEB_SEARCH,
+    "code_interpreter": flags.CODE_INTERPRETER,
+    "image_generation": flags.IMAGE_GENERATION,
+}
 LARGE_FIELDS = ("instructions", "tools", "input")  # of a response: prompts, and what the client sent itself
 
 
@@ -100,12 +107,12 @@ class Turn:
 
     @property
     def hosted(self) -> list[Tool]:
-        """What the agent has, the provider runs, and the tenant's plan allows."""
+        """What the agent has, the provider runs, and the tenant's plan and flags allow."""
         return [tool for tool in self._hosted_tools if self._is_allowed(tool)]
 
     @property
     def withheld(self) -> list[Tool]:
-        """What the tenant's plan does not allow the agent."""
+        """What the tenant's plan or flags do not allow the agent."""
         return [tool for tool in self._hosted_tools if not self._is_allowed(tool)]
 
     @property
@@ -114,7 +121,17 @@ class Turn:
 
     def _is_allowed(self, tool: Tool) -> bool:
         kind = (tool.hosted or {}).get("type", "")
-        return all(self._toggle(toggle) for prefix, toggle in TOGGLES.items() if kind.startswith(prefix))
+        return all(self._flags[flag.name] for prefix, flag in FLAGS.items() if kind.startswith(prefix)) and all(
+            self._toggle(toggle) for prefix, toggle in TOGGLES.items() if kind.startswith(prefix)
+        )
+
+    @cached_property
+    def _flags(self) -> dict[str, bool]:
+        """Those of the tenant. They are looked up once for a turn, if one of its agents has such a tool at all."""
+        try:
+            return flags.of_tenant(self.request.tenant_id)
+        finally:
+            release()
 
     def _toggle(self, name: str) -> bool:
         """What the plan says is looked up once for a turn, if one of its agents has such a tool at all."""

@@ -49,6 +49,8 @@ SECONDS = Histogram(
     ["operation"],
     buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14_400),
 )
+OPERATIONS.labels("start", "", "success")  # exported as 0 before the first one
+SECONDS.labels("start")
 
 
 @dataclass(frozen=True, slots=True)

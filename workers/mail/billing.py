@@ -8,7 +8,7 @@ from models.billing.notices import DELIVERED, PENDING, Delivery, Notice
 from models.platform.database import transaction
 from models.platform.ids import parse_uuid
 from workers import metrics
-from workers.jobs import MAIL_BILLING
+from workers.jobs import MAIL_BILLING, MAIL_BILLING_TEST
 from workers.mail.send import send
 from workers.runtime import Lease, actor
 
@@ -30,6 +30,14 @@ def mail_billing(lease: Lease) -> None:
         lease.job.finish()
         delivery.end(DELIVERED)
     metrics.notice_ended(delivery.channel, DELIVERED)
+
+
+@actor(MAIL_BILLING_TEST)
+def mail_test(lease: Lease) -> None:
+    """A test to one of the addresses that are told about a tenant's billing."""
+    tenant = Tenant.get_or_none(Tenant.id == lease.job.tenant_id)
+    if tenant is not None:
+        send(lease, lease.job.args["to"], "billing_test", tenant=" ".join(tenant.name.split()))
 
 
 def _values(notice: Notice, tenant: str) -> dict[str, Any]:

@@ -1,10 +1,11 @@
 """Tokens of service accounts: issued to machines that sign their request, or by admins and operators; listed, revoked."""
 
+import time
+
 import falcon
 
-from edge import request_signatures
+from edge import metrics, request_signatures
 from edge.endpoint import endpoint
-from edge.metrics import SERVICE_TOKENS
 from edge.request import Request
 from edge.schemas.auth import service_accounts as schemas
 from edge.schemas.common import SuccessResponse
@@ -100,13 +101,14 @@ def issue(
     req: Request, body: schemas.ServiceAccountIssueRequest, *, by: Caller, reason: str | None = None
 ) -> schemas.ServiceAccountTokenResponse:
     account = body.account if body.account in catalogue() else "unknown"  # callers must not create labels
+    began = time.perf_counter()
     try:
         request = ServiceTokenRequest(**body.model_dump(exclude={"reason"}))
         stored, token = service_token_issuing.issue(request, by=by, reason=reason, client=req.context.client)
     except DomainError as error:
-        SERVICE_TOKENS.labels(account, error.code).inc()
+        metrics.service_token_issued(account, error.code, time.perf_counter() - began)
         raise
-    SERVICE_TOKENS.labels(account, "success").inc()
+    metrics.service_token_issued(account, "success", time.perf_counter() - began)
     return schemas.ServiceAccountTokenResponse(
         refresh_token=token,
         issued_at=stored.created_at.isoformat(),

@@ -46,7 +46,7 @@ def test_a_save_replaces_everything(settings):
         "billing_contacts": [contact],
         "billing_webhook_url": "https://hook.example.com",
         "plan_metadata": {"a": "b"},
-        "flags": {"x": True},
+        "flags": {"web_search": True},
     }
     found = saved(settings(first))
     assert found["billing_webhook_url"] == "https://hook.example.com/" and found["updated_at"].endswith("Z")
@@ -130,7 +130,7 @@ def test_what_is_required(settings, missing):
 def test_nobody_overwrites_what_they_have_not_seen(settings):
     seen = settings().headers["ETag"]
     assert settings(EMPTY, seen).headers["ETag"] == '"1"'
-    answer = settings(EMPTY | {"flags": {"mine": True}}, seen)
+    answer = settings(EMPTY | {"flags": {"web_search": True}}, seen)
     assert (answer.status_code, answer.json["error"]) == (412, "settings_changed")
     assert saved(settings())["flags"] == {}
     assert settings(EMPTY, '"7", "1"').headers["ETag"] == '"2"'
@@ -145,12 +145,12 @@ def test_other_tags(settings, tag, status):
 
 
 def test_of_several_saves_at_once_with_the_same_tag_one_succeeds(settings):
-    statuses = crowd(6, lambda number: settings(EMPTY | {"flags": {str(number): True}}, '"0"').status_code)
+    statuses = crowd(6, lambda number: settings(EMPTY | {"flags": {"web_search": number % 2 == 0}}, '"0"').status_code)
     assert sorted(statuses) == [200, 412, 412, 412, 412, 412]
 
 
 def test_a_save_is_on_record_without_the_path_of_the_webhook(settings, tenant):
-    settings(EMPTY | {"billing_webhook_url": "https://hook.example.com/secret", "flags": {"a": True}})
+    settings(EMPTY | {"billing_webhook_url": "https://hook.example.com/secret", "flags": {"attachments": True}})
     event = AuditEvent.get(AuditEvent.action == "tenant_settings.saved")
     assert (event.subject, event.tenant_id) == (f"tenant:{tenant.id}", tenant.id)
     assert event.details["changed"] == ["billing_webhook_url", "flags"]
@@ -167,7 +167,7 @@ def test_tenants_have_their_own(settings, signed):
     from models.auth.tenants import Tenant
 
     headers, _ = signed("owner", tenant=Tenant.create(slug="other", name="Other"))
-    settings(EMPTY | {"flags": {"a": True}})
+    settings(EMPTY | {"flags": {"attachments": True}})
     assert saved(settings(headers=headers))["flags"] == {}
 
 

@@ -81,7 +81,7 @@ def test_an_incident_is_shown_with_its_updates_until_it_ends(monkeypatch):
     assert (shown.slug, shown.service, shown.is_open, shown.state) == (incident.slug, "API", True, "identified")
     assert [update.text for update in shown.updates] == ["It is a disk.", "We look."]
     assert (found.overview.status, found.overview.state) == ("incident", "Service disruption")
-    assert found.overview.description == "There is an incident of API."
+    assert found.overview.description == "Something does not work. Affected: API."
     assert by_key(found)["api"].days[-1].incidents == 1
     assert by_key(found)["api"].last_incident_at == incident.starts_at
     add(incident, state="resolved", text="Done.")

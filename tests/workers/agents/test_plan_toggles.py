@@ -3,6 +3,8 @@
 import pytest
 
 from models.auth.tenants import Tenant
+from models.tenants import flags
+from models.tenants.settings import TenantSettings
 from tests.support.models import collect, request
 from workers.agents.catalog import Agent, Catalog, catalog
 from workers.agents.declarations import Tool
@@ -37,14 +39,29 @@ def withheld(events):
 def test_a_plan_without_web_search_leaves_the_tool_out_and_says_so(billing, asked_by):
     without, having = (next_request(Turn(asked_by(plan), catalog())) for plan in ("starter", "pro"))
     assert "web_search" in tools(having) and tools(without) == [name for name in tools(having) if name != "web_search"]
-    assert "does not include: web_search." in without["instructions"]
-    assert "does not include" not in having["instructions"]
+    assert "do not include: web_search." in without["instructions"]
+    assert "do not include" not in having["instructions"]
 
 
 @pytest.mark.parametrize(("plan", "said"), [("starter", [("triage", "web_search")]), ("pro", []), (None, [])])
 def test_clients_are_told(billing, asked_by, plan, said):
     events, result = collect(run_agent(asked_by(plan, "[[text=fine]]")))
     assert withheld(events) == said and result.response_text == "fine"
+
+
+@pytest.mark.parametrize("tool", ["web_search", "code_interpreter", "image_generation"])
+def test_a_tenants_flag_leaves_a_tool_out_whatever_its_plan_is(asked_by, tenant, tool):
+    agents = [agent.key for agent in catalog().agents.values() if tool in agent.tools]
+    assert agents
+    for agent in agents:
+        assert tool in [one["type"] for one in next_request(Turn(asked_by("pro", agent=agent), catalog()))["tools"]]
+    row = TenantSettings.create(tenant_id=tenant.id, flags={tool: False})
+    for agent in agents:
+        asked = next_request(Turn(asked_by("pro", agent=agent), catalog()))
+        assert tool not in [one["type"] for one in asked["tools"]]
+        assert f"do not include: {tool}" in asked["instructions"]
+    TenantSettings.update(flags={tool: True, "old": False}).where(TenantSettings.id == row.id).execute()
+    assert not Turn(asked_by("pro", agent=agents[0]), catalog()).withheld
 
 
 def test_the_search_itself_cannot_happen(billing, asked_by):
@@ -73,13 +90,14 @@ def test_other_kinds_of_web_search_are_covered_and_other_tools_are_not(billing, 
     assert [tool.name for tool in turn.hosted] == ["code"] and [tool.name for tool in turn.withheld] == ["old", "dated"]
 
 
-def test_without_billing_everything_is_allowed_and_nothing_is_asked(asked_by, monkeypatch):
+def test_without_billing_everything_is_allowed_and_only_the_flags_are_asked_for_once(asked_by, monkeypatch):
     from models.platform.database import database
 
-    asked = asked_by("starter", "[[text=fine]]")
-    monkeypatch.setattr(database, "execute_prepared", lambda *_: pytest.fail("asked the database"))
+    asked, statements, execute = asked_by("starter", "[[text=fine]]"), [], database.execute_prepared
+    monkeypatch.setattr(database, "execute_prepared", lambda *args: statements.append(args[0]) or execute(*args))
     turn = Turn(asked, catalog())
     assert "web_search" in tools(next_request(turn)) and not turn.withheld
+    assert statements == [flags.READ]
 
 
 def test_the_plan_is_looked_up_once_for_a_turn(billing, asked_by, monkeypatch):
