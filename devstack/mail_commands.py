@@ -73,6 +73,9 @@ def send_test(context: typer.Context, state: Path = STATE) -> None:
 
 
 def _run(name: str, context: typer.Context, state: Path) -> None:
+    source = context.get_parameter_source("state")
+    if context.parent and source and source.name == "DEFAULT":
+        state = context.parent.params["state"]  # `./dev mail --state FOLDER test ...`
     if not {"-h", "--help"} & set(context.args):
         instance.use_database(state)
     from workers.mail.commands import main

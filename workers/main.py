@@ -18,6 +18,7 @@ require_safe(settings, WORKER)  # the imports below already use the settings
 import dramatiq  # noqa: E402
 
 from models.billing import startup  # noqa: E402
+from models.status.services import services  # noqa: E402
 from workers import chat, housekeeping  # noqa: E402
 from workers.agents.catalog import catalog  # noqa: E402
 from workers.billing import events as billing_events  # noqa: E402
@@ -60,6 +61,7 @@ class Traces(dramatiq.Middleware):
 
 catalog()  # refuses to start with an MCP_TOOLS or a models file that cannot work
 workflows()
+services()
 tracing.start("worker")
 if is_gevent_active() and catalog().asks_servers:
     import_module(

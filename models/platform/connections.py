@@ -17,6 +17,7 @@ UNCHECKED = {"ssl_cert_reqs": ("none", "optional"), "ssl_check_hostname": ("fals
 HTTP_ADDRESSES = (
     "vault_addr",
     "openai_base_url",
+    "resend_base_url",
     "stripe_api_base",
     "otel_exporter_otlp_endpoint",
     "otel_exporter_otlp_traces_endpoint",

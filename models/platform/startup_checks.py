@@ -5,6 +5,7 @@ All refusals are collected, and printed as one list. Each line says which settin
 
 import importlib.util
 import ipaddress
+import re
 from collections.abc import Callable, Collection, Iterator
 from email.utils import parseaddr
 
@@ -18,6 +19,7 @@ from models.platform.slack_settings import WrongChannels, default_channels, tena
 
 EDGE, WORKER, SCHEDULER, RELEASE = "edge", "worker", "scheduler", "release"
 PROCESSES = (EDGE, WORKER, SCHEDULER, RELEASE)
+WEBHOOK_SECRET = re.compile(r"whsec_[A-Za-z0-9+/]{22,}={0,2}")
 RANDOM = "write what `openssl rand -hex 32` prints"
 
 
@@ -45,16 +47,19 @@ def _missing(settings: Settings, processes: Collection[str]) -> Iterator[str]:
         yield "STRIPE_SECRET_KEY is not set, which ENABLE_BILLING needs: write the secret key of your Stripe account."
     if settings.enable_billing and needed(_text(settings.stripe_webhook_secret), EDGE):
         yield "STRIPE_WEBHOOK_SECRET is not set, which ENABLE_BILLING needs: write the secret of the webhook endpoint."
+    if settings.resend_email_enabled and needed(_text(settings.resend_api_key), WORKER):
+        yield "RESEND_API_KEY is not set, which RESEND_EMAIL_ENABLED needs: write a key of your Resend account."
     if not settings.hardened:
         return
     if needed(settings.metrics_token, EDGE):
         yield f"METRICS_TOKEN is not set, so that everybody may read /metrics: {RANDOM}."
     if needed(settings.openai_api_key or settings.models_path, WORKER):
         yield "OPENAI_API_KEY is not set, so that agents cannot reach a model: write the provider's key, or MODELS_PATH."
-    if needed(settings.smtp_url or not settings.require_email_verification, WORKER):
+    sends_mail = settings.smtp_url or settings.resend_email_enabled
+    if needed(sends_mail or not settings.require_email_verification, WORKER):
         yield (
             "SMTP_URL is not set, so that nobody can verify an address: write smtps://user:password@host:465, "
-            "or REQUIRE_EMAIL_VERIFICATION=false."
+            "or RESEND_EMAIL_ENABLED=true, or REQUIRE_EMAIL_VERIFICATION=false."
         )
 
 
@@ -183,8 +188,13 @@ def _mails(settings: Settings) -> Iterator[str]:
     url = split(settings.app_public_url)
     if url is None or url.scheme != "https" or is_local(url.hostname):
         yield "APP_PUBLIC_URL, to which links in mails lead, is not a public https:// address: write your site's."
-    if is_local(parseaddr(settings.mail_from)[1].rpartition("@")[2]):
-        yield "MAIL_FROM is not an address of yours: write Name <no-reply@your-domain>."
+    by_resend = settings.resend_default_from if settings.resend_email_enabled else None
+    if is_local(parseaddr(by_resend or settings.mail_from)[1].rpartition("@")[2]):
+        name = "RESEND_DEFAULT_FROM" if by_resend else "MAIL_FROM"
+        yield f"{name} is not an address of yours: write Name <no-reply@your-domain>."
+    for secret in settings.items(_text(settings.resend_webhook_secret)):
+        if not WEBHOOK_SECRET.fullmatch(secret):
+            yield "RESEND_WEBHOOK_SECRET is not a signing secret of Resend's: write what begins with whsec_."
 
 
 ALWAYS: tuple[Callable[[Settings], Iterator[str]], ...] = (

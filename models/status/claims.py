@@ -79,7 +79,9 @@ on conflict (host) do update set updated_at = now(), failures = 0, put_off_until
 ANSWERED = "delete from status_host where host = any(%(hosts)s)"
 DUE = """
 select min(greatest(due_at, put_off_until)) from status_delivery left join status_host using (host)
-where state = 'pending' and channel = any(%(channels)s) and due_at <= now() + %(seconds)s * interval '1 second'"""
+where state = 'pending' and channel = any(%(channels)s)
+    and due_at <= now() + %(seconds)s * interval '1 second'
+    and (put_off_until is null or put_off_until <= now() + %(seconds)s * interval '1 second')"""
 GIVE_UP = """
 update status_delivery set state = 'given_up', finished_at = now(), claim = null, claimed_until = null,
     error = coalesce(error, 'It could not be sent in time.')
@@ -144,7 +146,7 @@ def record(results: Sequence[Result]) -> list[Result]:
     for claim_id in {result.delivery.claim for result in results}:
         recorded |= _record(claim_id, [result for result in results if result.delivery.claim == claim_id])
     tried = [result for result in results if not result.is_unsent]
-    paused = {result.delivery.host: result.pause for result in tried if result.pause}
+    paused = {result.delivery.host: result.pause for result in results if result.pause}
     answered = {result.delivery.host for result in tried if not result.is_silent} - paused.keys()
     silent = {result.delivery.host for result in tried if result.is_silent} - answered - paused.keys()
     if answered:

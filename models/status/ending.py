@@ -9,13 +9,13 @@ from typing import Any
 from uuid import UUID
 
 from models.platform import audit
-from models.platform.client_info import ClientInfo
+from models.platform.client_info import UNKNOWN_CLIENT, ClientInfo
 from models.platform.clock import now
 from models.platform.database import database, in_transaction
 from models.platform.errors import NotFound
-from models.platform.principal import Principal
+from models.platform.principal import Principal, Root
 from models.status import metrics, tokens
-from models.status.subscriptions import ACTIVE, DISABLED, EMAIL, PENDING, REVOKED, WEBHOOK, StatusSubscription
+from models.status.subscriptions import ACTIVE, DISABLED, PENDING, REVOKED, WEBHOOK, StatusSubscription
 
 ERASED: dict[str, Any] = {
     "target_hash": "",
@@ -34,7 +34,7 @@ PENDING_DAYS, REVOKED_DAYS = (
     1,
     90,
 )  # after which rows are deleted: since nothing can confirm them, since they were revoked
-ERROR_LENGTH = 500
+ERROR_LENGTH, REASON_LENGTH = 500, 128
 
 
 class UnsubscribeTokenInvalid(NotFound):
@@ -42,12 +42,13 @@ class UnsubscribeTokenInvalid(NotFound):
 
 
 @in_transaction
-def revoke(principal: Principal, row: StatusSubscription, client: ClientInfo) -> None:
+def revoke(by: Principal | Root, row: StatusSubscription, client: ClientInfo = UNKNOWN_CLIENT) -> None:
     """By somebody who may. Repeated calls change nothing."""
-    if _end(row.id, f"revoked-by:{principal.user_id or principal.account}"):
+    name = by if isinstance(by, Root) else by.user_id or by.account
+    if _end(row.id, f"revoked-by:{name}"[:REASON_LENGTH]):
         audit.record(
             "status_subscription.revoked",
-            principal,
+            by,
             f"status_subscription:{row.id}",
             tenant_id=row.tenant_id,
             client=client,
@@ -118,8 +119,7 @@ def purge() -> int:
         (StatusSubscription.status == PENDING)
         & (StatusSubscription.token_expires_at < now() - timedelta(days=PENDING_DAYS))
     )
-    for channel in (EMAIL, WEBHOOK):
-        metrics.happened(channel, "purged", unconfirmed.count(channel))
+    database.after_commit(lambda: metrics.purged(unconfirmed))
     is_old = StatusSubscription.revoked_at < now() - timedelta(days=REVOKED_DAYS)
     return len(unconfirmed) + len(_delete((StatusSubscription.status == REVOKED) & is_old))
 
@@ -130,7 +130,7 @@ def _end(subscription_id: UUID, reason: str) -> bool:
     columns = {**ERASED, "status": REVOKED, "revoked_at": now(), "revoked_reason": reason, "updated_at": now()}
     rows = list(StatusSubscription.update(**columns).where(is_open).returning(StatusSubscription.channel).tuples())
     if rows:
-        database.after_commit(lambda: metrics.happened(rows[0][0], "revoked"))
+        database.after_commit(lambda: metrics.happened(rows[0][0], "revoked", subscription_id))
     return bool(rows)
 
 
@@ -148,7 +148,7 @@ def _record_disabled(row: StatusSubscription, failures: int) -> None:
         target=row.target_masked,
         failures=failures,
     )
-    database.after_commit(lambda: metrics.happened(WEBHOOK, "disabled"))
+    database.after_commit(lambda: metrics.happened(WEBHOOK, "disabled", row.id))
 
 
 def _delete(condition: Any) -> list[str]:

@@ -179,9 +179,11 @@ def change(
     if starts_at is not None and incident.kind == MAINTENANCE and incident.state != SCHEDULED:
         raise IncidentInvalid("Maintenance that has begun cannot be moved.")
     _set(incident, impact=impact, severity=severity, services=services, starts_at=starts_at, until=until)
-    _save(incident)
     after = _described(incident)
     differences = {key: [before[key], value] for key, value in after.items() if before[key] != value}
+    if not differences:
+        return incident
+    _save(incident)
     audit.record("status.incident_changed", by, _reference(incident), changes=differences)
     return incident
 

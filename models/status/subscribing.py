@@ -88,8 +88,7 @@ def ask_by_mail(wish: Wish, tenant_id: UUID | None, creator: str) -> tuple[Statu
     if existing is None:
         _insert(shown)
         return shown, shown
-    if existing.status == PENDING:
-        _update(existing, token_expires_at=shown.token_expires_at)  # so that it is not purged before
+    _update(existing, token_expires_at=shown.token_expires_at)  # not purged before; and a write, as for a new one
     return shown, existing
 
 
@@ -215,7 +214,7 @@ def _opened(
 
 def _activate(row: StatusSubscription, **wishes: Any) -> None:
     if row.status != ACTIVE:
-        database.after_commit(lambda: metrics.happened(row.channel, "confirmed"))
+        database.after_commit(lambda: metrics.happened(row.channel, "confirmed", row.id))
         wishes |= {"status": ACTIVE, "verified_at": now(), "failures": 0, "failing_since": None, "error": None}
     if any(getattr(row, name) != value for name, value in wishes.items()):
         _update(row, **wishes)
@@ -263,7 +262,7 @@ def _wishes(wish: Wish) -> dict[str, Any]:
 
 def _insert(row: StatusSubscription) -> StatusSubscription:
     row.save(force_insert=True)
-    database.after_commit(lambda: metrics.happened(row.channel, "created"))
+    database.after_commit(lambda: metrics.happened(row.channel, "created", row.id))
     return row
 
 

@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import re
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
@@ -108,6 +109,7 @@ def test_a_service_that_fails_is_noticed_told_shown_and_forgiven(live, wait_unti
     assert wait_until(lambda: events(receiver, "incident.resolved"), 90)
     wait_until(lambda: shown(live) == ("operational", "resolved"), 60)
     wait_until(lambda: not without(live, slug, "resolved"), 60)
+    leave_by_one_click(live, mail)
     assert len(told(live, subscribed, "Investigating")) == 1 == len(events(receiver, "incident.opened"))
 
 
@@ -131,6 +133,16 @@ def without(live, slug, *words):
     answers = {path: httpx.get(f"{live.url}{path}", timeout=30) for path in paths}
     assert {path: answer.status_code for path, answer in answers.items()} == dict.fromkeys(paths, 200)
     return [path for path, answer in answers.items() if not any(word in answer.text.lower() for word in words)]
+
+
+def leave_by_one_click(live, mail):
+    """What a mail program does when somebody presses its button to unsubscribe (RFC 8058)."""
+    url = urlsplit(mail["List-Unsubscribe"].strip("<>"))
+    name, value = mail["List-Unsubscribe-Post"].split("=")
+    answer = httpx.post(f"{live.url}{url.path}?{url.query}", data={name: value}, timeout=30)
+    assert answer.status_code == 200, answer.text
+    row_id = parse_qs(url.query)["subscription_id"][0]
+    assert live.sql("select status from status_subscription where id = %s", row_id) == [("revoked",)]
 
 
 def events(receiver, kind):

@@ -169,6 +169,8 @@ UNSAFE = {
         "models.example.com",
         "https://me:Kq7vN2xW9rTz@models.example.com",
     ],
+    "RESEND_BASE_URL": ["https://me:Kq7vN2xW9rTz@resend.example.com"],
+    "RESEND_WEBHOOK_SECRET": ["whsec_short", "not-a-secret-of-theirs-at-all"],
     "STRIPE_API_BASE": ["http://stripe.example.com", "https://me:Kq7vN2xW9rTz@stripe.example.com"],
     "MCP_TOOLS": ['[{"name": "w", "server_label": "w", "server_url": "http://wiki.example.com"}]'],
 }
@@ -194,6 +196,17 @@ def test_a_missing_value_is_refused_by_the_processes_that_need_it():
         "scheduler": set(),
         "release": set(),
     }
+
+
+def test_resend_needs_its_key_and_a_sender_and_makes_smtp_needless():
+    on = {"resend_email_enabled": "true", "smtp_url": ""}
+    assert startup_checks.problems(settings_with(**on, resend_api_key="re_0123456789")) == []
+    for environment in ("production", "development"):
+        [line] = startup_checks.problems(settings_with(**on, environment=environment), ["worker"])
+        assert line.startswith("RESEND_API_KEY is not set")
+    local = {"resend_api_key": "re_0123456789", "resend_default_from": "Us <us@localhost>"}
+    [line] = startup_checks.problems(settings_with(**on, **local))
+    assert line.startswith("RESEND_DEFAULT_FROM is not an address of yours")
 
 
 @pytest.mark.parametrize("blank", ["", " ", " , "])

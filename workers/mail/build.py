@@ -5,6 +5,7 @@ A template sets `subject`, to which the product's name is added, or `full_subjec
 
 import textwrap
 from collections.abc import Iterator, Mapping
+from email.header import Header
 from email.message import EmailMessage
 from email.policy import EmailPolicy
 from email.utils import parseaddr
@@ -27,13 +28,27 @@ LIST_UNSUBSCRIBE = "List-Unsubscribe"
 
 
 class _Policy(EmailPolicy):
-    """Headers with an address are not folded: long ones would become encoded words, which mail programs do not read there."""
+    """Folds two headers better than the library.
+
+    A long address would become encoded words, which mail programs do not read there; of a long subject that is not ASCII,
+    spaces would get lost.
+    """
 
     def fold(self, name: str, value: Any) -> str:
-        return f"{name}: {value}{self.linesep}" if name == LIST_UNSUBSCRIBE else super().fold(name, value)
+        if name == LIST_UNSUBSCRIBE:
+            return f"{name}: {value}{self.linesep}"
+        if name == "Subject":
+            return f"{name}: {Header(str(value), header_name=name).encode(linesep=self.linesep)}{self.linesep}"
+        folded: str = super().fold(name, value)
+        return folded
 
     def fold_binary(self, name: str, value: Any) -> bytes:
-        return self.fold(name, value).encode() if name == LIST_UNSUBSCRIBE else super().fold_binary(name, value)
+        is_ours = name in (LIST_UNSUBSCRIBE, "Subject")
+        return self.fold(name, value).encode() if is_ours else super().fold_binary(name, value)
+
+
+_HEADERS = _Policy()
+_BODIES = EmailPolicy(max_line_length=998, cte_type="7bit")  # PERF: most are sent as they are; encoding is slow
 
 
 class NotAnAddress(ValueError):
@@ -57,7 +72,10 @@ def build(
     if not is_single(to) or not (reply_to is None or is_single(reply_to)):
         raise NotAnAddress("This is not the address of one mailbox.")
     subject, text, html = rendered(template, {**values, "unsubscribe_url": unsubscribe_url})
-    message = EmailMessage(policy=_Policy())
+    message = EmailMessage(policy=_BODIES)
+    message.set_content(text)
+    message.add_alternative(html, subtype="html")
+    message.policy = _HEADERS
     message["From"], message["To"], message["Subject"] = sender_address(), to, subject
     if reply_to:
         message["Reply-To"] = reply_to
@@ -69,8 +87,6 @@ def build(
         message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     for name, value in (headers or {}).items():
         message[name] = value
-    message.set_content(text)
-    message.add_alternative(html, subtype="html")
     return message
 
 

@@ -3,6 +3,7 @@
 The token that confirms one is made here: neither the job ledger nor a log ever contains it.
 """
 
+import logging
 from datetime import timedelta
 
 from models.auth.users import User
@@ -19,6 +20,7 @@ from models.status.subscriptions import (
     MAINTENANCE,
     MAJOR,
     REVOKED,
+    NoTarget,
     StatusSubscription,
     target,
 )
@@ -26,6 +28,7 @@ from workers.jobs import STATUS_CONFIRM, STATUS_DISABLED
 from workers.mail.send import expiry, send
 from workers.runtime import Lease, actor
 
+log = logging.getLogger(__name__)
 ALERTS = {ALL: "all incidents and maintenance", MAJOR: "major incidents", MAINTENANCE: "planned maintenance"}
 
 
@@ -35,7 +38,11 @@ def mail_confirmation(lease: Lease) -> None:
     row, args = _row(lease), lease.job.args
     if row is None or row.channel != EMAIL or row.status == REVOKED:
         return
-    address, leave = target(row), tokens.unsubscribe_url(row)
+    try:
+        address, leave = target(row), tokens.unsubscribe_url(row)
+    except NoTarget as error:
+        log.warning("status.subscription_unreadable", extra={"subscription_id": str(row.id), "reason": str(error)})
+        return
     wishes = {"severity_filter": args["severity_filter"], "components": args["components"]}
     alerts = describe(**wishes)
     if row.status == ACTIVE and wishes == {"severity_filter": row.severity_filter, "components": row.components}:

@@ -22,7 +22,7 @@ THREADS = {claims.MAILS: 4, claims.POSTS: 48}
 CLAIMED_AT_ONCE = {claims.MAILS: 80, claims.POSTS: 48}
 WORK_SECONDS = 240  # then another job goes on
 LINGER_SECONDS = 10  # for what is due soon, such as the first repetition
-WAIT_SECONDS = 0.1
+WAIT_SECONDS, IDLE_SECONDS = 0.1, 0.25
 
 
 @actor(STATUS_DELIVER)
@@ -76,7 +76,7 @@ class Sender:
     def _settle(self, seconds: float | None) -> None:
         """Wait for something to end, and write it down."""
         if not self.flying:
-            time.sleep(WAIT_SECONDS)
+            time.sleep(IDLE_SECONDS)
             return
         done, _ = wait(self.flying, seconds, FIRST_COMPLETED)
         results = [result for future in done for result in _results(future, self.flying.pop(future))]

@@ -26,15 +26,15 @@ EVENTS = {
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """An update with its incident, in the words that people read. `service`: the names of the affected ones."""
+    """An update with its incident, in the words that people read. `services`, `names`: of the affected ones; none: of everything."""
 
     update_id: UUID
     incident_id: str
     event: str
     kind: str
     title: str
-    service: str
     services: tuple[str, ...]
+    names: tuple[str, ...]
     state: str
     severity: str
     impact: str
@@ -57,7 +57,7 @@ class Alert:
             event=event,
             kind=incident.kind,
             title=incident.title,
-            service=", ".join(_name(key) for key in incident.services) or settings.app_name,
+            names=tuple(_name(key) for key in incident.services),
             services=tuple(incident.services),
             state=update.state,
             severity=incident.severity,
@@ -70,6 +70,10 @@ class Alert:
         )
 
     @property
+    def service(self) -> str:
+        return ", ".join(self.names) or settings.app_name
+
+    @property
     def state_title(self) -> str:
         return self.state.replace("_", " ").title()
 
@@ -79,7 +83,7 @@ class Alert:
             "kind": self.kind,
             "title": self.title,
             "state": self.state,
-            "services": list(self.services),
+            "services": list(self.names),
             "impact": self.impact,
             "starts_at": time_text(self.starts_at),
             "until": time_text(self.until) if self.until else None,

@@ -13,6 +13,7 @@ from models.status.claims import Result
 from models.status.deliveries import DELIVERED, GIVEN_UP, PENDING, SKIPPED, SLACK, StatusDelivery
 from models.status.signing import signing_secrets
 from models.status.subscriptions import ACTIVE, EMAIL, NoTarget, StatusSubscription, target
+from models.status.tokens import unsubscribe_url
 from workers import metrics
 from workers.gateways import slack, webhooks
 from workers.gateways.mail import MailFailed
@@ -23,18 +24,23 @@ from workers.status.messages import Alert, message_id, time_text, webhook, webho
 MAILS_OF_A_CONNECTION = 20
 GONE = 410  # the receiver wants no more
 SLACK_LONGEST_DELAY = 5  # seconds
+LONGEST_PAUSE = 120  # seconds: what a wish of the mail service is at most taken for
 SPARE_SECONDS = 45  # of a claim: nothing is begun that might outlast it
 Task = Callable[[], list[Result]]
 
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A delivery that can be sent. `target`: the address, URL or channel. `secrets`: that sign it, the newest first."""
+    """A delivery that can be sent. `target`: the address, URL or channel. `secrets`: that sign it, the newest first.
+
+    `unsubscribe_url`: of a mail.
+    """
 
     delivery: StatusDelivery
     alert: Alert
     target: str
-    secrets: tuple[str, ...]
+    secrets: tuple[str, ...] = ()
+    unsubscribe_url: str | None = None
 
 
 class Outbox:
@@ -64,14 +70,15 @@ class Outbox:
             self.alerts[delivery.update_id] = Alert.of(delivery.update_id)
         alert = self.alerts[delivery.update_id]
         if delivery.subscription_id is None:
-            return Letter(delivery, alert, delivery.target, ())
+            return Letter(delivery, alert, delivery.target)
         subscription = subscriptions.get(delivery.subscription_id)
         if subscription is None or subscription.status != ACTIVE:
             return Result(delivery, SKIPPED, error="The subscription has ended.")
         try:
-            return Letter(delivery, alert, target(subscription), tuple(signing_secrets(subscription)))
-        except NoTarget:
-            return Result(delivery, SKIPPED, error="Its target was encrypted with a key that is not known any more.")
+            to, secrets = target(subscription), tuple(signing_secrets(subscription))
+        except NoTarget as error:
+            return Result(delivery, SKIPPED, error=str(error))
+        return Letter(delivery, alert, to, secrets, unsubscribe_url(subscription))
 
 
 def _subscriptions(deliveries: Sequence[StatusDelivery]) -> dict[UUID, StatusSubscription]:
@@ -171,23 +178,33 @@ def _mailing(letters: Sequence[Letter]) -> Task:
 
 
 def _mail(letters: Sequence[Letter]) -> Iterator[Result]:
-    """Send some mails by one connection."""
+    """Send some mails by one connection. Two failures in a row mean that the other side takes none now: the rest stays as it was."""
+    failures = 0
     with sender() as open_sender:
         for letter in letters:
-            yield _mail_one(open_sender, letter) if has_time(letter.delivery) else unsent(letter.delivery)
+            if failures >= 2 or not has_time(letter.delivery):
+                yield unsent(letter.delivery)
+                continue
+            result = _mail_one(open_sender, letter)
+            failures = failures + 1 if result.is_silent or result.pause else 0
+            yield result
 
 
 def _mail_one(open_sender: Sender, letter: Letter) -> Result:
-    alert, key = letter.alert, message_id(letter.delivery.id)
+    delivery, values = letter.delivery, letter.alert.mail_values()
+    key, leave = message_id(delivery.id), letter.unsubscribe_url
     try:
-        is_sent = open_sender.send(letter.target, "status_incident", message_id=key, **alert.mail_values())
+        is_sent = open_sender.send(letter.target, "status_incident", message_id=key, unsubscribe_url=leave, **values)
     except MailFailed as error:
         if error.is_permanent:
-            return Result(letter.delivery, GIVEN_UP, None, str(error))
-        return failed(letter.delivery, str(error))
+            return Result(delivery, GIVEN_UP, error=str(error))
+        if error.retry_after is not None:  # we send too fast, which is no failure of this mail
+            pause = _in(min(LONGEST_PAUSE, error.retry_after))
+            return Result(delivery, PENDING, error=str(error), due_at=pause, pause=pause, is_unsent=True)
+        return failed(delivery, str(error), is_silent=True)
     if not is_sent:
-        return Result(letter.delivery, SKIPPED, None, "This address gets no mail any more.")
-    return Result(letter.delivery, DELIVERED)
+        return Result(delivery, SKIPPED, error="This address gets no mail any more.")
+    return Result(delivery, DELIVERED)
 
 
 def seconds_until(time: datetime) -> float:

@@ -4,7 +4,7 @@ import pytest
 
 from models.platform.audit import AuditEvent
 from models.platform.ids import uuid7
-from tests.support.accounts import add_user  # noqa: F401
+from tests.support.accounts import log_in
 from tests.support.crowd import crowd
 from tests.support.routes import assert_envelope
 from tests.support.status import deliveries, fan_out, incident, subscribe, update
@@ -74,8 +74,6 @@ def test_an_operator_who_acts_in_another_tenant_reaches_that_only(resend, signed
     elsewhere = {"X-Operator-Override": "true", "X-Operator-Reason": "A call.", "X-Tenant-Id": str(other.id)}
     assert resend(headers | elsewhere, row.slug).status_code == 403
     operators.grant(user.email, ["support:*"], by=Root("test"))
-    from tests.support.accounts import log_in
-
     headers["Authorization"] = f"Bearer {log_in(user.email).access_token}"
     assert resend(headers | elsewhere, row.slug).json == {"dispatched": 1}
     assert told(crowd_of_three) == ["other"]

@@ -31,6 +31,11 @@ HOSTILE = "</title><script>alert(1)</script> & ]]> \U0001f600 \u2028"
 pytestmark = pytest.mark.usefixtures("clean")
 
 
+@pytest.fixture(autouse=True)
+def configured(configure):
+    configure(status_page_url="https://status.example.com/status", status_cache_seconds=10)
+
+
 def opened(**values):
     given = {"title": "Slow answers", "impact": "Answers take long.", "services": {"api": None}, "text": "We look."}
     with transaction():
@@ -120,9 +125,9 @@ def test_the_rss_feed(get, story):
     channel = root.find("channel")
     assert (root.tag, root.get("version")) == ("rss", "2.0")
     assert channel.findtext("title").endswith("Platform Status")
-    assert channel.findtext("link") == "http://localhost:3000/status"
+    assert channel.findtext("link") == "https://status.example.com/status"
     own = channel.find("a:link", ATOM)
-    assert (own.get("rel"), own.get("href")) == ("self", "http://localhost:3000/api/v1/status/rss")
+    assert (own.get("rel"), own.get("href")) == ("self", "https://status.example.com/api/v1/status/rss")
     assert channel.findtext("lastBuildDate") == channel.findtext("pubDate")
     assert parsedate_to_datetime(channel.findtext("pubDate")).utcoffset() == timedelta(0)
     items = channel.findall("item")
@@ -134,7 +139,7 @@ def test_the_rss_feed(get, story):
     ]
     first = items[0]
     assert (first.findtext("guid"), first.find("guid").get("isPermaLink")) == (story.slug, "false")
-    assert first.findtext("link") == f"http://localhost:3000/status/incidents/{story.slug}"
+    assert first.findtext("link") == f"https://status.example.com/status/incidents/{story.slug}"
     assert "Answers take long." in first.findtext("description") and "We look." in first.findtext("description")
     assert [each.text for each in first.findall("category")] == ["investigating", "critical"]
 
@@ -142,7 +147,7 @@ def test_the_rss_feed(get, story):
 def test_the_atom_feed(get, story):
     root = ET.fromstring(get("/api/v1/status/atom").content)
     links = {link.get("rel"): link.get("href") for link in root.findall("a:link", ATOM)}
-    assert links["self"] == "http://localhost:3000/api/v1/status/atom"
+    assert links["self"] == "https://status.example.com/api/v1/status/atom"
     assert root.findtext("a:author/a:name", namespaces=ATOM)
     entry = root.find("a:entry", ATOM)
     assert entry.findtext("a:id", namespaces=ATOM) == f"urn:uuid:{story.id}"

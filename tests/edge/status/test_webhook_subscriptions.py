@@ -70,10 +70,10 @@ def test_others_may_not_subscribe_a_webhook(subscribe, signed, role):
     assert rows() == []
 
 
-@pytest.mark.parametrize("url", HOSTILE)
-def test_hostile_targets_are_refused(subscribe, manager, url):
-    answer = subscribe(url, manager, channel="webhook")
-    assert_envelope(answer, 400, "invalid_target")
+def test_hostile_targets_are_refused(subscribe, manager):
+    assert len(HOSTILE) >= 40
+    for url in HOSTILE:
+        assert_envelope(subscribe(url, manager, channel="webhook"), 400, "invalid_target")
     assert rows() == []
 
 
@@ -84,13 +84,11 @@ def test_other_targets_that_are_refused(subscribe, manager, url):
     assert_envelope(subscribe(url, manager), 400, "invalid_target")
 
 
-@pytest.mark.parametrize(
-    "again", [HOOK, HOOK.upper().replace("/STATUS", "/status"), f"{HOOK}#x", "https://hook.example.com:443/status"]
-)
-def test_one_url_has_one_row_in_a_tenant(subscribe, manager, hook, again):
-    answer = subscribe(again, manager)
-    assert_envelope(answer, 409, "subscription_exists")
-    assert answer.json["details"] == {"id": str(hook.id)}
+def test_one_url_has_one_row_in_a_tenant(subscribe, manager, hook):
+    for again in [HOOK, HOOK.upper().replace("/STATUS", "/status"), f"{HOOK}#x", "https://hook.example.com:443/status"]:
+        answer = subscribe(again, manager)
+        assert_envelope(answer, 409, "subscription_exists")
+        assert answer.json["details"] == {"id": str(hook.id)}
 
 
 @pytest.mark.parametrize("state", [PENDING, DISABLED])

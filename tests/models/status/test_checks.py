@@ -9,6 +9,7 @@ from models.platform.clock import now
 from models.platform.database import database, release
 from models.status import checks
 from models.status.checks import Streak
+from models.status.incidents import Incident
 from tests.support.probes import found
 
 pytestmark = pytest.mark.usefixtures("clean")
@@ -54,6 +55,37 @@ def test_a_claim_of_a_dead_worker_is_taken_over_and_its_late_result_does_not_cou
         "select result, length(reason) from status_check where minute = %s", (alive.at,)
     ).fetchone()
     assert (result, reason) == ("good", checks.LONGEST_REASON)
+
+
+@pytest.mark.parametrize(
+    ("columns", "shown"),
+    [
+        ({}, "incident"),
+        ({"published_at": None}, "operational"),
+        ({"ended_at": now()}, "operational"),
+        ({"services": {"chat": "incident"}}, "operational"),
+        ({"services": {"api": "degraded"}}, "degraded"),
+        ({"kind": "maintenance", "state": "in_progress", "services": {"api": "maintenance"}}, "maintenance"),
+        ({"kind": "maintenance", "state": "scheduled", "services": {"api": "maintenance"}}, "operational"),
+    ],
+)
+def test_a_claim_writes_down_what_incidents_say_at_that_time(columns, shown):
+    Incident.create(
+        **{"slug": "it", "title": "It", "impact": "All", "services": {"api": "incident"}, "published_at": now()}
+        | columns
+    )
+    checks.claim(["api"], BUSY)
+    assert database.execute_sql("select shown from status_check").fetchone() == (shown,)
+
+
+def test_of_several_incidents_the_worst_is_shown_and_maintenance_before_all():
+    for word in ("degraded", "incident", "maintenance"):
+        Incident.create(
+            slug=word, title="It", impact="All", services={"api": word}, published_at=now(), state="identified"
+        )
+        checks.claim(["api"], busy_seconds=0)
+        shown = database.execute_sql("select shown from status_check order by minute desc limit 1").fetchone()
+        assert shown == (word,)
 
 
 def test_what_cannot_be_probed_leaves_nothing():

@@ -183,3 +183,15 @@ def test_what_could_not_be_sent_in_its_time_is_given_up(waiting):
     with transaction():
         assert claims.give_up_late() == ["webhook"]
     assert sorted(one.state for one in StatusDelivery.select()) == ["given_up", "pending"]
+
+
+def test_what_waits_for_its_host_starts_no_sender(waiting):
+    from models.platform.database import database
+    from models.status import claims
+
+    waiting("dead.example")
+    database.execute_sql(
+        "insert into status_host (host, failures, put_off_until) values ('dead.example', 9, now() + interval '1 minute')"
+    )
+    assert claims.next_due("posts", 10) is None
+    assert claims.next_due("posts", 90) is not None

@@ -203,3 +203,9 @@ def _outcome(act):
     except Exception as error:
         return error.code
     return "opened"
+
+
+def test_a_change_that_changes_nothing_is_none():
+    incident, _ = opened()
+    assert do(changes.change, incident.id, title=incident.title).version == 1
+    assert AuditEvent.select().where(AuditEvent.action == "status.incident_changed").count() == 0

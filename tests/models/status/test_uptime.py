@@ -76,6 +76,13 @@ def test_maintenance_is_not_counted_if_it_was_said_at_the_time():
     assert (found_day.seconds_down, found_day.uptime, found_day.state) == (0, 100.0, "operational")
 
 
+def test_good_minutes_of_maintenance_are_not_counted_either():
+    found("api", *["good"] * 4, "failed", until=NOON)
+    database.execute_sql("update status_check set shown = 'maintenance' where result = 'good'")
+    found_day = day()
+    assert (found_day.seconds_up, found_day.seconds_down, found_day.uptime) == (0, 60, 0.0)
+
+
 def test_maintenance_that_is_announced_afterwards_excuses_nothing():
     found("api", *["failed"] * 20, until=NOON)
     told({"api": "maintenance"}, -20, 1, created=1, kind=MAINTENANCE, severity=MAINTENANCE, state=COMPLETED)

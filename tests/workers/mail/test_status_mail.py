@@ -116,6 +116,12 @@ def test_nothing_is_sent_to_one_that_has_ended(mailbox, clean, gone):
     assert ask(row).state == "succeeded" and mailbox.mails == []
 
 
+def test_an_address_whose_key_is_lost_gets_nothing_and_the_job_ends(mailbox, clean):
+    row = subscribe(JO, status=PENDING)
+    StatusSubscription.update(target_encrypted="x").execute()
+    assert ask(row).state == "succeeded" and mailbox.mails == []
+
+
 def test_whoever_has_made_a_webhook_is_told_that_it_is_disabled(mailbox, person):
     maker = person("admin", email="maker@example.com")
     row = subscribe(

@@ -1,10 +1,14 @@
 """Every mail: its templates fit each other, hostile values stay text, and nothing is loaded from elsewhere."""
 
+import email
+import email.policy
 import re
 
 import pytest
 from selectolax.lexbor import LexborHTMLParser
 
+from tests.support.browser import browsing, violations
+from tests.support.mails import html, plain
 from workers.mail.build import TEMPLATES, build, rendered
 from workers.mail.kinds import KINDS
 from workers.mail.samples import SAMPLES, UNSUBSCRIBE_URL
@@ -79,6 +83,28 @@ def test_nothing_is_loaded_and_styles_are_inlined(name):
     assert len(html) < 100_000, "mail programs cut off what is longer"
 
 
+@pytest.mark.parametrize("topic", ["Sales", "Größe 東京 " * 20, "x" * 5000])
+def test_a_mail_is_made_of_lines_that_every_server_takes(topic):
+    given = values("contact") | {"topic": topic, "message": f"{topic}\n.\nFrom here on", "name": topic}
+    message = build("jo@example.com", "contact", "m1", given, unsubscribe_url=UNSUBSCRIBE_URL)
+    raw = message.as_bytes()
+    assert raw.isascii() and max(map(len, raw.splitlines())) <= 998
+    read = email.message_from_bytes(raw, policy=email.policy.default)
+    assert read["List-Unsubscribe"] == f"<{UNSUBSCRIBE_URL}>"
+    assert read["Subject"] == f"[Contact] {topic.strip()}"[:200].strip()
+    assert topic.strip() in html(read) and f"{' '.join(topic.split())} . From here on" in " ".join(plain(read).split())
+
+
 def test_a_subject_is_one_line_that_is_not_too_long():
     subject, _, _ = rendered("contact", values("contact", topic="x\u2028y\x00\x07z " + "long " * 100))
     assert subject.startswith("[Contact] x y z long") and len(subject) <= 200
+
+
+def test_people_with_disabilities_can_read_mails_in_light_and_dark():
+    with browsing() as browser:
+        for scheme in ("light", "dark"):
+            page = browser.new_context(color_scheme=scheme, viewport={"width": 320, "height": 600}).new_page()
+            for name in ("contact", "reset_password", "status_incident"):
+                page.set_content(rendered(name, values(name))[2])
+                assert violations(page) == [], (name, scheme)
+                assert page.evaluate("document.documentElement.scrollWidth") <= 320, name

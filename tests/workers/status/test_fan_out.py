@@ -43,7 +43,7 @@ def test_each_is_told_once_of_an_update(receiver, mailbox):
     fan_out(first)
     assert len(receiver.got) == 1
     [(to, mail)] = mailbox.mails
-    assert to == ["ada@example.com"] and mail["Subject"] == "[Investigating] api incident"
+    assert to == ["ada@example.com"] and mail["Subject"] == "[Investigating] API incident"
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,7 @@ from collections.abc import Sequence
 
 from models.commands import run
 
-NAMES = (
-    "incidents",
-    "probes",
-)
+NAMES = ("deliveries", "incidents", "probes", "subscriptions")
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m workers.status") -> int:
