@@ -20,8 +20,8 @@ EXCEPTIONS = {
     "/docs/{name}": {POLICY, CACHE},
     "/.well-known/jwks.json": {CACHE},
     "/openapi.json": {CACHE},
-    **dict.fromkeys(("/status", "/status/history", "/status/incidents/{slug}"), {POLICY, CACHE}),
-    **dict.fromkeys(("/status/subscribe", "/status/confirm", "/status/unsubscribe"), {POLICY}),
+    **{key: {POLICY, CACHE} for key in ("/status", "/status/history", "/status/incidents/{slug}")},
+    **{key: {POLICY} for key in ("/status/subscribe", "/status/confirm", "/status/unsubscribe")},
 }
 # What the status tells the public may be read from any page.
 OTHER_SITES = "Cross-Origin-Resource-Policy"
