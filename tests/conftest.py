@@ -181,7 +181,7 @@ class Mailbox:
         session.host_name = hostname
         return responses
 
-    async def handle_RCPT(self, server, session, envelope, address, options):  # noqa: N802  (aiosmtpd calls it so)
+    async def handle_RCPT(self, server, session, envelope, address, options):
         if address in self.refused:
             return self.refused[address]
         envelope.rcpt_tos.append(address)
