@@ -144,7 +144,7 @@ def test_a_body_that_is_no_json_or_too_large_is_refused(report):
     assert report(b" " * 10_000_000).status_code == 413
 
 
-@pytest.mark.parametrize("secret", [None, "", "whsec_é", "whsec_a"])
+@pytest.mark.parametrize("secret", [None, "", "whsec_é", "whsec_a", "whsec_", "whsec_AA=="])
 def test_without_a_secret_nothing_is_taken(report, configure, secret):
     configure(resend_webhook_secret=secret)
     answer = report(event(bounce=BOUNCE))
