@@ -23,6 +23,7 @@ def pytest_configure(config):
     stack = config.stash[STACK] = Stack(state, environ={**os.environ, "ENVIRONMENT": "test"})
     stack.start_parts(only=("postgres", "valkey"))
     os.environ.update(stack.env)
+    os.environ.pop("STATUS_PAGE_URL", None)  # the default, below APP_PUBLIC_URL: no edge listens here
     os.environ |= {
         "ENVIRONMENT": "test",
         "CHAT_WAIT_SECONDS": "5",

@@ -25,6 +25,7 @@ BENCHES = {
     "admission": "what others get during slow bodies, idle connections, large bodies and crowds of sign-ins",
     "conversations": "lists, searches and details among 10,000 conversations with 200,000 messages; compared with the query alone",
     "billing": "what the guard of limits adds to a chat's start; what usage costs; webhooks accepted per second",
+    "fanout": "10,000 mails and webhooks about one incident, with kills; compared with a bare loop of the same sends",
     "indexing": "a PDF of 300 pages from its upload to its search; compared with bare extraction and bare vectors",
     "storage": "signed URLs per second; how fast uploads are verified; compared with the minio client and bare reading",
     "vectors": "searches among 100,000 chunks, their recall, indexing, memory; compared with LanceDB",

@@ -16,7 +16,7 @@ from devstack.bench.launch import PROCESSES, launch, pids_of
 from devstack.bench.peers import bare_page, bare_webhook, environment, server, workers
 from devstack.bench.report import Row
 from devstack.bench.tools import PEER, Setup, sign_in
-from devstack.process import Process, responds, wait_for
+from devstack.process import Process, free_port, responds, wait_for
 from devstack.stack import Stack, procfile
 
 NO_LIMITS = {
@@ -38,6 +38,7 @@ WITH_LIMITS = ("admission",)
 JOBS = ("pickup", "throughput", "claim")
 WITH_PEER = ("first-token", "chats", "streams", "reads", "memory", "idle")  # compared with the FastAPI peer
 WITH_JOB_PEERS = ("memory", "idle")  # also compared with idle Dramatiq and Celery
+FANOUT_HOSTS = 100
 WORKERS = {"journal": "devstack.bench.journal_worker"}
 TIMEOUTS = {"vectors": 7200}  # on purpose, with eight tenants
 TIMEOUT_SECONDS = 900  # `streams` is slowest: on a busy machine the peer is measured again with fewer streams
@@ -49,6 +50,8 @@ def measure(name: str, state: Path) -> list[Row]:
         return fairness(state)
     if name == "vectors":
         return vectors(state)
+    if name == "fanout":
+        return fanout(state)
     limits = {} if name in WITH_LIMITS else NO_LIMITS
     if name == "journal":
         limits = limits | {"BENCH_NO_JOURNAL": str(state / "no-journal")}
@@ -69,6 +72,18 @@ def vectors(state: Path) -> list[Row]:
         stack.start_parts(only=("postgres", "valkey"))
         stack.migrate()
         return load("vectors", Setup(str(state / "peer"), {}), stack)
+
+
+def fanout(state: Path) -> list[Row]:
+    """Its client starts and kills the workers itself."""
+    ports = [free_port() for _ in range(FANOUT_HOSTS)]
+    trusted = ",".join(f"127.0.0.1:{port}" for port in ports)
+    env = {**without_servers(), "WEBHOOK_TRUSTED_HOSTS": trusted, "LOG_LEVEL": "ERROR"}
+    with Stack(state, environ=env) as stack:
+        stack.start_parts(only=("postgres", "valkey", "mail"))
+        stack.migrate()
+        stack.spawn("scheduler")
+        return load("fanout", Setup(",".join(map(str, ports)), {}), stack)
 
 
 def on_fresh_stack(name: str, state: Path, limits: dict[str, str], no_peer: str) -> list[Row]:

@@ -21,6 +21,14 @@ from models.status.slack_channels import channels_of
 from models.status.subscriptions import StatusSubscription
 
 BATCH = 1000
+RETENTION_DAYS = 90  # of deliveries and fan-outs
+PURGE = (
+    """delete from status_delivery where id in (
+        select id from status_delivery where created_at < now() - %(days)s * interval '1 day' limit 5000)""",
+    """delete from status_fanout fanout where created_at < now() - %(days)s * interval '1 day'
+        and not exists (select from status_delivery where fanout_id = fanout.id)""",
+    "delete from status_host where updated_at < now() - interval '1 day'",
+)
 COOL_DOWN = timedelta(minutes=1)  # between two resends of an incident to the same people
 MAKE = """
 insert into status_delivery (id, fanout_id, update_id, subscription_id, tenant_id, channel, host)
@@ -152,6 +160,11 @@ def unfinished() -> list[UUID]:
 def finish_done() -> int:
     """Write down which fan-outs have no delivery any more that waits. Returns how many."""
     return int(database.execute_sql(FINISH).rowcount)
+
+
+def purge(days: int = RETENTION_DAYS) -> int:
+    """Delete deliveries and fan-outs older than `days` days, and what is remembered of hosts. Returns how many, at most."""
+    return sum(database.execute_sql(statement, {"days": days}).rowcount for statement in PURGE)
 
 
 def counts(fanout_ids: list[UUID]) -> dict[UUID, dict[str, int]]:

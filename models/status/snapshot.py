@@ -31,6 +31,7 @@ BUILDER = f"{KEY}:builder"  # held by the process that builds the next one
 KEPT_SECONDS = 7 * 86_400
 BUILD_SECONDS = 5  # that Postgres may take for each query
 RETRY_SECONDS = 1.0  # after a failure
+WAIT_SECONDS = 2.0  # for a newer one
 POSTGRES_ERRORS = (peewee.OperationalError, peewee.InterfaceError, MaxConnectionsExceeded)
 _adapter = TypeAdapter(Snapshot)
 
@@ -43,37 +44,60 @@ class StatusUnavailable(Unavailable):
 class _Held:
     snapshot: Snapshot | None = None
     until: float = 0.0  # of time.monotonic
+    renewal: threading.Thread | None = None
 
 
 _held = _Held()
-_building = threading.Lock()
+_lock = threading.Lock()
 
 
 def current() -> Snapshot:
-    """The snapshot to show now. One caller at a time renews it, and the others get the old one meanwhile.
+    """The snapshot to show now. One caller at a time has it renewed, and waits for that a little; the others get the old one.
 
     StatusUnavailable (503) only if neither this process nor Redis has any, and Postgres is down.
     """
-    if time.monotonic() >= _held.until and _building.acquire(blocking=_held.snapshot is None):
-        try:
-            if time.monotonic() >= _held.until:
-                _renew()
-        finally:
-            _building.release()
+    if time.monotonic() >= _held.until:
+        renewal, is_ours = _renewal()
+        if is_ours or _held.snapshot is None:
+            renewal.join(WAIT_SECONDS)
     if _held.snapshot is None:
         raise StatusUnavailable()
     return _held.snapshot
 
 
+def _renewal() -> tuple[threading.Thread, bool]:
+    """The thread that renews the snapshot, and whether this call has started it.
+
+    It has a thread (in the edge: a greenlet) of its own, since nothing else ends the wait for a server that does not answer.
+    """
+    with _lock:
+        thread = _held.renewal
+        if thread is not None and (thread.is_alive() or time.monotonic() < _held.until):
+            return thread, False
+        thread = _held.renewal = threading.Thread(target=_renew, name="status-snapshot", daemon=True)
+        thread.start()
+        return thread, True
+
+
 def forget() -> None:
     """What this process holds; the next caller looks again."""
-    _held.snapshot, _held.until = None, 0.0
+    _held.snapshot, _held.until, _held.renewal = None, 0.0, None
 
 
 def _renew() -> None:
+    try:
+        _try_to_renew()
+    except Exception:
+        log.exception("status.snapshot_crashed")
+        _hold(_held.snapshot, RETRY_SECONDS)
+
+
+def _try_to_renew() -> None:
     period = settings.status_cache_seconds
     shared = _read()
     last = shared or _held.snapshot
+    if last is not None and _held.snapshot is None:
+        _held.snapshot = last  # what is there is better than to wait
     age = (now() - last.generated_at).total_seconds() if last else 0.0
     if last is not None and 0 <= age < period:
         _hold(last, period - age)
@@ -97,15 +121,13 @@ def _hold(snapshot: Snapshot | None, seconds: float) -> None:
 
 def build(last: Snapshot | None) -> Snapshot:
     """A snapshot from Postgres. `last`: the one before it, for `changed_at`."""
-    was_closed = database.is_closed()
     database.connect(reuse_if_open=True, timeout=settings.database_health_timeout)
     try:
         with transaction():
             database.execute_later("set local statement_timeout = %(time)s", {"time": f"{BUILD_SECONDS}s"})
             return _built(last)
     finally:
-        if was_closed:
-            release()
+        release()
 
 
 def _built(last: Snapshot | None) -> Snapshot:

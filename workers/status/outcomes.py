@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from uuid import UUID
 
 from models.platform.database import in_transaction, transaction
-from models.status import ending, renewal
+from models.status import ending, fanouts, renewal
 from workers.jobs import STATUS_DISABLED, STATUS_PURGE, enqueue
 from workers.runtime import Lease, actor
 
@@ -30,6 +30,7 @@ def purge(lease: Lease) -> None:
     """Delete subscriptions that are of no use any more; encrypt the others with the current key."""
     with transaction():
         deleted = ending.purge()
-    lease.checkpoint()
+    while fanouts.purge():
+        lease.checkpoint()
     renewed = renewal.encrypt_again()
     log.info("status.subscriptions_purged", extra={"deleted": deleted, "encrypted_again": renewed})

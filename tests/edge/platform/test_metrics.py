@@ -23,7 +23,6 @@ FAMILIES = [
     "stripe_gateway_operations_total",
     "stripe_gateway_operation_duration_seconds",
     "stripe_billing_stream_events_total",
-    "stripe_billing_stream_backlog_seconds",
     "rate_limit_hits_total",
     "usage_guardrail_decisions_total",
     "usage_limit_hits_total",

@@ -1,5 +1,6 @@
 """The snapshot: what it shows, how seldom it is built, and what is shown while Postgres or Redis is away."""
 
+import threading
 from datetime import timedelta
 
 import peewee
@@ -196,3 +197,31 @@ def test_what_another_version_has_stored_is_not_believed(builds):
     fast_redis_client().set(snapshot.KEY, b'{"generated_at": 1}')
     current()
     assert len(builds) == 1
+
+
+def test_while_postgres_does_not_answer_nobody_waits_for_long(monkeypatch, configure):
+    first = current()
+    free = threading.Event()
+    monkeypatch.setattr(snapshot, "_built", lambda _: free.wait(30) and first)
+    monkeypatch.setattr(snapshot, "WAIT_SECONDS", 0.01)
+    configure(status_cache_seconds=0)
+    try:
+        snapshot.forget()
+        fast_redis_client().delete(snapshot.KEY)
+        for _ in range(2):
+            with pytest.raises(StatusUnavailable):
+                current()
+        snapshot._hold(first, 0)
+        assert [current() for _ in range(3)] == [first] * 3
+    finally:
+        free.set()
+        snapshot._held.renewal.join()
+
+
+def test_a_fault_of_ours_is_logged_and_the_old_one_stays(monkeypatch, caplog):
+    first = current()
+    monkeypatch.setattr(snapshot, "_built", lambda _: 1 / 0)
+    snapshot._hold(first, 0)
+    monkeypatch.setattr(snapshot, "now", lambda: first.generated_at + HOUR)
+    assert current() == first
+    assert "status.snapshot_crashed" in caplog.text

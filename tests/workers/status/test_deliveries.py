@@ -191,3 +191,19 @@ def test_a_sender_that_is_interrupted_loses_and_doubles_nothing(receiver, monkey
     work()
     assert sorted(path for path, *_ in receiver.got) == sorted(f"/{number}" for number in range(60))
     assert {one.attempts for one in deliveries()} == {1}
+
+
+def test_old_deliveries_are_purged(receiver):
+    from models.platform.database import database
+    from models.status import fanouts
+    from models.status.deliveries import Fanout
+
+    subscribe(f"http://{receiver.host}/")
+    fan_out(incident()[1]), fan_out(incident()[1])
+    old = deliveries()[0]
+    for table, column in (("status_delivery", "id"), ("status_fanout", "fanout_id")):
+        days = "created_at = now() - interval '91 days'"
+        database.execute_sql(f"update {table} set {days} where id = %s", (getattr(old, column),))
+    while fanouts.purge():
+        pass
+    assert len(deliveries()) == 1 and Fanout.select().count() == 1
