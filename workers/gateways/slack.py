@@ -83,4 +83,4 @@ def escaped(text: str, longest: int = LONGEST_TEXT) -> str:
     ends = list(accumulate(len(CODES.get(character, character)) for character in text))
     is_whole = not ends or ends[-1] <= longest
     kept = text if is_whole else f"{text[: bisect_right(ends, longest - 1)]}…"
-    return kept.translate(str.maketrans(CODES))
+    return "".join(CODES.get(character, character) for character in kept)
