@@ -28,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _named(actions, "show", "one with its updates")
     opening = actions.add_parser("open", help="open an incident")
     opening.add_argument("--severity", choices=SEVERITIES[INCIDENT])
-    opening.add_argument("--is", dest="state", choices=STATES[INCIDENT])
+    opening.add_argument("--is", dest="state", choices=STATES[INCIDENT][:-1], help="default: investigating")
     planning = actions.add_parser("plan", help="plan maintenance, which starts and ends by itself")
     planning.add_argument("--from", dest="starts_at", type=_time, help="such as 2026-03-01T22:00Z; default: now")
     planning.add_argument("--until", type=_time, required=True)
