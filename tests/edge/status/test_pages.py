@@ -73,7 +73,14 @@ def test_the_first_page_shows_what_is_wrong_before_everything_else(site):
 def test_a_platform_without_incidents_and_data_says_so(site):
     text = site.simulate_get("/status").text
     assert "Open incidents" not in text and "No incidents in this time" in text
+    assert "No other incidents" not in text
     assert text.count("Not measured") > 3 and "100% uptime" not in text
+
+
+def test_below_an_open_incident_the_page_does_not_say_that_there_was_none(site):
+    open_one()
+    text = site.simulate_get("/status").text
+    assert "Open incidents" in text and "No other incidents in this time" in text
 
 
 def test_the_bars_are_told_to_those_who_do_not_see_them(site):
@@ -223,6 +230,14 @@ def test_a_crowd_that_asks_for_one_month_asks_the_database_once(site, rendered):
     month = f"{ended(100).starts_at:%Y-%m}"
     answers = crowd(8, lambda _: site.simulate_get("/status/history", params={"month": month}).status_code)
     assert set(answers) == {200} and rendered == ["history.html"]
+
+
+def test_a_month_that_was_read_does_not_wait_for_another_one(site):
+    month, shown = f"{ended(100).starts_at:%Y-%m}", status_page.StatusPage()
+    first = shown.history(month)
+    shown._reading.acquire()  # somebody reads another month, from a database that takes its time
+    [again] = crowd(1, lambda _: shown.history(month))
+    assert again is first
 
 
 def test_a_wrong_method_is_refused_as_everywhere(site):
