@@ -45,10 +45,7 @@ class StatusPage:
 
     def incident(self, slug: str) -> Rendered:
         """The page of an incident or maintenance. IncidentNotFound (404)."""
-        snapshot = current()
-        if any(each.slug == slug for each in (*snapshot.incidents, *snapshot.maintenances)):
-            return self._once(f"incident {slug}", lambda snapshot: _incident_page(snapshot, slug))
-        return _sendable(render("incident.html", incident=published.by_slug(slug)))
+        return self._once(f"incident {slug}", lambda snapshot: _incident_page(snapshot, slug))
 
     def history(self, month: str | None = None) -> Rendered:
         """The incidents of this month and of the one before it; or of one month, such as `2026-11`. NotFound (404)."""

@@ -181,6 +181,12 @@ def test_the_page_of_an_old_incident_is_there_for_ever(site):
     assert row.title in site.simulate_get(f"/status/incidents/{row.slug}").text
 
 
+def test_the_page_of_an_old_incident_is_rendered_once_for_a_crowd_too(site, rendered):
+    slug = ended(400).slug
+    assert {site.simulate_get(f"/status/incidents/{slug}").status_code for _ in range(5)} == {200}
+    assert rendered == ["incident.html"]
+
+
 def test_a_draft_is_shown_nowhere(site):
     row = open_one(title="Nobody may know this", publish=False)
     for path in ("/status", "/status/history", f"/status/history?month={now():%Y-%m}", f"/status/incidents/{row.slug}"):
