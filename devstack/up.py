@@ -120,7 +120,7 @@ def print_welcome(running: Instance) -> None:
     url = running.url
     console.print(
         f"""
-[bold]Longshore is running:[/] {url}    (API reference: {url}/docs)
+[bold]Longshore is running:[/] {url}    (API reference: {url}/docs, status page: {url}/status)
 Sign in as {running.email} with password {running.password}
 
 Paste this to get a first answer:

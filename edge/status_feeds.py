@@ -80,7 +80,9 @@ def _own_url(name: str) -> str:
 
 
 def _headline(view: IncidentView) -> str:
-    return f"{view.service}: {view.title} ({view.state.replace('_', ' ')})"
+    """A title that names the services already, as those of probes do, does not name them twice."""
+    title = view.title if view.service in view.title else f"{view.service}: {view.title}"
+    return f"{title} ({view.state.replace('_', ' ')})"
 
 
 def _story(view: IncidentView) -> str:

@@ -82,6 +82,8 @@ def open_incident(
     starts_at = starts_at or time
     severity = severity or (MAINTENANCE if kind == MAINTENANCE else "major")
     _check_times(kind, starts_at, until)
+    if until is not None and until <= time:
+        raise IncidentInvalid("The end of this maintenance is past. Give an `until` that is ahead.")
     if state is None:
         state = STATES[kind][0] if kind == INCIDENT or starts_at > time else IN_PROGRESS
     _check_state(kind, state, None)

@@ -26,12 +26,16 @@ class LinkIncomplete(BadRequest):
     code, message = "link_incomplete", "The link is not complete. Copy it from the mail as a whole."
 
 
+class AddressMissing(BadRequest):
+    code, message = "address_missing", "Write your mail address into the form."
+
+
 class AnotherSite(Forbidden):
     code, message = "another_site", "Open the status page itself to subscribe."
 
 
 class SubscribeForm(BaseModel):
-    email: str = Field(max_length=320)
+    email: str = Field("", max_length=320)
     severity: Severity = "major"
     component: Components = []
 
@@ -50,6 +54,8 @@ class SubscriptionPages:
         if req.get_header("Sec-Fetch-Site") == "cross-site":  # another page would have its visitors subscribe addresses
             raise AnotherSite()
         asked = form(req, SubscribeForm)
+        if not asked.email.strip():
+            raise AddressMissing()
         body = StatusSubscriptionCreateRequest(
             channel="email", target=asked.email, severity_filter=asked.severity, components=asked.component
         )

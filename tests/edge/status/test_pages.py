@@ -73,7 +73,14 @@ def test_the_first_page_shows_what_is_wrong_before_everything_else(site):
 def test_a_platform_without_incidents_and_data_says_so(site):
     text = site.simulate_get("/status").text
     assert "Open incidents" not in text and "No incidents in this time" in text
+    assert "No other incidents" not in text
     assert text.count("Not measured") > 3 and "100% uptime" not in text
+
+
+def test_below_an_open_incident_the_page_does_not_say_that_there_was_none(site):
+    open_one()
+    text = site.simulate_get("/status").text
+    assert "Open incidents" in text and "No other incidents in this time" in text
 
 
 def test_the_bars_are_told_to_those_who_do_not_see_them(site):

@@ -144,6 +144,12 @@ def test_the_rss_feed(get, story):
     assert [each.text for each in first.findall("category")] == ["investigating", "critical"]
 
 
+@pytest.mark.parametrize("path", FEEDS)
+def test_a_feed_names_no_service_twice(get, path):
+    opened(title="API is not available")
+    assert b"<title>API is not available (investigating)</title>" in get(path).content
+
+
 def test_the_atom_feed(get, story):
     root = ET.fromstring(get("/api/v1/status/atom").content)
     links = {link.get("rel"): link.get("href") for link in root.findall("a:link", ATOM)}

@@ -40,8 +40,8 @@ def test_nobody_learns_whether_an_address_is_subscribed(send, status):
         ("email=nobody", 400),
         ("email=a@example.com%0d%0aBcc:b@example.com", 400),
         ("email=" + "a" * 400 + "@example.com", 422),
-        ("", 422),
-        ("severity=all", 422),
+        ("", 400),
+        ("severity=all", 400),
         ("email=jo@example.com&severity=none", 422),
         ("email=jo@example.com&component=%22%3E%3Cscript%3E", 422),
         ("email=jo@example.com" + "&component=x" * 200, 422),
@@ -56,6 +56,11 @@ def test_what_is_no_such_form_is_refused_with_a_page(send, clean, body, status):
     answer = send(body)
     assert (answer.status_code, answer.headers["Content-Type"]) == (status, HTML)
     assert "<script" not in answer.text and StatusSubscription.select().count() == 0
+
+
+@pytest.mark.parametrize("body", ["email=", "email=+", "severity=all"])
+def test_a_form_without_an_address_says_what_is_missing(send, body):
+    assert "Write your mail address into the form." in send(body).text
 
 
 def test_json_is_no_form(send):

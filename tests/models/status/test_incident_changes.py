@@ -111,6 +111,7 @@ def test_maintenance_that_is_ahead_is_scheduled_and_other_maintenance_has_begun(
         ({"starts_at": now() + HOUR}, "has begun already"),
         ({"kind": "maintenance"}, "has an `until`"),
         ({"kind": "maintenance", "until": now() - HOUR}, "has an `until`"),
+        ({"kind": "maintenance", "starts_at": now() - 2 * HOUR, "until": now() - HOUR}, "is past"),
         ({"kind": "maintenance", "until": now() + HOUR, "severity": "minor"}, "severity of this kind"),
     ],
 )

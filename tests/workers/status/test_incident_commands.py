@@ -34,9 +34,9 @@ def test_the_life_of_an_incident(run):
     assert run(*OPEN, "api", "--service", "chat=degraded", "--severity", "critical")[0] == 0
     slug = Incident.get().slug
     assert Incident.get().services == {"api": "incident", "chat": "degraded"}
-    assert run("update", slug, "--text", "A disk.", "--state", "identified", "--quiet")[0] == 0
+    assert run("update", slug, "--text", "A disk.", "--is", "identified", "--quiet")[0] == 0
     assert run("change", slug, "--title", "Very slow answers", "--service", "api")[0] == 0
-    status, text = run("update", slug, "--text", "Done.", "--state", "resolved")
+    status, text = run("update", slug, "--text", "Done.", "--is", "resolved")
     assert (status, "resolved" in text, told()) == (0, True, 2)
     status, text = run("show", slug)
     assert all(part in text for part in ("Very slow answers", "Answers take long.", "identified: A disk.", "We look."))

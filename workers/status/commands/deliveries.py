@@ -22,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     fan_outs.add_argument("--incident", help="only those of this incident")
     listing = actions.add_parser("list", help="the newest deliveries")
     listing.add_argument("--incident", help="only those of this incident")
-    listing.add_argument("--state", choices=STATES)
+    listing.add_argument("--is", dest="state", choices=STATES)
     listing.add_argument("--channel", choices=CHANNELS)
     for each in (fan_outs, listing):
         each.add_argument("--limit", type=int, default=20)
