@@ -95,7 +95,8 @@ def rendered(template: str, values: Mapping[str, object]) -> tuple[str, str, str
     known: dict[str, Any] = {"site": site(), "app": settings.app_name, "unsubscribe_url": None, **values}
     plain = _environment().get_template(f"{template}.txt").make_module(known)
     found = vars(plain)
-    subject = line(found.get("full_subject") or f"{settings.app_name}: {found['subject']}")[:LONGEST_SUBJECT]
+    subject = line(found.get("full_subject") or f"{settings.app_name}: {found['subject']}")
+    subject = subject.replace("=?", "= ?")[:LONGEST_SUBJECT]  # the library would decode it, line breaks too
     text = "\n".join(_wrapped(str(plain).strip()))
     if url := known["unsubscribe_url"]:
         text = f"{text}\n\nTo get no more of these mails, open\n\n{url}"

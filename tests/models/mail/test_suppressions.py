@@ -63,6 +63,7 @@ def test_an_address_is_that_of_one_mailbox():
         '"a"@b',
         "a@b@c",
         "a@b;c",
+        "=?utf-8?q?a=40b=2C?=c@d",
         "a\0@b",
         "a\ud800@b",
         "a\\@b",

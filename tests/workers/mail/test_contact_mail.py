@@ -66,6 +66,13 @@ def test_nothing_that_a_stranger_writes_becomes_a_header_or_markup(mailbox, conf
     assert "<script>" not in page and "<img src=x" not in page and "<b>Jo" not in page
 
 
+@pytest.mark.parametrize("ending", ["=0d=0a=0d=0abody?=", "=0aBcc=3A_all=40example.com?=", "?="])
+def test_a_topic_in_the_code_of_headers_is_not_read(mailbox, ending):
+    assert mail(left(topic=f"\u00e9 =?utf-8?q?x{ending}").id)[1] == "succeeded"
+    [(_, message)] = mailbox.mails
+    assert message["Subject"] == f"[Contact] \u00e9 = ?utf-8?q?x{ending}" and "Bcc" not in message
+
+
 def test_an_address_beyond_ascii_can_be_answered(mailbox):
     assert mail(left(email="j\u00f8@ex\u00e4mple.org").id)[1] == "succeeded"
     [(_, message)] = mailbox.mails
