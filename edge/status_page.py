@@ -54,16 +54,22 @@ class StatusPage:
         """The incidents of this month and of the one before it; or of one month, such as `2026-11`. NotFound (404)."""
         if month is None:
             return self._once("history", _recent_months)
-        first = _first_of(month)
+        first, name = _first_of(month), f"history {month}"
+        if made := self._pages(current()).get(name):  # also while another month takes its time
+            return made
         with self._reading:  # of a crowd, one asks the database
-            return self._once(f"history {month}", lambda _: _one_month(first))
+            return self._once(name, lambda _: _one_month(first))
 
-    def _once(self, name: str, build: Callable[[Snapshot], str]) -> Rendered:
-        snapshot = current()
+    def _pages(self, snapshot: Snapshot) -> dict[str, Rendered]:
+        """Those that were made of this snapshot."""
         key = snapshot.generated_at, minutes_old(snapshot)
         if self._key != key:
             self._key, self._made = key, {}
-        made = self._made  # of this snapshot, also if building takes until there is another
+        return self._made
+
+    def _once(self, name: str, build: Callable[[Snapshot], str]) -> Rendered:
+        snapshot = current()
+        made = self._pages(snapshot)  # of this snapshot, also if building takes until there is another
         if name not in made:
             made[name] = _sendable(build(snapshot))
         return made[name]

@@ -16,6 +16,7 @@ from models.platform.errors import BadRequest
 
 PREFIX, VERSION = "whsec_", "v1,"
 TOLERANCE_SECONDS = 300
+SHORTEST_KEY = 8  # bytes; production asks for more at its start
 MOST_SIGNATURES = 10  # while a secret is changed there are two
 DIGITS = re.compile("[0-9]{1,12}")
 IDENTIFIER = re.compile(r"[!-~]{1,128}")
@@ -64,5 +65,8 @@ class Signature:
 
 
 def keys(secrets: Sequence[str]) -> list[bytes]:
-    """The keys that secrets, `whsec_` and base64, stand for. ValueError."""
-    return [base64.b64decode(secret.removeprefix(PREFIX), validate=True) for secret in secrets]
+    """The keys that secrets, `whsec_` and base64, stand for. ValueError, also for one that anybody could guess."""
+    found = [base64.b64decode(secret.removeprefix(PREFIX), validate=True) for secret in secrets]
+    if any(len(key) < SHORTEST_KEY for key in found):
+        raise ValueError("the secret is too short")
+    return found

@@ -164,6 +164,7 @@ class Mailbox:
 
     def __init__(self, port: int):
         self.port, self.mails, self.answers, self.connections = port, [], [], 0
+        self.refused = {}  # address: the answer to it as a recipient
         self.start()
 
     def start(self):
@@ -179,6 +180,12 @@ class Mailbox:
         self.connections += 1
         session.host_name = hostname
         return responses
+
+    async def handle_RCPT(self, server, session, envelope, address, options):
+        if address in self.refused:
+            return self.refused[address]
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
 
     async def handle_DATA(self, server, session, envelope):
         message = email.message_from_bytes(envelope.content, policy=email.policy.default)

@@ -2,7 +2,11 @@
 
 import re
 
-_ADDRESS = re.compile(r"[^\s<>()\[\],;:\"'@{}]+@[^\s<>()\[\],;:\"'@{}]+")
+# In a text, quotes and braces are around an address; their number is limited, so that a long text takes no long time.
+_ADDRESS = re.compile(r"[^\s<>()\[\],;:\"'@{}]{1,128}@[^\s<>()\[\],;:\"'@{}]+")
+_SINGLE = re.compile(
+    r"[^\s<>()\[\],;:\"@\\\x00-\x1f\x7f\ud800-\udfff]+@[^\s<>()\[\],;:\"'@{}\\\x00-\x1f\x7f\ud800-\udfff]+"
+)
 
 
 def masked(address: str) -> str:
@@ -18,4 +22,4 @@ def without_addresses(text: str) -> str:
 
 def is_single(address: str) -> bool:
     """Whether this is the address of one mailbox however a header is read: no name, no list, no comment, no line break."""
-    return _ADDRESS.fullmatch(address) is not None
+    return _SINGLE.fullmatch(address) is not None

@@ -112,7 +112,7 @@ OPERATOR_REVOKE        = Action("operator.revoke",        scope=PLATFORM_OPERATO
 
 def actions() -> dict[str, Action]:
     """The table by name."""
-    return {action.name: action for action in globals().values() if isinstance(action, Action)}
+    return {action.name: action for action in list(globals().values()) if isinstance(action, Action)}
 
 
 class PeopleOnly(NotAuthenticated):

@@ -26,8 +26,10 @@ MAILS_AT_ONCE = 400  # claimed, not sent: they share a few connections
 FAILURES_OF_HOST = 3  # without an answer, after which the host is put off
 LONGEST_PUT_OFF = 300  # seconds
 LOCK = "status_deliveries"
+RECORDS = "status_results"  # written down by one at a time: the rows of hosts and subscriptions are locked in no order
 # The hosts in their order, from `after` on: each is found by its index, and only as many are looked at as are needed. The
-# limits in `known`, `free` and `found` keep the planner from joining in another order.
+# limits in `known`, `free` and `found` keep the planner from joining in another order. A host that gave no answer is asked for
+# what was tried least: deliveries that always fail, such as to one path that hangs, must not hold up all others of the host.
 HOSTS = """
     (select host from status_delivery where state = 'pending' and host > %(after)s order by host limit 1)
     union all
@@ -44,8 +46,13 @@ with recursive hosts(host) as ({hosts}
         from status_delivery where host = hosts.host and claim is not null and claimed_until > now()
     ) free
     cross join lateral (
-        select id from status_delivery due where due.host = hosts.host and due.state = 'pending' and due.due_at <= now()
-        order by due.due_at, due.id limit greatest(0, free.room) for update of due skip locked
+        select * from (
+            select id from status_delivery due where due.host = hosts.host and due.state = 'pending' and due.due_at <= now()
+            and coalesce(known.failures, 0) = 0 order by due.due_at, due.id limit greatest(0, free.room) for update of due skip locked
+        ) of_well union all select * from (
+            select id from status_delivery due where due.host = hosts.host and due.state = 'pending' and due.due_at <= now()
+            and known.failures > 0 order by due.attempts, due.due_at limit greatest(0, free.room) for update of due skip locked
+        ) of_ill
     ) found
     where hosts.host {which} 'email' and (put_off_until is null or put_off_until <= now())
     limit %(limit)s
@@ -142,6 +149,7 @@ def _claim(kind: str, limit: int, after: str) -> list[tuple[StatusDelivery, dict
 @in_transaction
 def record(results: Sequence[Result]) -> list[Result]:
     """Write down what came of attempts. Returns those that counted: not those whose claim had passed to somebody else."""
+    lock_for_next(RECORDS)
     recorded: set[UUID] = set()
     for claim_id in {result.delivery.claim for result in results}:
         recorded |= _record(claim_id, [result for result in results if result.delivery.claim == claim_id])

@@ -34,7 +34,7 @@ MAKE = """
 insert into status_delivery (id, fanout_id, update_id, subscription_id, tenant_id, channel, host)
 select gen_random_uuid(), %(fanout_id)s, %(update_id)s, id, tenant_id, channel,
     case channel when 'email' then channel else host end
-from status_subscription where id = any(%(ids)s)
+from status_subscription where id = any(%(ids)s) order by id -- as models.status.ending locks them
 on conflict do nothing"""
 FINISH = """
 update status_fanout set finished_at = now() where id in (

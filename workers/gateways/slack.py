@@ -1,6 +1,8 @@
 """Slack: messages of our bot to a channel, by chat.postMessage."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import orjson
@@ -12,6 +14,7 @@ from workers.gateways.timed_http import TimedOut, Unreachable
 
 LARGEST_ANSWER = 1024 * 1024
 AGAIN = ("ratelimited", "rate_limited", "internal_error", "request_timeout", "fatal_error", "service_unavailable")
+CODES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 LONGEST_TEXT = 2900  # of a block; Slack takes 3,000 characters
 RETRY_AFTER = (0.5, 120.0)  # seconds: what a wish of Slack's is at least and at most taken for
 
@@ -76,8 +79,8 @@ def _seconds(text: str) -> float:
 
 
 def escaped(text: str, longest: int = LONGEST_TEXT) -> str:
-    """Text for a block, in which it means nothing but itself; it is cut where it is too long."""
-    shown = text if len(text) <= longest else text[: longest - 1] + "…"
-    for character, code in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
-        shown = shown.replace(character, code)
-    return shown
+    """Text for a block, in which it means nothing but itself. It is cut where it is too long with its codes, as Slack counts."""
+    ends = list(accumulate(len(CODES.get(character, character)) for character in text))
+    is_whole = not ends or ends[-1] <= longest
+    kept = text if is_whole else f"{text[: bisect_right(ends, longest - 1)]}…"
+    return "".join(CODES.get(character, character) for character in kept)

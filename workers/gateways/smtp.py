@@ -72,15 +72,15 @@ class Smtp:
 
 
 def _failure(error: Exception, to: str) -> MailFailed:
-    is_permanent, text = False, str(error)
+    is_permanent, is_about_address, text = False, False, str(error)
     if isinstance(error, smtplib.SMTPRecipientsRefused):
         code, said = error.recipients[to]
-        is_permanent, text = code >= 500, _answer(code, said)
+        is_permanent, is_about_address, text = code >= 500, code != SERVER_LEAVES, _answer(code, said)
     elif isinstance(error, smtplib.SMTPResponseException):
         text = _answer(error.smtp_code, error.smtp_error)
     is_timeout = isinstance(error, TimeoutError) or isinstance(error.__context__, TimeoutError)
     reason = f"{type(error).__name__}: {without_addresses(without_secrets(text))}"
-    return MailFailed(reason, is_permanent=is_permanent, is_timeout=is_timeout)
+    return MailFailed(reason, is_permanent=is_permanent, is_timeout=is_timeout, is_about_address=is_about_address)
 
 
 def _answer(code: int, said: bytes | str) -> str:

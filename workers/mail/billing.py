@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from models.auth.tenants import Tenant
-from models.billing.notices import DELIVERED, PENDING, Delivery, Notice
+from models.billing.notices import DELIVERED, GIVEN_UP, PENDING, Delivery, Notice
 from models.platform.database import transaction
 from models.platform.ids import parse_uuid
 from workers import metrics
@@ -25,11 +25,12 @@ def mail_billing(lease: Lease) -> None:
         return
     notice = Notice.get_by_id(delivery.notice_id)
     values = _values(notice, Tenant.get_by_id(delivery.tenant_id).name)
-    send(lease, delivery.address, f"billing_{notice.kind}", **values)
+    is_sent = send(lease, delivery.address, f"billing_{notice.kind}", **values)
+    state, error = (DELIVERED, None) if is_sent else (GIVEN_UP, "Mail to this address is suppressed.")
     with transaction():
         lease.job.finish()
-        delivery.end(DELIVERED)
-    metrics.notice_ended(delivery.channel, DELIVERED)
+        delivery.end(state, error=error)
+    metrics.notice_ended(delivery.channel, state)
 
 
 @actor(MAIL_BILLING_TEST)

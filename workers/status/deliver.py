@@ -4,6 +4,8 @@ import logging
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
+from peewee import InterfaceError, OperationalError
+
 from models.platform.database import in_transaction, release, transaction
 from models.status import claims
 from models.status.claims import Result
@@ -23,6 +25,7 @@ CLAIMED_AT_ONCE = {claims.MAILS: 80, claims.POSTS: 48}
 WORK_SECONDS = 240  # then another job goes on
 LINGER_SECONDS = 10  # for what is due soon, such as the first repetition
 WAIT_SECONDS, IDLE_SECONDS = 0.1, 0.25
+RECORD_AGAIN = (0.2, 1, 2, 4, 8)  # seconds between attempts, all within what is left of the claims
 
 
 @actor(STATUS_DELIVER)
@@ -81,8 +84,7 @@ class Sender:
         done, _ = wait(self.flying, seconds, FIRST_COMPLETED)
         results = [result for future in done for result in _results(future, self.flying.pop(future))]
         if results:
-            _record(results)
-            release()
+            _record_surely(results)
 
 
 def _results(future: Future[list[Result]], deliveries: list[StatusDelivery]) -> list[Result]:
@@ -91,6 +93,22 @@ def _results(future: Future[list[Result]], deliveries: list[StatusDelivery]) -> 
         log.error("status.delivery_broken", exc_info=error)
         return [failed(delivery, "It could not be put together.") for delivery in deliveries]
     return future.result()
+
+
+def _record_surely(results: list[Result]) -> None:
+    """Write them down, also while Postgres restarts: what is not written down is sent twice."""
+    for seconds in RECORD_AGAIN:
+        try:
+            _record(results)
+        except (OperationalError, InterfaceError) as error:
+            log.warning("status.results_unrecorded", extra={"reason": repr(error)[:200], "again_in": seconds})
+            release()
+            time.sleep(seconds)
+        else:
+            release()
+            return
+    _record(results)
+    release()
 
 
 def _record(results: list[Result]) -> None:

@@ -1,4 +1,4 @@
-"""Sending deliveries. What is sent to whom is put together first; the tasks that send it run in threads and touch no database."""
+"""Sending deliveries. What is sent to whom is put together first; the tasks that send it run in threads."""
 
 import random
 import time
@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from models.platform.clock import now
+from models.platform.database import release
 from models.platform.settings import settings
 from models.status.claims import Result
 from models.status.deliveries import DELIVERED, GIVEN_UP, PENDING, SKIPPED, SLACK, StatusDelivery
@@ -180,14 +181,17 @@ def _mailing(letters: Sequence[Letter]) -> Task:
 def _mail(letters: Sequence[Letter]) -> Iterator[Result]:
     """Send some mails by one connection. Two failures in a row mean that the other side takes none now: the rest stays as it was."""
     failures = 0
-    with sender() as open_sender:
-        for letter in letters:
-            if failures >= 2 or not has_time(letter.delivery):
-                yield unsent(letter.delivery)
-                continue
-            result = _mail_one(open_sender, letter)
-            failures = failures + 1 if result.is_silent or result.pause else 0
-            yield result
+    try:
+        with sender() as open_sender:
+            for letter in letters:
+                if failures >= 2 or not has_time(letter.delivery):
+                    yield unsent(letter.delivery)
+                    continue
+                result = _mail_one(open_sender, letter)
+                failures = failures + 1 if result.is_silent or result.pause else 0
+                yield result
+    finally:
+        release()  # looking for suppressed addresses takes a connection, which would be lost with this thread
 
 
 def _mail_one(open_sender: Sender, letter: Letter) -> Result:
@@ -201,7 +205,7 @@ def _mail_one(open_sender: Sender, letter: Letter) -> Result:
         if error.retry_after is not None:  # we send too fast, which is no failure of this mail
             pause = _in(min(LONGEST_PAUSE, error.retry_after))
             return Result(delivery, PENDING, error=str(error), due_at=pause, pause=pause, is_unsent=True)
-        return failed(delivery, str(error), is_silent=True)
+        return failed(delivery, str(error), is_silent=not error.is_about_address)
     if not is_sent:
         return Result(delivery, SKIPPED, error="This address gets no mail any more.")
     return Result(delivery, DELIVERED)

@@ -9,7 +9,7 @@ import redis
 from edge.bodies import BodyLimits, read_body
 from edge.endpoint import endpoint
 from edge.request import Request
-from edge.webhook_signatures import TOLERANCE_SECONDS, Signature, keys
+from edge.webhook_signatures import Signature, keys
 from models.mail import reports
 from models.platform.authorization import PUBLIC
 from models.platform.database import transaction
@@ -18,6 +18,7 @@ from models.platform.redis import fast_redis_client
 from models.platform.settings import settings
 
 log = logging.getLogger(__name__)
+REMEMBERED_SECONDS = 3 * 86_400  # Resend repeats what was not answered for a day or two, each time with a new signature
 ANSWER = {"type": "object", "additionalProperties": {"type": "boolean"}}
 
 
@@ -71,7 +72,7 @@ def _was_taken(message_id: str) -> bool:
 
 def _remember(message_id: str) -> None:
     try:
-        fast_redis_client().set(_name(message_id), 1, ex=2 * TOLERANCE_SECONDS)
+        fast_redis_client().set(_name(message_id), 1, ex=REMEMBERED_SECONDS)
     except redis.RedisError as error:
         log.warning("mail.report_memory_missing", extra={"error": type(error).__name__})
 

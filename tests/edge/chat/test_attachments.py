@@ -42,7 +42,8 @@ def test_an_object_of_another_tenant_or_of_somebody_elses_conversation_is_a_404(
 
 
 @pytest.mark.parametrize("status", ["pending_upload", "rejected"])
-def test_an_object_without_bytes_is_a_409(post, tenant, status):
+def test_an_object_without_bytes_is_a_409(post, tenant, status, configure):
+    configure(storage_wait_seconds=0)  # nobody looks for its bytes
     stored = object_by(None, tenant, status=status)
     answer = post([stored.id])
     assert (answer.status_code, answer.json["error"]) == (409, "object_not_ready")

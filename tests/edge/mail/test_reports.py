@@ -9,6 +9,7 @@ from models.mail import suppressions
 from models.mail.suppressions import MailSuppression
 from models.platform.database import transaction
 from models.platform.principal import Root
+from models.platform.redis import fast_redis_client
 from tests.support.crowd import crowd
 from workers.gateways.webhooks import Message, signed
 
@@ -130,6 +131,7 @@ def test_a_report_that_comes_again_does_not_undo_what_an_operator_did(report):
         suppressions.remove(Root("operator:test"), "jo@example.com")
     assert report(event(bounce=BOUNCE)).json == {"success": True, "suppressed": False}
     assert not suppressions.is_suppressed("jo@example.com")
+    assert fast_redis_client().ttl("mail:report:msg_1") > 2 * 86_400  # so long they come again
 
 
 def test_a_crowd_of_the_same_report_is_one_suppression(report):
@@ -144,7 +146,7 @@ def test_a_body_that_is_no_json_or_too_large_is_refused(report):
     assert report(b" " * 10_000_000).status_code == 413
 
 
-@pytest.mark.parametrize("secret", [None, "", "whsec_é", "whsec_a"])
+@pytest.mark.parametrize("secret", [None, "", "whsec_é", "whsec_a", "whsec_", "whsec_AA=="])
 def test_without_a_secret_nothing_is_taken(report, configure, secret):
     configure(resend_webhook_secret=secret)
     answer = report(event(bounce=BOUNCE))

@@ -89,13 +89,15 @@ def bodies(model):
 
 
 @pytest.fixture
-def no_limits(configure):
+def no_limits(configure, monkeypatch):
     """Switch off every limit that would answer in place of the responder."""
     for name in type(settings).model_fields:
         if "rate_limit" in name and name not in ("rate_limit_key_prefix", "slack_status_rate_limit_window_seconds"):
             configure(**{name: 0})
     configure(signup_access_policy="public", auth_ip_lockout_threshold=0, chat_stream_concurrent_limit=0)
-    configure(chat_wait_seconds=0.01)  # no worker runs in these tests
+    # No worker runs in these tests: nothing is worth waiting for.
+    configure(chat_wait_seconds=0.01, billing_wait_seconds=0, storage_wait_seconds=0, vector_poll_seconds=0)
+    monkeypatch.setattr("edge.resources.containers.CREATE_SECONDS", 0)
 
 
 def assert_answered(answer):

@@ -226,6 +226,14 @@ def test_a_crowd_that_asks_for_one_month_asks_the_database_once(site, rendered):
     assert set(answers) == {200} and rendered == ["history.html"]
 
 
+def test_a_month_that_was_read_does_not_wait_for_another_one(site):
+    month, shown = f"{ended(100).starts_at:%Y-%m}", status_page.StatusPage()
+    first = shown.history(month)
+    shown._reading.acquire()  # somebody reads another month, from a database that takes its time
+    [again] = crowd(1, lambda _: shown.history(month))
+    assert again is first
+
+
 def test_a_wrong_method_is_refused_as_everywhere(site):
     assert site.simulate_post("/status").status_code == 405
     assert Incident.select().count() == 0

@@ -50,6 +50,21 @@ def test_addresses_are_masked_in_texts():
 
 
 def test_an_address_is_that_of_one_mailbox():
-    assert is_single("jo.doe+x@example.com")
-    for text in ("", "jo", "a@b, c@d", "Jo <a@b>", "a@b\n", "a@b\r\nBcc: c@d", "a b@c", '"a"@b', "a@b@c", "a@b;c"):
+    for text in ("jo.doe+x@example.com", "sinéad.o'brien@example.com", "{jo}/x=y!z@example.com"):
+        assert is_single(text), text
+    for text in (
+        "",
+        "jo",
+        "a@b, c@d",
+        "Jo <a@b>",
+        "a@b\n",
+        "a@b\r\nBcc: c@d",
+        "a b@c",
+        '"a"@b',
+        "a@b@c",
+        "a@b;c",
+        "a\0@b",
+        "a\ud800@b",
+        "a\\@b",
+    ):
         assert not is_single(text), text

@@ -195,3 +195,35 @@ def test_what_waits_for_its_host_starts_no_sender(waiting):
     )
     assert claims.next_due("posts", 10) is None
     assert claims.next_due("posts", 90) is not None
+
+
+def test_an_ill_host_is_asked_for_what_was_not_tried_yet(waiting):
+    """Not for what has failed before and is due for longer: those that always fail would hold up all others of the host."""
+    from models.platform.database import database
+
+    waiting("ill.example", 3, attempts=4, due_at=now() - timedelta(minutes=5))
+    [fresh] = waiting("ill.example")
+    database.execute_sql("insert into status_host (host, failures) values ('ill.example', 5)")
+    assert [one.id for one in claim().deliveries] == [fresh.id]
+
+
+def test_senders_that_write_down_the_opposite_do_not_block_each_other(waiting):
+    from models.platform.database import release
+
+    waiting("a.example", 60, channel="webhook")
+    waiting("b.example", 60, channel="webhook")
+    claimed = claim(2), claim(2)
+
+    def write(number):
+        by_host = {one.host: one for one in claimed[number].deliveries}
+        good, bad = ("a.example", "b.example") if number else ("b.example", "a.example")
+        for _ in range(60):
+            record(result(by_host.get(good) or _at(good)), silent(by_host.get(bad) or _at(bad)))
+        release()
+
+    def _at(host):
+        from models.status.deliveries import StatusDelivery
+
+        return StatusDelivery.select().where(StatusDelivery.host == host).first()
+
+    crowd(2, write)

@@ -8,8 +8,10 @@ import json
 import pytest
 
 from models.jobs.ledger import Job
+from models.mail import suppressions
 from models.platform.audit import AuditEvent
 from models.platform.clock import now
+from models.platform.database import transaction
 from tests.support.accounts import add_user
 from tests.support.crowd import crowd
 from tests.support.mails import plain
@@ -121,6 +123,18 @@ def test_a_mail_says_what_has_happened_and_is_sent_once(tenant, settings_of, mai
     assert message["Subject"].endswith("A payment has failed")
     [delivery] = deliveries()
     assert (delivery.state, delivery.attempts) == ("delivered", 1)
+
+
+def test_an_address_that_gets_no_mail_was_not_told(tenant, settings_of, mailbox, jobs_named):
+    settings_of([{"email": "a@example.com"}])
+    with transaction():
+        suppressions.add("a@example.com", suppressions.BOUNCE)
+    notice(tenant)
+    tell()
+    [job] = jobs_named("mail.billing")
+    assert work(job).state == "succeeded" and not mailbox.mails
+    [delivery] = deliveries()
+    assert (delivery.state, delivery.error) == ("given_up", "Mail to this address is suppressed.")
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,12 @@ def test_an_address_beyond_ascii_can_be_answered(mailbox):
     assert "j\u00f8@ex\u00e4mple.org" in plain(message)
 
 
+def test_an_address_with_an_apostrophe_can_be_answered(mailbox):
+    assert mail(left(email="sinead.o'brien@example.com").id)[1] == "succeeded"
+    [(_, message)] = mailbox.mails
+    assert message["Reply-To"] == "sinead.o'brien@example.com"
+
+
 def test_a_message_waits_for_the_mail_server_and_keeps_its_message_id(mailbox, configure):
     row = left()
     with transaction():

@@ -207,3 +207,22 @@ def test_old_deliveries_are_purged(receiver):
     while fanouts.purge():
         pass
     assert len(deliveries()) == 1 and Fanout.select().count() == 1
+
+
+def test_a_restart_of_postgres_while_a_result_is_written_doubles_nothing(receiver, monkeypatch):
+    from models.platform.database import database
+    from models.status import claims
+
+    record, cut = claims.record, []
+
+    def record_once_cut(results):
+        if not cut:
+            cut.append(True)
+            database.execute_sql("select pg_terminate_backend(pg_backend_pid())")
+        return record(results)
+
+    monkeypatch.setattr(claims, "record", record_once_cut)
+    subscribe(f"http://{receiver.host}/")
+    fan_out(incident()[1])
+    [ended] = deliveries()
+    assert cut and (ended.state, ended.attempts, len(receiver.got)) == ("delivered", 1, 1)

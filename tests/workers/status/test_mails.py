@@ -60,3 +60,33 @@ def test_suppressed_addresses_get_nothing(mailbox, clean):
         suppressions.add("ada@example.com", suppressions.COMPLAINT)
     fan_out(incident()[1])
     assert not mailbox.mails and deliveries()[0].state == "skipped"
+
+
+def test_threads_that_send_keep_no_connection_to_postgres(mailbox, clean):
+    from models.mail import suppressions
+    from models.platform.database import database, release, transaction
+
+    release()
+    free = database.slots._value
+    for number in range(3):
+        subscribe(f"{number}@example.com")
+        with transaction():
+            suppressions.add(f"{number}@example.com", suppressions.COMPLAINT)
+    fan_out(incident()[1])
+    assert {one.state for one in deliveries()} == {"skipped"}
+    release()
+    assert database.slots._value == free
+
+
+def test_addresses_that_the_server_does_not_take_now_hold_up_no_others(mailbox, clean, monkeypatch):
+    """It has answered: it is not the server that is ill."""
+    from models.platform.database import database
+
+    monkeypatch.setattr("workers.status.deliver.LINGER_SECONDS", 0)
+    monkeypatch.setattr("workers.status.sending.MAILS_OF_A_CONNECTION", 1)
+    mailbox.refused = {f"full-{number}@example.com": "450 4.2.2 mailbox full" for number in range(6)}
+    for number in range(6):
+        subscribe(f"full-{number}@example.com")
+    fan_out(incident()[1])
+    assert {one.state for one in deliveries()} == {"pending"} and {one.attempts for one in deliveries()} == {1}
+    assert database.execute_sql("select count(*) from status_host").fetchone() == (0,)

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from models.platform.startup_checks import WORKER, problems
 from tests.support.status import deliveries, fan_out, incident, later, update
+from workers.gateways.slack import escaped
 
 
 class Slack:
@@ -68,6 +69,13 @@ def test_channels_of_tenants_are_told_too_and_each_channel_once(slack, configure
     configure(slack_status_tenant_channel_map=json.dumps({str(tenant.id).upper(): "#acme, #status"}))
     fan_out(incident()[1])
     assert told(slack) == ["#acme", "#status"]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"), [("<" * 9, "&lt;&lt;…"), ("a&b", "a&amp;b"), ("", ""), ("a" * 10, "a" * 10)]
+)
+def test_a_text_is_cut_where_slack_would_find_it_too_long(text, shown):
+    assert escaped(text, 10) == shown
 
 
 def test_what_people_have_written_means_nothing_to_slack(slack):
