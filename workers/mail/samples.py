@@ -13,9 +13,7 @@ _PAYMENT = _TENANT | {
     "hosted_invoice_url": "https://invoice.stripe.com/i/acct_1/test_1?s=ap&x=1",
 }
 _CODES: dict[str, Any] = {"token": _CODE, "minutes": 60, "expiry": "2026-01-01 10:00 UTC", "email": "jo@example.com"}
-UNSUBSCRIBE_URL = (
-    f"https://status.example.com/status/unsubscribe?subscription_id=019b0000-0000-7000-8000-000000000000&token={'t' * 43}"
-)
+UNSUBSCRIBE_URL = f"https://status.example.com/status/unsubscribe?subscription_id=019b0000-0000-7000-8000-000000000000&token={'t' * 43}"
 
 SAMPLES: dict[str, dict[str, Any]] = {
     "access_known": {},
