@@ -13,9 +13,7 @@ _PAYMENT = _TENANT | {
     "hosted_invoice_url": "https://invoice.stripe.com/i/acct_1/test_1?s=ap&x=1",
 }
 _CODES: dict[str, Any] = {"token": _CODE, "minutes": 60, "expiry": "2026-01-01 10:00 UTC", "email": "jo@example.com"}
-UNSUBSCRIBE_URL = (
-    f"https://status.example.com/unsubscribe?subscription_id=019b0000-0000-7000-8000-000000000000&token={'t' * 43}"
-)
+UNSUBSCRIBE_URL = f"https://status.example.com/status/unsubscribe?subscription_id=019b0000-0000-7000-8000-000000000000&token={'t' * 43}"
 
 SAMPLES: dict[str, dict[str, Any]] = {
     "access_known": {},
@@ -53,7 +51,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "status_confirm": {
         "alerts": "major incidents (API, Chat)",
         "is_change": False,
-        "confirm_url": f"https://status.example.com/confirm?subscription_id=019b0000-0000-7000-8000-000000000000&token={'c' * 43}",
+        "confirm_url": f"https://status.example.com/status/confirm?subscription_id=019b0000-0000-7000-8000-000000000000&token={'c' * 43}",
         "expiry": "2026-01-02 10:00 UTC",
     },
     "status_disabled": {
@@ -71,7 +69,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
         "starts_at": "2026-01-01 09:58 UTC",
         "until": None,
         "text": "We see many timeouts of the model provider.\n\nNext update within an hour.",
-        "url": "https://status.example.com/incidents/chat-slow-2026-01-01",
+        "url": "https://status.example.com/status/incidents/chat-slow-2026-01-01",
     },
     "status_subscribed_already": {"alerts": "all incidents and maintenance"},
     "test": {},
