@@ -204,8 +204,8 @@ class Settings(BaseSettings):
     # the public status page, and its alerts
     status_services_path: str | None = None  # the file of services and probes (TOML); default: the one in the package
     status_page_url: Annotated[str, Field(pattern=SAFE_URL)] | None = None  # default: APP_PUBLIC_URL/status
-    status_probe_failures: Annotated[int, Field(gt=0)] = 3  # failed probes in a row that open an incident
-    status_probe_recoveries: Annotated[int, Field(gt=0)] = 2  # good ones in a row that resolve it
+    status_probe_failures: Annotated[int, Field(gt=0, le=100)] = 3  # failed probes in a row that open an incident
+    status_probe_recoveries: Annotated[int, Field(gt=0, le=100)] = 2  # good ones in a row that resolve it
     status_probe_timeout_seconds: Annotated[float, Field(gt=0, le=30)] = 5
     status_incident_drafts: bool = False  # an incident that a probe has opened is published by an operator
     status_cache_seconds: Annotated[int, Field(ge=0)] = 10  # how long pages and feeds are answered from memory

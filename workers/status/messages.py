@@ -11,7 +11,7 @@ from uuid import UUID
 from models.platform.clock import iso
 from models.platform.json import encode_sorted
 from models.platform.settings import settings
-from models.status.deliveries import StatusDelivery
+from models.status.deliveries import Fanout, StatusDelivery
 from models.status.incidents import ENDS, INCIDENT, Incident, Update
 from models.status.services import services
 from models.status.tokens import page
@@ -48,7 +48,12 @@ class Alert:
     def of(cls, update_id: UUID) -> "Alert":
         update = Update.get_by_id(update_id)
         incident = Incident.get_by_id(update.incident_id)
-        earlier = Update.select().where((Update.incident_id == incident.id) & (Update.id < update.id))
+        told = Fanout.select(
+            Fanout.update_id
+        )  # what a draft said before, or what was said quietly, is news to subscribers
+        earlier = Update.select().where(
+            (Update.incident_id == incident.id) & (Update.id < update.id) & Update.id.in_(told)
+        )
         first, last, between = EVENTS[incident.kind]
         event = last if update.state in ENDS else between if earlier.exists() else first
         return cls(

@@ -102,3 +102,10 @@ def test_events_tell_first_updates_from_later_and_last_ones(receiver):
         "incident.updated",
         "incident.resolved",
     ]
+
+
+def test_the_first_that_is_told_of_a_draft_is_that_it_was_opened(receiver):
+    subscribe(f"http://{receiver.host}/")
+    row, _ = incident()
+    fan_out(update(row, state="identified"))
+    assert receiver.got[0][1]["X-Status-Event"] == "incident.opened"
