@@ -135,7 +135,7 @@ def test_a_job_that_comes_too_fast_is_put_off_and_has_not_failed(outbox, goes_wr
     goes_wrong(status=429)
     broker.get_actor(job.name).fn(str(job.id))
     later = Job.get_by_id(job.id)
-    assert (later.state, later.failures) == ("queued", 0) and later.due_at > job.due_at
+    assert (later.state, later.failures) == ("queued", 0) and later.due_at > job.created_at
     Job.update(due_at=now()).where(Job.id == job.id).execute()
     broker.get_actor(job.name).fn(str(job.id))
     assert Job.get_by_id(job.id).state == "succeeded" and len(outbox()) == 1
