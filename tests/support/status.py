@@ -55,6 +55,20 @@ def fan_out(row):
     return work()
 
 
+def give_all_up(row):
+    """Have deliveries made of an update, and given up; nothing is sent."""
+    from models.platform.database import transaction
+    from models.status.deliveries import StatusDelivery
+    from tests.support.jobs import do
+    from workers.jobs import STATUS_FAN_OUT, enqueue
+    from workers.status import fan_out
+
+    with transaction():
+        enqueue(STATUS_FAN_OUT, update_id=str(row.id))
+    do({"status.fan_out": fan_out.fan_out})
+    StatusDelivery.update(state="given_up", attempts=9).execute()
+
+
 def work():
     """Do the jobs of fan-outs, those also that follow."""
     from models.jobs.ledger import Job

@@ -7,7 +7,7 @@ from models.platform.ids import uuid7
 from tests.support.accounts import log_in
 from tests.support.crowd import crowd
 from tests.support.routes import assert_envelope
-from tests.support.status import deliveries, fan_out, incident, subscribe, update
+from tests.support.status import deliveries, fan_out, give_all_up, incident, subscribe, update
 
 
 @pytest.fixture
@@ -158,7 +158,7 @@ def test_operators_see_how_far_a_fan_out_is(http, signed, crowd_of_three, mailbo
 def test_managers_have_their_own_deliveries_sent_again_and_no_others(http, signed, tenant, other, crowd_of_three):
     headers, _ = signed("admin")
     _, first = incident()
-    fan_out(first)
+    give_all_up(first)
     own, foreign = (
         next(one for one in deliveries() if crowd_of_three[one.subscription_id] == name) for name in ("own", "other")
     )
@@ -179,7 +179,7 @@ def test_nothing_is_sent_again_to_who_has_left(http, signed, tenant):
 
     headers, _ = signed("member", operator=True)
     subscribe("own@example.com", tenant=tenant)
-    fan_out(incident()[1])
+    give_all_up(incident()[1])
     StatusSubscription.update(status="revoked").execute()
     answer = http.simulate_post(f"/api/v1/status/deliveries/{deliveries()[0].id}/redeliver", headers=headers)
     assert_envelope(answer, 409, "subscription_not_active")
