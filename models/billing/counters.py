@@ -17,9 +17,10 @@ FOLDED_AT_ONCE = 20_000
 HOUR = timedelta(hours=1)
 # Quantities of meters go into the open batch of their hour too: see models/billing/usage_batches.py.
 FOLD = """
-with ended as (
-    delete from usage_tail where id in (select id from usage_tail order by id limit %(limit)s for update skip locked)
-    returning tenant_id, feature, used_at, quantity
+with oldest as materialized ( -- once: as a plain subquery a join may run it again, which then takes further rows
+    select id from usage_tail order by id limit %(limit)s for update skip locked
+), ended as (
+    delete from usage_tail where id in (select id from oldest) returning tenant_id, feature, used_at, quantity
 ), taken as (
     select ended.* from ended where exists (select 1 from tenant where tenant.id = ended.tenant_id)
 ), counted as (

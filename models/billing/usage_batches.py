@@ -40,10 +40,10 @@ from ready where usage_batch.id = ready.id and quantity <> 0"""
 CLAIM = f"""
 update usage_batch set attempts = attempts + 1, due_at = now() + %(lease)s,
     first_sent_at = coalesce(first_sent_at, now())
-where id in (
+where id = any(array( -- once, as in counters.FOLD
     select id from usage_batch where state = 'sealed' and due_at <= now() order by due_at limit %(limit)s
     for update skip locked
-)
+))
 returning {COLUMNS}"""  # noqa: S608  (made of constants)
 SENT = """
 update usage_batch set state = 'sent', sent_at = now(), due_at = null, error = null

@@ -92,8 +92,8 @@ where state = 'pending' and channel = any(%(channels)s)
 GIVE_UP = """
 update status_delivery set state = 'given_up', finished_at = now(), claim = null, claimed_until = null,
     error = coalesce(error, 'It could not be sent in time.')
-where id in (select id from status_delivery where state = 'pending' and give_up_at < now() - interval '5 minutes'
-    and (claimed_until is null or claimed_until < now()) limit %(limit)s for update skip locked)
+where id = any(array(select id from status_delivery where state = 'pending' and give_up_at < now() - interval '5 minutes'
+    and (claimed_until is null or claimed_until < now()) limit %(limit)s for update skip locked))
 returning channel"""
 
 
