@@ -13,6 +13,7 @@ from models.platform.settings import settings
 
 PORTS = (443, 8443)  # others are where services listen that speak something else
 PLAIN_PORTS = (80, 8080)  # without TLS, in development only
+USUAL_PORTS = {"http": 80, "https": 443}
 LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 NUMBER = re.compile(
     r"[0-9]+|0x[0-9a-f]*"
@@ -70,6 +71,12 @@ class Target:
     path: str
     trusted: bool
 
+    @property
+    def authority(self) -> str:
+        """The host as a URL or a Host header has it: IPv6 in brackets, and the port unless it is the usual one."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == USUAL_PORTS[self.scheme] else f"{host}:{self.port}"
+
 
 def check(url: str) -> Target:
     """The parts of a URL to which something may be sent, as far as its text says. NotPublic."""
@@ -82,7 +89,7 @@ def check(url: str) -> Target:
     if "@" in parts.netloc:
         raise NotPublic("Webhook URL must not contain a user name or password.")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    known = port or (443 if parts.scheme == "https" else 80)
+    known = port or USUAL_PORTS[parts.scheme]
     trusted = f"{host}:{known}" in settings.items(settings.webhook_trusted_hosts.lower())
     if parts.scheme == "http" and settings.hardened:
         raise NotPublic("Webhook URL must begin with https://.")

@@ -50,7 +50,5 @@ def _url(text: str) -> Target:
         raise InvalidTarget(error.reason) from None
     if found.scheme != "https" and not found.trusted:
         raise InvalidTarget("Webhook targets must be HTTPS URLs.")
-    host = f"[{found.host}]" if ":" in found.host else found.host
-    if found.port != {"http": 80, "https": 443}[found.scheme]:
-        host = f"{host}:{found.port}"
+    host = found.authority
     return Target("webhook", f"{found.scheme}://{host}{found.path}", f"{found.scheme}://{host}/…", host[:SHOWN_HOST])

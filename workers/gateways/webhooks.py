@@ -73,7 +73,7 @@ def send(
         raise TargetRefused(error.reason) from None
     all_headers = {
         **(headers or {}),
-        "Host": _host_header(target),
+        "Host": target.authority,
         "Content-Type": "application/json",
         "User-Agent": f"{settings.app_name}/{settings.app_version} (webhooks)",
         "Accept-Encoding": "identity",
@@ -176,9 +176,3 @@ def _limited(connected: socket.socket, seconds: float) -> Iterator[Line]:
 @cache
 def _tls() -> ssl.SSLContext:
     return ssl.create_default_context()
-
-
-def _host_header(target: Target) -> str:
-    host = f"[{target.host}]" if ":" in target.host else target.host
-    usual = {"http": 80, "https": 443}[target.scheme]
-    return host if target.port == usual else f"{host}:{target.port}"
