@@ -5,6 +5,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import cached_property
 
 import falcon
@@ -57,7 +58,7 @@ def accepts_gzip(req: Request, resp: falcon.Response) -> bool:
 def is_unchanged(req: Request, resp: falcon.Response, etag: str, modified: datetime | None = None) -> bool:
     """Whether the client has this copy already: the answer is then a 304. Its ETag decides, or without one the time."""
     resp.etag = etag
-    if req.get_header("If-None-Match") is not None:
+    if req.get_header("If-None-Match"):
         unchanged = any(tag in ("*", etag) for tag in req.if_none_match or ())
     else:
         since = _since(req)
@@ -70,7 +71,9 @@ def is_unchanged(req: Request, resp: falcon.Response, etag: str, modified: datet
 
 
 def _since(req: Request) -> datetime | None:
+    """What If-Modified-Since says; None for what is no time with a zone: it is to be ignored, says RFC 9110."""
     try:
-        return req.if_modified_since
-    except falcon.HTTPInvalidHeader:  # to be ignored, says RFC 9110
+        since = parsedate_to_datetime(req.get_header("If-Modified-Since") or "")
+    except (TypeError, ValueError):
         return None
+    return since if since.tzinfo else None

@@ -3,14 +3,14 @@
 import logging
 import time
 from collections.abc import Callable
-from datetime import datetime
-from email.utils import format_datetime, parsedate_to_datetime
+from email.utils import format_datetime
 from typing import Any
 
 import falcon
 
 from edge import metrics
 from edge.endpoint import endpoint
+from edge.rendered import is_unchanged
 from edge.request import Request
 from edge.schemas.common import HealthResponse
 from models.auth.key_file import keyset
@@ -99,24 +99,10 @@ class Jwks:
     @endpoint("JSON Web Key Set", "auth", action=PUBLIC, schema={})
     def on_get(self, req: Request, resp: falcon.Response) -> dict[str, Any] | None:
         keys = keyset()
-        etag = keys.etag
         metrics.JWKS.inc()
         resp.set_header("Cache-Control", f"public, max-age={settings.auth_jwks_max_age_seconds}")
-        resp.set_header("ETag", f'"{etag}"')
         resp.set_header("Last-Modified", format_datetime(keys.last_modified, usegmt=True))
-        if not _is_cached(req, etag, keys.last_modified):
+        if not is_unchanged(req, resp, keys.etag, keys.last_modified):
             return keys.jwks()
         metrics.JWKS_SAME.inc()
-        resp.status = falcon.HTTP_304
         return None
-
-
-def _is_cached(req: Request, etag: str, last_modified: datetime) -> bool:
-    """Whether the client's copy is still good. If-None-Match takes precedence over If-Modified-Since (RFC 9110)."""
-    if req.get_header("If-None-Match"):
-        return any(tag in ("*", etag) for tag in req.if_none_match or ())
-    since = req.get_header("If-Modified-Since")
-    try:
-        return since is not None and parsedate_to_datetime(since) >= last_modified.replace(microsecond=0)
-    except (TypeError, ValueError):
-        return False
