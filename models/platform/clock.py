@@ -16,5 +16,10 @@ def iso(time: datetime) -> str:
     return time.isoformat(timespec="microseconds")[:26] + "Z"
 
 
+def minute_text(time: datetime) -> str:
+    """A time in UTC as mails and messages write it: `2026-01-01 10:00 UTC`."""
+    return f"{time:%Y-%m-%d %H:%M} UTC"
+
+
 def iso_or_none(time: datetime | None) -> str | None:
     return iso(time) if time else None

@@ -5,6 +5,7 @@ from typing import Any
 
 from models.auth.tenants import Tenant
 from models.billing.notices import DELIVERED, GIVEN_UP, PENDING, Delivery, Notice
+from models.platform.clock import minute_text
 from models.platform.database import transaction
 from models.platform.ids import parse_uuid
 from workers import metrics
@@ -45,7 +46,7 @@ def _values(notice: Notice, tenant: str) -> dict[str, Any]:
     values = dict(notice.details)
     for name in ("next_attempt_at", "trial_ends_at", "ended_at", "window_end"):
         if values.get(name):
-            values[name] = f"{datetime.fromisoformat(values[name]):%Y-%m-%d %H:%M} UTC"
+            values[name] = minute_text(datetime.fromisoformat(values[name]))
     if "amount_due_cents" in values:
         values["amount"] = money(values["amount_due_cents"], values["currency"])
     return {**values, "tenant": " ".join(tenant.split())}

@@ -9,7 +9,7 @@ from typing import Any
 
 from models.mail import suppressions
 from models.mail.addresses import masked
-from models.platform.clock import now
+from models.platform.clock import minute_text, now
 from models.platform.database import release
 from workers import metrics
 from workers.gateways.mail import Mail, MailFailed, Way, way
@@ -107,4 +107,4 @@ def _count(template: str, to: str, result: str, seconds: float | None = None) ->
 
 def expiry(minutes: float) -> str:
     """The time in `minutes` from now, as mails write it."""
-    return f"{now() + timedelta(minutes=minutes):%Y-%m-%d %H:%M} UTC"
+    return minute_text(now() + timedelta(minutes=minutes))

@@ -3,6 +3,7 @@
 from models.auth.invites import ACTIVE, Invite
 from models.auth.signup_requests import SignupRequest
 from models.auth.users import User
+from models.platform.clock import minute_text
 from models.platform.ids import parse_uuid
 from workers.jobs import (
     MAIL_ACCESS_KNOWN,
@@ -20,7 +21,7 @@ def mail_invite(lease: Lease) -> None:
     """An invite with its token; nothing if it is not active any more."""
     invite = Invite.get_or_none(Invite.id == parse_uuid(lease.job.args["invite_id"]))
     if invite is not None and invite.current_status == ACTIVE and invite.invited_email:
-        expiry = f"{invite.expires_at:%Y-%m-%d %H:%M} UTC" if invite.expires_at else None
+        expiry = minute_text(invite.expires_at) if invite.expires_at else None
         send(lease, invite.invited_email, "invite", token=invite.token, expiry=expiry)
 
 

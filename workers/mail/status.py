@@ -7,7 +7,7 @@ import logging
 from datetime import timedelta
 
 from models.auth.users import User
-from models.platform.clock import now
+from models.platform.clock import minute_text, now
 from models.platform.ids import parse_uuid
 from models.platform.settings import settings
 from models.status import quotas, tokens
@@ -72,7 +72,7 @@ def mail_disabled(lease: Lease) -> None:
         return
     user = User.get_or_none(User.id == parse_uuid(row.creator))
     if user is not None:
-        since = f"{row.failing_since or row.updated_at:%Y-%m-%d %H:%M} UTC"
+        since = minute_text(row.failing_since or row.updated_at)
         reason, subscription_id = row.error or "-", str(row.id)
         send(
             lease,

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from models.platform.clock import iso
+from models.platform.clock import iso, minute_text
 from models.platform.json import encode_sorted
 from models.platform.settings import settings
 from models.status.deliveries import Fanout, StatusDelivery
@@ -90,16 +90,11 @@ class Alert:
             "state": self.state,
             "services": list(self.names),
             "impact": self.impact,
-            "starts_at": time_text(self.starts_at),
-            "until": time_text(self.until) if self.until else None,
+            "starts_at": minute_text(self.starts_at),
+            "until": minute_text(self.until) if self.until else None,
             "text": self.text,
             "url": self.url,
         }
-
-
-def time_text(time: datetime) -> str:
-    """A time as mails write it."""
-    return f"{time:%Y-%m-%d %H:%M} UTC"
 
 
 def _name(key: str) -> str:

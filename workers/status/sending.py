@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from models.platform.clock import now
+from models.platform.clock import minute_text, now
 from models.platform.database import release
 from models.platform.settings import settings
 from models.status.claims import Result
@@ -20,7 +20,7 @@ from workers.gateways import slack, webhooks
 from workers.gateways.mail import MailFailed
 from workers.jobs import A_DAY
 from workers.mail.send import Sender, sender
-from workers.status.messages import Alert, message_id, time_text, webhook, webhook_headers
+from workers.status.messages import Alert, message_id, webhook, webhook_headers
 
 MAILS_OF_A_CONNECTION = 20
 GONE = 410  # the receiver wants no more
@@ -161,7 +161,7 @@ def post_to_slack(letter: Letter) -> Result:
 def slack_message(alert: Alert) -> tuple[str, list[str]]:
     """The text of a notification, and the sections of a message."""
     service, impact = slack.escaped(alert.service, 300), slack.escaped(alert.impact, 600)
-    facts = f"*Impact:* {impact}\n*State:* {alert.state_title}\n*Time:* {time_text(alert.occurred_at)}"
+    facts = f"*Impact:* {impact}\n*State:* {alert.state_title}\n*Time:* {minute_text(alert.occurred_at)}"
     heading = f"*{slack.escaped(alert.title, 300)}*\n{service}"
     link = f"<{alert.url}|All updates>"
     return f"[{alert.state_title}] {service} — {impact}", [heading, facts, slack.escaped(alert.text, 2500), link]
