@@ -9,11 +9,11 @@ import secrets
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from models.platform import audit
+from models.platform import audit, encrypted_columns
 from models.platform.client_info import ClientInfo
 from models.platform.clock import now
 from models.platform.database import in_transaction
-from models.platform.encryption import CannotDecrypt, decrypt, encrypt, renewed
+from models.platform.encryption import CannotDecrypt, decrypt, encrypt
 from models.platform.principal import Principal
 from models.tenants.settings import TenantSettings
 
@@ -50,15 +50,10 @@ def signing(tenant_id: UUID) -> list[str]:
 
 def encrypt_again() -> int:
     """Encrypt with the current SECRET_KEY what a former one has encrypted. Returns how many secrets that were."""
-    count = 0
-    for column in (TenantSettings.webhook_secret, TenantSettings.webhook_secret_before):
-        query = TenantSettings.select(TenantSettings.id, column).where(column.is_null(False))
-        for row_id, token in query.tuples().iterator():
-            with contextlib.suppress(CannotDecrypt):
-                if fresh := renewed(PURPOSE, token):
-                    is_same = (TenantSettings.id == row_id) & (column == token)
-                    count += TenantSettings.update({column: fresh}).where(is_same).execute()
-    return count
+    return sum(
+        encrypted_columns.encrypt_again(TenantSettings, name, PURPOSE)
+        for name in ("webhook_secret", "webhook_secret_before")
+    )
 
 
 def _set(row: TenantSettings) -> str:
