@@ -46,10 +46,9 @@ class Signature:
         if not all(found):
             raise SignatureMissing()
         message_id, timestamp, signatures = map(str, found)
-        if not IDENTIFIER.fullmatch(message_id) or not DIGITS.fullmatch(timestamp):
+        if not IDENTIFIER.fullmatch(message_id):
             raise SignatureInvalid()
-        if abs(time.time() - int(timestamp)) > TOLERANCE_SECONDS:
-            raise SignatureInvalid()
+        require_fresh(timestamp, TOLERANCE_SECONDS)
         digests = [text.removeprefix(VERSION).encode() for text in signatures.split() if text.startswith(VERSION)]
         if not 0 < len(digests) <= MOST_SIGNATURES:
             raise SignatureInvalid()
@@ -58,10 +57,20 @@ class Signature:
     def require(self, body: bytes, keys: Sequence[bytes]) -> None:
         """SignatureInvalid if no key fits the body."""
         content = b"%s.%s.%s" % (self.id.encode(), self.time.encode(), body)
-        expected = [base64.b64encode(hmac.digest(key, content, hashlib.sha256)) for key in keys]
-        # All are compared, and each in constant time: how long it takes says nothing of how much of it fits.
-        if not sum(hmac.compare_digest(ours, theirs) for ours in expected for theirs in self.digests):
-            raise SignatureInvalid()
+        require_one([base64.b64encode(hmac.digest(key, content, hashlib.sha256)) for key in keys], self.digests)
+
+
+def require_fresh(timestamp: str, tolerance: int) -> None:
+    """SignatureInvalid if this is not a time, in seconds since 1970, or further from now than `tolerance` seconds."""
+    if not DIGITS.fullmatch(timestamp) or abs(time.time() - int(timestamp)) > tolerance:
+        raise SignatureInvalid()
+
+
+def require_one(expected: Sequence[bytes], given: Sequence[bytes]) -> None:
+    """SignatureInvalid if none that is given is one of the expected ones."""
+    # All are compared, and each in constant time: how long it takes says nothing of how much of it fits.
+    if not sum(hmac.compare_digest(ours, theirs) for ours in expected for theirs in given):
+        raise SignatureInvalid()
 
 
 def keys(secrets: Sequence[str]) -> list[bytes]:

@@ -8,7 +8,8 @@ from edge.endpoint import endpoint
 from edge.errors import TooLarge
 from edge.places import Places
 from edge.request import Request
-from edge.stripe_signatures import Signature, SignatureInvalid, SignatureMissing, webhook_keys
+from edge.stripe_signatures import Signature, SignatureMissing, webhook_keys
+from edge.webhook_signatures import SignatureInvalid
 from models.billing.inbox import RESULTS, UNVERIFIED, Delivery, InvalidPayload, accept
 from models.platform.authorization import PUBLIC
 from models.platform.database import release, transaction
