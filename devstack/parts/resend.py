@@ -1,9 +1,6 @@
 """A stand-in for Resend's API, started with RESEND_EMAIL_ENABLED=true. Its mails are where the mail sink's are."""
 
-import base64
-import json
 import os
-import secrets
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,22 +19,12 @@ class Resend(WebPart):
         is_on = environ.get("RESEND_EMAIL_ENABLED", "").lower() in ("1", "true", "on", "yes")
         return is_on and super().is_wanted(environ)
 
-    def _webhook_secret(self) -> str:
-        """Made once, then read from the state folder."""
-        file = self.folder / "secrets.json"
-        if not file.exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            file.touch(mode=0o600)
-            file.write_text(json.dumps({"webhook": f"whsec_{base64.b64encode(secrets.token_bytes(24)).decode()}"}))
-        secret: str = json.loads(file.read_text())["webhook"]
-        return secret
-
     def options(self) -> dict[str, Any]:
         settings = {
             "STANDIN_MAILS": str(self.folder.parent / "mail"),
             "STANDIN_KEY": KEY,
             "STANDIN_EDGE_URL": self.edge_url,
-            "STANDIN_WEBHOOK_SECRET": self._webhook_secret(),
+            "STANDIN_WEBHOOK_SECRET": self.webhook_secret(),
         }
         return {"env": os.environ | settings}
 
@@ -46,5 +33,5 @@ class Resend(WebPart):
             "RESEND_EMAIL_ENABLED": "true",
             "RESEND_API_KEY": KEY,
             "RESEND_BASE_URL": self.url,
-            "RESEND_WEBHOOK_SECRET": self._webhook_secret(),
+            "RESEND_WEBHOOK_SECRET": self.webhook_secret(),
         }

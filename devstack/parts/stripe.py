@@ -1,8 +1,6 @@
 """A stand-in for Stripe. It implements Stripe's HTTP API, so the product uses it like the real one."""
 
-import json
 import os
-import secrets
 from typing import Any
 
 from devstack.parts.web import WebPart
@@ -17,23 +15,13 @@ class Stripe(WebPart):
     # WEB_CONCURRENCY would ask for more workers; at its end gunicorn waits for idle connections, too
     more = ("--workers", "1", "--graceful-timeout", "1")
 
-    def _webhook_secret(self) -> str:
-        """Made once, then read from the state folder."""
-        file = self.folder / "secrets.json"
-        if not file.exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            file.touch(mode=0o600)
-            file.write_text(json.dumps({"webhook": f"whsec_{secrets.token_hex(16)}"}))
-        secret: str = json.loads(file.read_text())["webhook"]
-        return secret
-
     def options(self) -> dict[str, Any]:
         settings = {
             "STANDIN_FOLDER": str(self.folder),
             "STANDIN_URL": self.url,
             "STANDIN_KEY": KEY,
             "STANDIN_WEBHOOK_URL": f"{self.edge_url}/webhooks/stripe" if self.edge_url else "",
-            "STANDIN_WEBHOOK_SECRETS": self._webhook_secret(),
+            "STANDIN_WEBHOOK_SECRETS": self.webhook_secret(),
         }
         return {"env": os.environ | settings}
 
@@ -48,5 +36,5 @@ class Stripe(WebPart):
             "ENABLE_BILLING_STREAM": "true",
             "STRIPE_SECRET_KEY": KEY,
             "STRIPE_API_BASE": self.url,
-            "STRIPE_WEBHOOK_SECRET": self._webhook_secret(),
+            "STRIPE_WEBHOOK_SECRET": self.webhook_secret(),
         }

@@ -1,5 +1,8 @@
 """Parts that are web applications of ours, under gunicorn."""
 
+import base64
+import json
+import secrets
 import sys
 from typing import ClassVar
 
@@ -37,6 +40,16 @@ class WebPart(Part):
             f"127.0.0.1:{self.port()}",
             self.application,
         ]
+
+    def webhook_secret(self) -> str:
+        """What signs the webhooks of a stand-in. It is made once, then read from the state folder."""
+        file = self.folder / "secrets.json"
+        if not file.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            file.touch(mode=0o600)
+            file.write_text(json.dumps({"webhook": f"whsec_{base64.b64encode(secrets.token_bytes(24)).decode()}"}))
+        secret: str = json.loads(file.read_text())["webhook"]
+        return secret
 
     def ready(self) -> bool:
         return responds(f"{self.url}/health")
