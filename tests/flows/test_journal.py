@@ -61,6 +61,16 @@ def kill_at_random(live, run_id, kills, has_ended):
         live.sql(EXPIRE, run_id, str(pid))
 
 
+def ends_within(seconds, live, has_ended):
+    """Whether it does. The last two kills may have hit both workers, each before it was seen that the other had ended."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        live.revive()
+        if has_ended.wait(0.1):
+            return True
+    return False
+
+
 def count_steps(live, run_id):
     return live.sql("select count(*) from run_step where run_id = %s and finished_at is not null", run_id)[0][0]
 
@@ -79,7 +89,8 @@ def test_a_run_that_is_killed_twenty_times_repeats_no_finished_step(live, traces
         reader = threading.Thread(target=read, daemon=True)
         reader.start()
         kill_at_random(live, run_id, kills, has_ended)
-        assert has_ended.wait(120), live.sql("select state, epoch, failures, error from job where run_id = %s", run_id)
+        has_come = ends_within(120, live, has_ended)
+        assert has_come, live.sql("select state, epoch, failures, error from job where run_id = %s", run_id)
     assert_complete(events)
     final = events[-1][1]
     assert live.run(run_id)["state"] == "succeeded", final
